@@ -1,0 +1,32 @@
+"""The root of every error that Ayni raises on purpose.
+
+Each error class lives in the module that raises it and ends in `Error`. Its message says what
+happened, with which numbers, and what to do next; its attributes keep the numbers.
+
+Two roots, because a script must be able to tell them apart: a `UserError` is mended by changing
+the command, the job, the task or the configuration; any other `AyniError` is not the caller's doing
+(a full disk, a damaged file, a bug).
+"""
+
+from typing import ClassVar
+
+
+class AyniError(Exception):
+    """Something went wrong that the caller did not cause. The command line exits with 1."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UserError(AyniError):
+    """Something that the caller can mend. The command line exits with 2."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class MissingExtraError(UserError):
+    """A command needs an optional part of Ayni that is not installed."""
+
+    def __init__(self, *, extra: str, package: str) -> None:
+        self.extra = extra
+        self.package = package
+        super().__init__(f"This needs the package {package!r}. Run: pip install 'ayni[{extra}]'")

@@ -1,0 +1,143 @@
+"""The task protocol: what a user writes, and how it is found. No torch is imported here.
+
+A task is any object with the five methods of `Task`; there is nothing to inherit from. A task is
+user code and runs with the user's rights: Ayni imports it only from the job's own folder, or from a
+repository that the user asked for by name.
+
+Not covered: sandboxing. Whoever runs a job trusts its task.
+"""
+
+import importlib.util
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from ayni.errors import UserError
+from ayni.files import sha256_of_file
+
+if TYPE_CHECKING:
+    import torch
+
+SPLITS = ("train", "validation", "test")
+_import_lock = threading.Lock()
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What is learned: model, data, loss, metric."""
+
+    def build_model(self) -> "torch.nn.Module":
+        """A new, untrained model."""
+        ...
+
+    def dataset(self, split: str) -> Sequence[Any]:
+        """Examples of "train", "validation" or "test"; indexable, so that shards and cursors are exact."""
+        ...
+
+    def loss(self, model: Any, batch: Any) -> "torch.Tensor":
+        """Scalar mean over the batch. `batch` is what torch's default_collate makes of examples."""
+        ...
+
+    def evaluate(self, model: Any, batches: Iterable[Any]) -> Mapping[str, float]:
+        """Metrics over all batches; the first is the one to keep. `model` may be any callable on inputs."""
+        ...
+
+    def example_input(self) -> "torch.Tensor":
+        """One input with a batch dimension of 1, for export and latency."""
+        ...
+
+
+REQUIRED_METHODS = ("build_model", "dataset", "loss", "evaluate", "example_input")
+
+
+class TaskImportError(UserError):
+    """The task named in the job cannot be had."""
+
+
+class TaskFailedError(UserError):
+    """A method of the task raised; the cause is the user's own exception."""
+
+    def __init__(self, *, method: str, cause: BaseException) -> None:
+        self.method = method
+        super().__init__(
+            f"The task's {method} raised {type(cause).__name__}: {cause}. Mend the task; `--debug` shows where."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskReference:
+    """Where a task is found: `object_name` in `module_path`. Small, and safe to send to a worker."""
+
+    module_path: Path
+    object_name: str
+
+    def __str__(self) -> str:
+        """The form used in job.yaml: `module:object`."""
+        return f"{self.module_path.stem}:{self.object_name}"
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the task's file, so that a resumed run can tell that it was changed."""
+        return sha256_of_file(self.module_path)
+
+    def load(self) -> Task:
+        """Import the module, build the object and check that it is a task.
+
+        A class or function is called without arguments; anything else is taken as it is. The job's
+        folder is on `sys.path` while the module is imported, so that a task may have neighbours.
+
+        Raises:
+            TaskImportError: no such file or object, the import raised, or a method is missing.
+        """
+        module = _import_file(self.module_path)
+        if not hasattr(module, self.object_name):
+            names = sorted(name for name in vars(module) if not name.startswith("_"))
+            raise TaskImportError(
+                f"{self.module_path} has no {self.object_name!r}. It has: {', '.join(names) or 'nothing'}."
+            )
+        found = getattr(module, self.object_name)
+        try:
+            task = (
+                found()
+                if callable(found) and not isinstance(found, Task) or isinstance(found, type)
+                else found
+            )
+        except Exception as error:
+            raise TaskImportError(
+                f"{self} could not be built: {type(error).__name__}: {error}. A task is built without arguments."
+            ) from error
+        missing = [name for name in REQUIRED_METHODS if not callable(getattr(task, name, None))]
+        if missing:
+            raise TaskImportError(
+                f"{self} is not a task: it has no {', no '.join(missing)}. A task has {', '.join(REQUIRED_METHODS)}."
+            )
+        return task
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise TaskImportError(f"The task's file {path} does not exist. `task:` in the job is module:object.")
+    path = path.resolve()
+    # The name carries the content's hash, so that two versions of a file can live in one process.
+    name = f"ayni_task_{path.stem}_{sha256_of_file(path)[:12]}"
+    with _import_lock:
+        if name in sys.modules:
+            return sys.modules[name]
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise TaskImportError(f"{path} is not a Python file.")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        sys.path.insert(0, str(path.parent))
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            raise TaskImportError(f"Importing {path} raised {type(error).__name__}: {error}.") from error
+        finally:
+            sys.path.remove(str(path.parent))
+    return module
