@@ -8,13 +8,22 @@ the command, the job, the task or the configuration; any other `AyniError` is no
 (a full disk, a damaged file, a bug).
 """
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 
 class AyniError(Exception):
     """Something went wrong that the caller did not cause. The command line exits with 1."""
 
     exit_code: ClassVar[int] = 1
+
+    def __reduce__(self) -> tuple[Callable[..., "AyniError"], tuple[Any, ...]]:
+        """How an error crosses from a worker process.
+
+        Pickle's own way calls the class with the message alone, which fails for every constructor
+        that takes numbers: the reader would see a TypeError instead of the error.
+        """
+        return _rebuild, (type(self), self.args, dict(self.__dict__))
 
 
 class UserError(AyniError):
@@ -30,3 +39,10 @@ class MissingExtraError(UserError):
         self.extra = extra
         self.package = package
         super().__init__(f"This needs the package {package!r}. Run: pip install 'ayni[{extra}]'")
+
+
+def _rebuild(kind: type[AyniError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> AyniError:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    error.__dict__.update(attributes)
+    return error

@@ -4,9 +4,12 @@ A task is any object with the five methods of `Task`; there is nothing to inheri
 user code and runs with the user's rights: Ayni imports it only from the job's own folder, or from a
 repository that the user asked for by name.
 
-Not covered: sandboxing. Whoever runs a job trusts its task.
+Not covered: sandboxing (whoever runs a job trusts its task), and modules beside the task's: they are
+imported under their own names, once in a process, and their content is not part of the task's hash.
 """
 
+import contextlib
+import difflib
 import importlib.util
 import sys
 import threading
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
     import torch
 
 SPLITS = ("train", "validation", "test")
-_import_lock = threading.Lock()
+# Reentrant, because a task that runs a job while it is imported comes back here in the same thread.
+_import_lock = threading.RLock()
 
 
 @runtime_checkable
@@ -64,7 +68,8 @@ class TaskFailedError(UserError):
     def __init__(self, *, method: str, cause: BaseException) -> None:
         self.method = method
         super().__init__(
-            f"The task's {method} raised {type(cause).__name__}: {cause}. Mend the task; `--debug` shows where."
+            f"The task's {method} raised {type(cause).__name__}: {cause}. "
+            "Mend the task; `--debug` shows where."
         )
 
 
@@ -81,8 +86,12 @@ class TaskReference:
 
     @property
     def sha256(self) -> str:
-        """Hash of the task's file, so that a resumed run can tell that it was changed."""
-        return sha256_of_file(self.module_path)
+        """Hash of the task's file, so that a resumed run can tell that it was changed.
+
+        Raises:
+            TaskImportError: no such file, or it cannot be read.
+        """
+        return _hash_of(self.module_path)
 
     def load(self) -> Task:
         """Import the module, build the object and check that it is a task.
@@ -95,35 +104,50 @@ class TaskReference:
         """
         module = _import_file(self.module_path)
         if not hasattr(module, self.object_name):
-            names = sorted(name for name in vars(module) if not name.startswith("_"))
-            raise TaskImportError(
-                f"{self.module_path} has no {self.object_name!r}. It has: {', '.join(names) or 'nothing'}."
-            )
-        found = getattr(module, self.object_name)
-        try:
-            task = (
-                found()
-                if callable(found) and not isinstance(found, Task) or isinstance(found, type)
-                else found
-            )
-        except Exception as error:
-            raise TaskImportError(
-                f"{self} could not be built: {type(error).__name__}: {error}. A task is built without arguments."
-            ) from error
+            raise TaskImportError(_no_such_object(module, self.module_path, self.object_name))
+        task: Task = self._built(getattr(module, self.object_name))
         missing = [name for name in REQUIRED_METHODS if not callable(getattr(task, name, None))]
         if missing:
             raise TaskImportError(
-                f"{self} is not a task: it has no {', no '.join(missing)}. A task has {', '.join(REQUIRED_METHODS)}."
+                f"{self} is not a task: it has no {', no '.join(missing)}. "
+                f"A task has {', '.join(REQUIRED_METHODS)}."
             )
         return task
 
+    def _built(self, found: Any) -> Any:
+        is_maker = isinstance(found, type) or (callable(found) and not isinstance(found, Task))
+        if not is_maker:
+            return found
+        try:
+            return found()
+        # SystemExit too: user code that leaves would end the command without a word.
+        except (Exception, SystemExit) as error:
+            raise TaskImportError(
+                f"{self} could not be built: {type(error).__name__}: {error}. "
+                "A task is built without arguments."
+            ) from error
 
-def _import_file(path: Path) -> ModuleType:
+
+def _no_such_object(module: ModuleType, path: Path, wanted: str) -> str:
+    names = sorted(name for name in vars(module) if not name.startswith("_"))
+    nearest = difflib.get_close_matches(wanted, names, n=1)
+    hint = f"Did you mean {nearest[0]!r}?" if nearest else f"It has: {', '.join(names) or 'nothing'}."
+    return f"{path} has no {wanted!r}. {hint}"
+
+
+def _hash_of(path: Path) -> str:
     if not path.is_file():
         raise TaskImportError(f"The task's file {path} does not exist. `task:` in the job is module:object.")
+    try:
+        return sha256_of_file(path)
+    except OSError as error:
+        raise TaskImportError(f"The task's file {path} cannot be read: {error.strerror}.") from error
+
+
+def _import_file(path: Path) -> ModuleType:
     path = path.resolve()
     # The name carries the content's hash, so that two versions of a file can live in one process.
-    name = f"ayni_task_{path.stem}_{sha256_of_file(path)[:12]}"
+    name = f"ayni_task_{path.stem}_{_hash_of(path)[:12]}"
     with _import_lock:
         if name in sys.modules:
             return sys.modules[name]
@@ -135,9 +159,12 @@ def _import_file(path: Path) -> ModuleType:
         sys.path.insert(0, str(path.parent))
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[name]
-            raise TaskImportError(f"Importing {path} raised {type(error).__name__}: {error}.") from error
+        except BaseException as error:
+            del sys.modules[name]  # also after Ctrl-C: half a module must not pass for a whole one
+            if isinstance(error, Exception | SystemExit):
+                raise TaskImportError(f"Importing {path} raised {type(error).__name__}: {error}.") from error
+            raise
         finally:
-            sys.path.remove(str(path.parent))
+            with contextlib.suppress(ValueError):  # the task may have tidied up sys.path itself
+                sys.path.remove(str(path.parent))
     return module

@@ -1,1 +1,7 @@
-"""To be described by its owner."""
+"""What is asked of data before a result is believed: provenance, clean splits, a simple baseline.
+
+Siblings are strangers: nothing here knows of training, models' files or reports. Torch and
+scikit-learn are imported where they are needed.
+
+Not covered yet: generation of data, and audits of what a model gives away.
+"""

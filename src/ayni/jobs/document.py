@@ -30,8 +30,8 @@ class JobFileError(UserError):
 
     def __init__(self, *, name: str, line: int | None, reason: str) -> None:
         self.line = line
-        where = name if line is None else f"{name}, line {line}"
-        super().__init__(f"{where}: {reason}")
+        self.reason = reason
+        super().__init__(f"{name} {reason}" if line is None else f"{name}, line {line}: {reason}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +43,12 @@ class Document:
     places: dict[KeyPath, str] = field(default_factory=dict)
 
     def place(self, path: KeyPath) -> str:
-        """Where `path` was said, or its nearest parent that was; the empty text for the whole file."""
+        """Where `path` was said, or its nearest parent, or something in it; empty for the whole file."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.places:
                 return self.places[path[:length]]
-        return ""
+        inside = (place for known, place in self.places.items() if path and known[: len(path)] == path)
+        return next(inside, "")
 
 
 def read_document(path: Path) -> Document:
@@ -99,6 +100,11 @@ def describe(value: Any) -> str:
     return _shorten(str(value))
 
 
+def dotted(path: KeyPath) -> str:
+    """A key path as people write it: train.rounds."""
+    return ".".join(str(part) for part in path)
+
+
 _HOW_TO_START = "Write a new one with `ayni init`."
 
 
@@ -127,7 +133,7 @@ def _read_text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        reason = f"is not a text in UTF-8 (byte 0x{content[error.start]:02x}). Is it the right file?"
+        reason = f"this is not text in UTF-8 (byte 0x{content[error.start]:02x}). Is it the right file?"
         raise JobFileError(name=name, line=line, reason=reason) from error
 
 
@@ -179,10 +185,10 @@ class _Reader:
             composer = _Composer(text)
             node: yaml.Node | None = composer.get_single_node()
         except yaml.MarkedYAMLError as error:
-            raise self._error(error.problem_mark or error.context_mark, _explain(error, text)) from error
+            raise self._error(_mark(error), _explain(error, text)) from error
         except yaml.reader.ReaderError as error:
             line = text[: error.position].count("\n") + 1
-            reason = f"holds the control character {chr(int(error.character))!r}. Is it the right file?"
+            reason = f"a control character, {chr(int(error.character))!r}, is here. Is it the right file?"
             raise JobFileError(name=self._name, line=line, reason=reason) from error
         except RecursionError as error:
             raise self._too_deep() from error
@@ -198,7 +204,9 @@ class _Reader:
         # Aliases are expanded here, so counting here is what stops an alias bomb.
         self._num_values += 1
         if self._num_values > MAX_VALUES:
-            reason = f"holds more than {MAX_VALUES:,} values, aliases (*name) expanded. Write them out."
+            reason = (
+                f"the file holds more than {MAX_VALUES:,} values, aliases (*name) expanded. Write them out."
+            )
             raise self._error(node.start_mark, reason)
         self.places.setdefault(path, _line(node.start_mark))
         if isinstance(node, yaml.MappingNode):
@@ -221,7 +229,7 @@ class _Reader:
             key_path = (*path, key)
             if key in values:
                 reason = (
-                    f"the key `{_dotted(key_path)}` was already given in {self.places[key_path]}. Keep one."
+                    f"the key `{dotted(key_path)}` was already given in {self.places[key_path]}. Keep one."
                 )
                 raise self._error(key_node.start_mark, reason)
             if key == "<<":
@@ -270,23 +278,36 @@ def _line(mark: yaml.Mark) -> str:
     return f"line {mark.line + 1}"
 
 
-def _dotted(path: KeyPath) -> str:
-    return ".".join(str(part) for part in path)
+_ADVICE = {
+    "mapping values are not allowed": "A colon too many, or wrong indentation. Quote texts with a colon.",
+    "undefined alias": "No anchor (&name) of that name comes before. Quote texts that begin with *.",
+    "cannot start any token": "Quote texts that begin with it.",
+}
+
+
+def _mark(error: yaml.MarkedYAMLError) -> yaml.Mark | None:
+    """Where the mistake is: for what is never closed, where it begins and not the end of the file."""
+    if "stream end" in str(error.problem) or "end of stream" in str(error.problem):
+        return error.context_mark or error.problem_mark
+    return error.problem_mark or error.context_mark
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
     """PyYAML's complaint, with what to do for the mistakes that people make most."""
-    mark = error.problem_mark or error.context_mark
-    lines = text.splitlines()
+    mark, lines = _mark(error), text.splitlines()
     line = lines[mark.line] if mark is not None and mark.line < len(lines) else ""
-    problem = f"{error.problem or error.context or 'not YAML'}"
+    shown = repr(_shorten(line.strip()))
+    problem = str(error.problem or error.context or "not YAML")
     if "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in problem:
-        return "is indented with a tab. YAML wants spaces: two for each level."
-    if "mapping values are not allowed" in problem:
-        return f"a colon too many, or wrong indentation, in {_shorten(line.strip())!r}. Quote texts with a colon."
-    if "undefined alias" in problem:
-        return f"{problem}: no anchor (&name) of that name comes before. Quote texts that begin with *."
-    if "found another document" in problem or "expected a single document" in str(error.context):
+        return "this line is indented with a tab. YAML wants spaces: two for each level."
+    if "expected a single document" in str(error.context):
         return "a second document begins here (---). A job file holds one."
-    context = f" {error.context}" if error.context and error.problem else ""
-    return f"not YAML: {problem}{context}. The line reads {_shorten(line.strip())!r}."
+    for sign, advice in _ADVICE.items():
+        if sign in problem:
+            return f"{problem}, in {shown}. {advice}"
+    if mark is not None and mark is error.context_mark and mark is not error.problem_mark:
+        return f"a quote or bracket that is opened here is never closed: {shown}."
+    begun = error.context_mark
+    opened = f" (opened in line {begun.line + 1})" if begun and mark and begun.line < mark.line else ""
+    context = f" {error.context}{opened}" if error.context and error.problem else ""
+    return f"not YAML: {problem}{context}. The line reads {shown}."

@@ -13,6 +13,13 @@ from typing import Any
 
 from ayni.units import MICROJOULES_PER_JOULE
 
+NODE_KEYS = (
+    "node_microjoules",
+    "job_microjoules",
+    "other_jobs_microjoules",
+    "other_microjoules",
+    "unreserved_idle_microjoules",
+)
 # Best first. The sum of several receipts is as trustworthy as the worst of them.
 TIERS = ("W0", "W1", "W1+", "W2", "W3", "W4", "W5")
 
@@ -42,6 +49,7 @@ def footprint_view(receipts: Sequence[Mapping[str, Any]], *, folder: Path) -> di
         "electricity_microcredits": _sum(steps, "electricity_microcredits"),
         "machine_microcredits": _sum(steps, "machine_microcredits"),
         "cost_microcredits": _sum(steps, "cost_microcredits"),
+        "wall_seconds": _sum(steps, "wall_seconds"),
         "unmetered_seconds_at_most": _sum(steps, "unmetered_seconds_at_most"),
         "node": _node_account(receipts),
         "steps": steps,
@@ -56,6 +64,7 @@ def _step(receipt: Mapping[str, Any]) -> dict[str, Any]:
         "attempts": receipt.get("attempts"),
         "started_at": receipt.get("started_at"),
         "ended_at": receipt.get("ended_at"),
+        "wall_seconds": receipt.get("wall_seconds"),
         "site": receipt.get("site"),
         "energy_joules": _joules(receipt.get("energy_microjoules")),
         "energy_low_joules": _joules(receipt.get("energy_low_microjoules")),
@@ -98,7 +107,6 @@ def _worst_tier(steps: Sequence[Mapping[str, Any]]) -> str | None:
 def _node_account(receipts: Sequence[Mapping[str, Any]]) -> dict[str, int] | None:
     """Where every microjoule of the machine went while the run was metered; integers that add up."""
     accounts = [receipt.get("node_account") or {} for receipt in receipts]
-    keys = ("node_microjoules", "job_microjoules", "other_microjoules", "unreserved_idle_microjoules")
-    if not all(isinstance(account.get(key), int) for account in accounts for key in keys):
+    if not all(isinstance(account.get(key), int) for account in accounts for key in NODE_KEYS):
         return None
-    return {key: sum(account[key] for account in accounts) for key in keys}
+    return {key: sum(account[key] for account in accounts) for key in NODE_KEYS}

@@ -32,6 +32,7 @@ TRAIN_KEYS = (
 )
 CURVE_KEYS = (
     "round",
+    "num_rounds",
     "samples",
     "train_loss",
     "metrics",
@@ -44,12 +45,13 @@ CURVE_KEYS = (
 VARIANT_KEYS = (
     "name",
     "file",
+    "runtime",
+    "is_candidate",
     "metrics",
-    "metric",
-    "metric_low",
-    "metric_high",
-    "validation_metric",
+    "interval",
+    "validation_metrics",
     "drop",
+    "test_drop",
     "qualifies",
     "num_parameters",
     "stored_bytes",
@@ -59,8 +61,11 @@ VARIANT_KEYS = (
     "energy_high_joules_per_1000",
     "energy_tier",
     "score",
+    "note",
 )
-BASELINE_KEYS = ("name", "metrics", "metric", "metric_low", "metric_high", "seconds", "note")
+INTERVAL_KEYS = ("low", "high", "level", "method")
+DATA_KEYS = ("name", "licence", "source", "attribution", "rows", "note")
+BASELINE_KEYS = ("name", "metrics", "interval", "seconds", "note")
 EXPLAIN_KEYS = ("method", "num_compared", "num_disagreements", "note", "items")
 ITEM_KEYS = (
     "index",
@@ -72,20 +77,36 @@ ITEM_KEYS = (
     "input_image",
     "attribution_image",
 )
-PLAN_KEYS = ("rows", "totals", "limits", "violations")
+PLAN_KEYS = ("rows", "totals", "offer", "limits", "violations", "risks")
 PLAN_ROW_KEYS = (
     "step",
     "site",
     "start",
     "end",
+    "longest_seconds",
+    "num_cores",
     "energy_joules",
     "low_joules",
     "high_joules",
+    "tier",
     "grams_co2e",
+    "low_grams_co2e",
+    "high_grams_co2e",
+    "machine_microcredits",
+    "electricity_microcredits",
     "cost_microcredits",
+    "high_cost_microcredits",
 )
 PUBLISHED_KEYS = ("repository", "revision", "folder")
-TRANSACTION_KEYS = ("id", "kind", "at", "memo", "hash", "postings")
+SETTLEMENT_KEYS = (
+    "held_microcredits",
+    "paid_microcredits",
+    "unpaid_microcredits",
+    "refund_microcredits",
+    "policy",
+)
+# All of them: `check_transactions` of the market can be run on the object's own list.
+TRANSACTION_KEYS = ("sequence", "id", "kind", "at", "run", "memo", "postings", "previous_hash", "hash")
 
 
 def run_view(
@@ -121,23 +142,24 @@ def run_view(
         "created_at": status.get("created_at"),
         "updated_at": status.get("updated_at"),
         "folder": str(folder),
-        "task": str(job.get("task", spec.get("task"))),
+        "task": spec.get("task"),
         "task_sha256": job.get("task_sha256"),
         "seed": spec.get("seed"),
         "member": spec.get("member"),
         "metric": _metric_of(spec, results),
         "job": dict(spec),
-        "data": _optional(results.get("data")),
+        "data": _picked(results.get("data"), DATA_KEYS),
         "plan": _plan(results.get("plan")),
         "train": _train(results.get("train"), folder),
         "variants": [_variant(variant, folder) for variant in compressed.get("variants", [])],
         "chosen": compressed.get("chosen"),
         "reason": compressed.get("reason"),
-        "baseline": _picked(results.get("baseline"), BASELINE_KEYS),
+        "baseline": _baseline(results.get("baseline")),
         "explain": _explain(results.get("explain"), folder),
         "footprint": footprint_view(receipts, folder=folder),
         "receipts": [str(path) for path in receipt_paths(receipts, folder)],
         "published": _picked(results.get("publish"), PUBLISHED_KEYS),
+        "settlement": _picked(results.get("settle"), SETTLEMENT_KEYS),
         "ledger": [_picked(transaction, TRANSACTION_KEYS) for transaction in transactions],
         "report": _absolute(results.get("report", {}).get("path"), folder),
     }
@@ -171,7 +193,15 @@ def _train(result: Mapping[str, Any] | None, folder: Path) -> dict[str, Any] | N
 def _variant(result: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     variant = {key: result.get(key) for key in VARIANT_KEYS}
     variant["file"] = _absolute(variant["file"], folder)
+    variant["interval"] = _picked(variant["interval"], INTERVAL_KEYS)
     return variant
+
+
+def _baseline(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    baseline = _picked(result, BASELINE_KEYS)
+    if baseline is not None:
+        baseline["interval"] = _picked(baseline["interval"], INTERVAL_KEYS)
+    return baseline
 
 
 def _explain(result: Mapping[str, Any] | None, folder: Path) -> dict[str, Any] | None:
@@ -196,10 +226,6 @@ def _plan(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
 def _picked(value: Mapping[str, Any] | None, keys: Sequence[str]) -> dict[str, Any] | None:
     """Exactly these keys, null where the step did not write one; null for a step that did not run."""
     return None if value is None else {key: value.get(key) for key in keys}
-
-
-def _optional(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if value is None else dict(value)
 
 
 def _absolute(path: str | None, folder: Path) -> str | None:

@@ -1,1 +1,1 @@
-"""To be described by its owner."""
+"""The stories: what the platform does from end to end. Read `run_job.py` first."""

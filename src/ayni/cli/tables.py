@@ -1,0 +1,189 @@
+"""Results as tables for a terminal of 80 columns or more.
+
+Numbers are written by the same functions as in the report, so that both say the same.
+
+Not covered: everything that a run knows. The report and `--json` have it all.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ayni.reports import formats
+
+Json = Mapping[str, Any]
+CHOSEN_MARK = "*"
+
+
+def run_parts(view: Json) -> list[RenderableType]:
+    """The result of a run from top to bottom; the path of the report is the last line."""
+    parts: list[RenderableType] = [f"Run {view['run']}: {view['status']}"]
+    if view.get("error"):
+        parts.append(str(view["error"]))
+    if view.get("plan") and not view.get("variants"):
+        parts.append(plan_table(view["plan"]))
+    if view.get("variants"):
+        parts += ["", result_table(view), *_notes(view)]
+    parts += _footprint_lines(view)
+    if view.get("published"):
+        published = view["published"]
+        parts.append(f"Published: {published['repository']} at {str(published['revision'])[:12]}")
+    if view["status"] in ("interrupted", "failed"):
+        parts.append(f"Go on with: ayni resume {view['run']}")
+    if view.get("report"):
+        parts.append(f"Report: {view['report']}")
+    return parts
+
+
+def result_table(view: Json) -> Table:
+    """One row for each variant and one for the baseline; the chosen variant is marked."""
+    metric_name = str((view.get("metric") or {}).get("name") or "metric")
+    columns = ("variant", metric_name.replace("_", " "), "stored", "params", "p50", "energy/1000", "score")
+    # Narrow gaps keep a variant with all its intervals on one line of 80 columns.
+    table = _table(*columns, gap=0)
+    for variant in view["variants"]:
+        is_chosen = variant["name"] == view.get("chosen")
+        low, high = variant.get("energy_low_joules_per_1000"), variant.get("energy_high_joules_per_1000")
+        table.add_row(
+            f"{CHOSEN_MARK if is_chosen else ' '} {variant['name']}",
+            _metric(variant, metric_name),
+            formats.stored_bytes(variant.get("stored_bytes")),
+            _short_count(variant.get("num_parameters")),
+            formats.seconds(variant.get("latency_p50_seconds")),
+            formats.joules(variant.get("energy_joules_per_1000"), low, high),
+            _score(variant.get("score")),
+            style="bold" if is_chosen else None,
+        )
+    if baseline := view.get("baseline"):
+        table.add_row("  baseline", _metric(baseline, metric_name), style="dim")
+    return table
+
+
+def plan_table(plan: Json) -> Table:
+    """Where and when each step would run and what it would take, with the totals."""
+    table = _table("step", "where", "when (UTC)", "time", "energy", "CO2e", "credits")
+    for row in plan.get("rows") or []:
+        table.add_row(
+            str(row.get("step")),
+            str(row.get("site")),
+            str(row.get("start") or "")[11:19],
+            formats.seconds(formats.duration_between(row.get("start"), row.get("end"))),
+            formats.joules(row.get("energy_joules"), row.get("low_joules"), row.get("high_joules")),
+            formats.grams(row.get("grams_co2e")),
+            _credits(row.get("cost_microcredits")),
+        )
+    if totals := plan.get("totals"):
+        table.add_section()
+        table.add_row(
+            "total",
+            "",
+            "",
+            formats.seconds(totals.get("seconds")),
+            formats.joules(totals.get("energy_joules"), totals.get("low_joules"), totals.get("high_joules")),
+            formats.grams(totals.get("grams_co2e")),
+            _credits(totals.get("cost_microcredits")),
+        )
+    return table
+
+
+def violations_text(plan: Json) -> Text:
+    """Which limits of the job the plan exceeds, or that it exceeds none."""
+    violations, risks = plan.get("violations") or [], plan.get("risks") or []
+    if violations:
+        head = "The plan exceeds limits of the job:"
+        return Text("\n".join([head, *map(_limit_line, violations)]), style="yellow")
+    if risks:
+        head = "Within the limits of the job, but the high end of the estimate is not:"
+        return Text("\n".join([head, *map(_limit_line, risks)]))
+    return Text("Within the limits of the job.")
+
+
+def runs_table(summaries: Sequence[Json]) -> Table:
+    """One line for each run."""
+    table = _table("run", "status", "started", "last step", left=("status", "started", "last step"))
+    for summary in summaries:
+        steps = summary.get("finished_steps") or ["-"]
+        started = str(summary.get("created_at") or "-")[:16].replace("T", " ")
+        table.add_row(str(summary["run"]), str(summary["status"]), started, str(steps[-1]))
+    return table
+
+
+def predictions_table(predictions: Sequence[Json]) -> Table:
+    """One line for each file, with the label and how sure the model is."""
+    table = _table("file", "prediction", "probability")
+    for one in predictions:
+        label = one.get("label") if one.get("label") is not None else one.get("prediction")
+        table.add_row(str(one["file"]), str(label), _highest_probability(one.get("probabilities")))
+    return table
+
+
+def _limit_line(one: Json) -> str:
+    unit = one.get("unit") or ""
+    high = f" (up to {one['high']:.4g})" if one.get("high") is not None else ""
+    return f"  {one['limit']}: about {one['estimated']:.4g} {unit}{high}, allowed {one['allowed']:.4g}"
+
+
+def _table(*names: str, left: Sequence[str] = (), gap: int = 1) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, gap, 0, 0), pad_edge=False)
+    for position, name in enumerate(names):
+        is_left = position == 0 or name in left
+        table.add_column(name, justify="left" if is_left else "right", no_wrap=position == 0, overflow="fold")
+    return table
+
+
+def _notes(view: Json) -> list[str]:
+    """What the marks and names of the result table mean."""
+    head = f"{CHOSEN_MARK} chosen" if view.get("chosen") else "No variant was chosen"
+    notes = [f"{head}: {view['reason']}" if view.get("reason") else head]
+    if (view.get("baseline") or {}).get("name"):
+        notes.append(f"  baseline: {str(view['baseline']['name']).replace('_', ' ')}")
+    return notes
+
+
+def _footprint_lines(view: Json) -> list[str]:
+    total = view.get("footprint")
+    if not total:
+        return []
+    energy = formats.joules(
+        total.get("energy_joules"), total.get("energy_low_joules"), total.get("energy_high_joules")
+    )
+    tier = f", tier {total['tier']}" if total.get("tier") else ""
+    return [
+        f"Took {energy}{tier}; {formats.grams(total.get('grams_co2e'))} CO2e; "
+        f"{_credits(total.get('cost_microcredits'))} credits"
+    ]
+
+
+def _metric(row: Json, name: str) -> str:
+    value = row.get("metric")
+    if value is None:
+        value = (row.get("metrics") or {}).get(name)
+    return formats.metric(value, name, row.get("metric_low"), row.get("metric_high"))
+
+
+def _short_count(value: int | None) -> str:
+    if value is None or value < 10_000:
+        return formats.count(value)
+    return f"{value / 1000:.0f}k" if value < 1_000_000 else f"{value / 1e6:.1f}M"
+
+
+def _score(value: float | None) -> str:
+    return formats.UNKNOWN if value is None else f"{value:.3f}"
+
+
+def _credits(microcredits: int | None) -> str:
+    """The number alone, for a column that says "credits"."""
+    return formats.credits(microcredits).split(formats.NO_BREAK_SPACE)[0]
+
+
+def _highest_probability(probabilities: Any) -> str:
+    """Of a list of numbers, of pairs or of mappings with a `probability`, the largest in per cent."""
+    if not probabilities:
+        return "-"
+    values = probabilities.values() if isinstance(probabilities, Mapping) else probabilities
+    numbers = [one["probability"] if isinstance(one, Mapping) else one for one in values]
+    return f"{max(numbers):.1%}"

@@ -1,0 +1,211 @@
+"""The checks of a run's receipts that anybody can repeat from its files alone.
+
+    signature and chain     nothing was altered, removed, repeated or reordered
+    windows                 numbered 1, 2, 3 ..., each joined to the next, jobs + other + idle = node
+    coverage                each window is in exactly one receipt, with the SHA-256 that was signed
+    sums                    energy, facility energy, carbon and cost follow from the windows
+
+Not covered: whether the watts are true. The tier says how far they can be trusted.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from ayni.files import read_json_lines
+from ayni.footprint.carbon import CarbonIntensity
+from ayni.footprint.receipts import (
+    SCHEMA,
+    DamagedReceiptError,
+    Receipt,
+    facility_microjoules,
+    grams_of_energy,
+    read_receipt,
+    receipt_paths,
+)
+from ayni.footprint.windows import EnergyTotal, Row, job_microjoules, total_of_windows
+from ayni.signing import BadSignatureError, verify_chain
+
+# These steps write the receipts and what follows them; a receipt cannot hold its own making.
+STEPS_WITHOUT_RECEIPT = ("settle", "report", "end")
+
+
+def verify_receipts(
+    folder: Path,
+    expected_public_key: str | None = None,
+    *,
+    steps_without_receipt: Collection[str] = STEPS_WITHOUT_RECEIPT,
+) -> list[str]:
+    """Everything wrong with the receipts of the run in `folder`; empty when all is well.
+
+    Reads receipts/*.json and meter/windows.jsonl, nothing else. Windows of `steps_without_receipt` need
+    no receipt.
+    """
+    problems, receipts = _read_receipts(folder / "receipts")
+    problems += _check_chain(receipts, expected_public_key)
+    try:
+        rows = [row for row in read_json_lines(folder / "meter" / "windows.jsonl") if isinstance(row, dict)]
+        windows = [row for row in rows if row.get("kind") == "window"]
+        problems += check_windows(windows)
+        problems += _check_coverage(windows, receipts, steps_without_receipt)
+        for receipt in receipts:
+            problems += _check_sums(receipt, rows)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        # Whoever alters files may also alter their form; that is a finding, not a crash.
+        problems.append(f"a window or receipt lacks its form: {type(error).__name__}: {error}")
+    return problems
+
+
+def check_windows(windows: list[Row]) -> list[str]:
+    """Problems of the windows themselves: order, contact, and conservation of each."""
+    problems = []
+    previous: Row | None = None
+    for position, window in enumerate(windows, start=1):
+        number = window["window"]
+        if number != position:
+            problems.append(f"window {number} stands at place {position}: one is missing or repeated")
+        # Each start of the meter has its own number; between two starts there may be a gap.
+        of_one_start = previous is not None and previous["meter"] == window["meter"]
+        if previous is not None and of_one_start and previous["ended_at"] != window["started_at"]:
+            problems.append(f"window {number} does not begin where window {previous['window']} ends")
+        problems += _check_conservation(window)
+        previous = window
+    return problems
+
+
+def _check_conservation(window: Row) -> list[str]:
+    node = window["node_microjoules"]
+    if node is None:
+        return []
+    parts = [job_microjoules(window, job) for job in window["jobs"]]
+    parts += [window["other_microjoules"], window["unreserved_idle_microjoules"]]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts) or min(known, default=0) < 0 or sum(known) != node:
+        return [
+            f"window {window['window']}: jobs, others and idle add up to {sum(known)} microjoules, "
+            f"the node drew {node}"
+        ]
+    return []
+
+
+def _read_receipts(folder: Path) -> tuple[list[str], list[Receipt]]:
+    problems: list[str] = []
+    receipts: list[Receipt] = []
+    for position, path in enumerate(receipt_paths(folder), start=1):
+        try:
+            receipt = read_receipt(path)
+        except DamagedReceiptError as error:
+            problems.append(str(error))
+            continue
+        if path.name != f"{position:04d}-{receipt.get('step')}.json":
+            problems.append(f"{path.name} holds the receipt of {receipt.get('step')} at place {position}")
+        if receipt.get("schema") != SCHEMA:
+            problems.append(
+                f"{path.name} has the schema {receipt.get('schema')!r}, this version reads {SCHEMA}"
+            )
+        receipts.append(receipt)
+    if not receipts and not problems:
+        problems.append(f"no receipt in {folder}")
+    return problems, receipts
+
+
+def _check_chain(receipts: list[Receipt], expected_public_key: str | None) -> list[str]:
+    try:
+        verify_chain(receipts, expected_public_key=expected_public_key)
+    except BadSignatureError as error:
+        return [str(error)]
+    return []
+
+
+def _check_coverage(
+    windows: list[Row], receipts: list[Receipt], steps_without_receipt: Collection[str]
+) -> list[str]:
+    covered: Counter[int] = Counter()
+    for receipt in receipts:
+        for first, last in receipt["windows"]["ranges"]:
+            covered.update(range(first, last + 1))
+    problems = []
+    if twice := sorted(number for number, times in covered.items() if times > 1):
+        problems.append(f"windows in more than one receipt: {_shortened(twice)}")
+    there = {window["window"] for window in windows}
+    if absent := sorted(set(covered) - there):
+        problems.append(f"windows that receipts name and the meter's file lacks: {_shortened(absent)}")
+    uncovered = [
+        window["window"]
+        for window in windows
+        if window["window"] not in covered and window["step"] not in steps_without_receipt
+    ]
+    if uncovered:
+        problems.append(f"windows without a receipt: {_shortened(uncovered)}")
+    return problems
+
+
+def _shortened(numbers: list[int]) -> str:
+    text = ", ".join(map(str, numbers[:5]))
+    return text if len(numbers) <= 5 else f"{text} ... ({len(numbers)} in all)"
+
+
+def _check_sums(receipt: Receipt, rows: list[Row]) -> list[str]:
+    step = receipt["step"]
+    try:
+        total = total_of_windows(rows, step, job=receipt["run"])
+    except ValueError as error:
+        return [str(error)]
+    expected = _expected_fields(total, receipt["pue"], receipt["carbon"])
+    problems = [
+        f"receipt of {step}: {name} is {actual(receipt)}, its windows say {value}"
+        for name, (actual, value) in expected.items()
+        if not _equal(actual(receipt), value)
+    ]
+    cost = receipt["cost"]
+    parts = [cost["electricity_microcredits"], cost["machine_microcredits"]]
+    total_cost = None if None in parts else sum(parts)
+    if cost["total_microcredits"] != total_cost:
+        problems.append(
+            f"receipt of {step}: cost is {cost['total_microcredits']} micro-credits, "
+            f"its parts make {total_cost}"
+        )
+    return problems
+
+
+def _expected_fields(
+    total: EnergyTotal, pue: float, carbon: dict[str, Any]
+) -> dict[str, tuple[Callable[[Receipt], Any], Any]]:
+    """What each field must be, next to how to look it up."""
+    intensity = CarbonIntensity(
+        grams_co2e_per_kwh=carbon["grams_co2e_per_kwh"],
+        low=carbon["low_grams_co2e_per_kwh"],
+        high=carbon["high_grams_co2e_per_kwh"],
+        zone=carbon["zone"],
+        basis=carbon["basis"],
+        source=carbon["source"],
+        year=carbon["year"],
+    )
+    grams = grams_of_energy(total, pue, intensity)
+    return {
+        "energy_microjoules": (lambda r: r["energy_microjoules"], total.job_microjoules),
+        "energy_low_microjoules": (lambda r: r["energy_low_microjoules"], total.low_microjoules),
+        "energy_high_microjoules": (lambda r: r["energy_high_microjoules"], total.high_microjoules),
+        "facility_energy_microjoules": (
+            lambda r: r["facility_energy_microjoules"],
+            facility_microjoules(total.job_microjoules, pue),
+        ),
+        "node_microjoules": (lambda r: r["node_account"]["node_microjoules"], total.node_microjoules),
+        "grams_co2e": (lambda r: r["carbon"]["grams_co2e"], None if grams is None else grams[0]),
+        "tier": (lambda r: r["tier"], total.tier),
+        "attempts": (lambda r: r["attempts"], total.num_attempts),
+        "windows.count": (lambda r: r["windows"]["count"], total.num_windows),
+        "windows.sha256": (lambda r: r["windows"]["sha256"], total.windows_sha256),
+        "unmetered_seconds_at_most": (
+            lambda r: r["unmetered_seconds_at_most"],
+            total.unmetered_seconds_at_most,
+        ),
+    }
+
+
+def _equal(actual: Any, expected: Any) -> bool:
+    if isinstance(actual, float) and isinstance(expected, float):
+        return math.isclose(actual, expected, rel_tol=1e-9)
+    return bool(actual == expected)

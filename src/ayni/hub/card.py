@@ -1,0 +1,326 @@
+"""The model card: README.md with metadata that the Hugging Face Hub understands, and text that people read.
+
+Metadata are written by the YAML library and text is escaped, so that no name or note from a job can add a
+metadata field, a heading or a link. Unknown numbers are left out or said to be unknown; nothing is guessed.
+
+Not covered: cards of data sets, and a card written by the user (the job's own text is one paragraph of ours).
+
+Source: huggingface/hub-docs, modelcard.md (metadata); `co2_eq_emissions.emissions` is in grams there.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from ayni.hub.config import FULL, WEIGHTS_FILE, ModelConfig
+from ayni.hub.licences import KNOWN_LICENCES, licence_identifier
+from ayni.hub.names import check_repository_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardVariant:
+    """One row of the table of results. `interval` is that of the first metric; None means not measured."""
+
+    name: str
+    file: str
+    metrics: Mapping[str, float]
+    interval: tuple[float, float] | None = None
+    num_parameters: int | None = None
+    stored_bytes: int | None = None
+    latency_p50_seconds: float | None = None
+    energy_joules_per_1000: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardData:
+    """The data that the model learned from. `licence` None means that it is not known."""
+
+    name: str
+    licence: str | None = None
+    source: str | None = None
+    attribution: str | None = None
+    note: str | None = None
+    num_rows: int | None = None
+    hub_id: str | None = None
+    """Name of the data set on the Hugging Face Hub, when it is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFootprint:
+    """What making the model cost, with intervals. `tier` and `meter` say how the energy was found."""
+
+    energy_joules: float
+    energy_low_joules: float
+    energy_high_joules: float
+    tier: str
+    meter: str
+    grams_co2e: float | None = None
+    low_grams_co2e: float | None = None
+    high_grams_co2e: float | None = None
+    zone: str | None = None
+    carbon_basis: str | None = None
+    pue: float = 1.0
+    hardware: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardLineage:
+    """Where the model comes from."""
+
+    run: str
+    seed: int
+    versions: Mapping[str, str]
+    base_model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """Everything that the card says.
+
+    Attributes:
+        repository: `namespace/name`.
+        summary: one paragraph of the job's owner.
+        licence: of the model, an identifier such as "cc-by-sa-4.0".
+        config: the same that is written to `config.json`.
+        variants: the full model first.
+        baseline: metrics of a simple method on the same test data, by its name.
+        reason: why the chosen variant was chosen, or why none was.
+        task_is_built: the task's name is an object already, and no class or function to call.
+        limits: sentences on what the model is not good for.
+    """
+
+    repository: str
+    licence: str
+    config: ModelConfig
+    variants: tuple[CardVariant, ...]
+    data: CardData
+    lineage: CardLineage
+    footprint: CardFootprint | None = None
+    summary: str = ""
+    reason: str = ""
+    baseline: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    task_is_built: bool = False
+
+    def __post_init__(self) -> None:
+        check_repository_name(self.repository)
+
+
+def model_card(card: ModelCard) -> str:
+    """README.md of a published model."""
+    front = yaml.safe_dump(card_metadata(card), sort_keys=False, allow_unicode=True, width=1000)
+    sections = [
+        f"# {text(card.repository)}",
+        text(card.summary),
+        _results(card),
+        _use(card),
+        _footprint(card.footprint),
+        _data(card),
+        _lineage(card),
+        _limits(card),
+    ]
+    return f"---\n{front}---\n\n" + "\n\n".join(section for section in sections if section) + "\n"
+
+
+def card_metadata(card: ModelCard) -> dict[str, Any]:
+    """The metadata at the top of the card, as plain values."""
+    licence = licence_identifier(card.licence)
+    metadata: dict[str, Any] = {"license": licence if licence in KNOWN_LICENCES else "other"}
+    if metadata["license"] == "other":
+        metadata["license_name"] = licence
+    metadata["library_name"] = "pytorch"
+    if card.config.pipeline_tag != "other":
+        metadata["pipeline_tag"] = card.config.pipeline_tag
+    metadata["tags"] = ["ayni", "safetensors", *card.tags]
+    if any(variant.file.endswith(".onnx") for variant in card.variants):
+        metadata["tags"].append("onnx")
+    if card.data.hub_id:
+        metadata["datasets"] = [card.data.hub_id]
+    if card.lineage.base_model:
+        metadata["base_model"] = card.lineage.base_model
+    if card.footprint and card.footprint.grams_co2e is not None:
+        metadata["co2_eq_emissions"] = _emissions(card.footprint)
+    if results := [_result(card, variant) for variant in card.variants if variant.metrics]:
+        metadata["model-index"] = [{"name": card.repository.partition("/")[2], "results": results}]
+    return metadata
+
+
+def text(value: object) -> str:
+    """A value as one line of Markdown that means only its characters."""
+    line = " ".join(str(value).split())
+    escaped = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", line)
+    # At the start these would open a heading, a list or a rule.
+    escaped = re.sub(r"^([#+=-])", r"\\\1", escaped)
+    escaped = re.sub(r"^(\d+)([.)])(?= |$)", r"\1\\\2", escaped)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def code(value: object) -> str:
+    """A value as inline code; backticks and table bars cannot end it."""
+    return f"`{' '.join(str(value).split()).replace('`', chr(39)).replace('|', '/')}`"
+
+
+def _emissions(footprint: CardFootprint) -> dict[str, Any]:
+    emissions: dict[str, Any] = {
+        "emissions": _plain(footprint.grams_co2e),
+        "source": f"Ayni, {footprint.meter} (tier {footprint.tier})",
+        "training_type": "pre-training",
+    }
+    if footprint.zone:
+        emissions["geographical_location"] = footprint.zone
+    if footprint.hardware:
+        emissions["hardware_used"] = footprint.hardware
+    return emissions
+
+
+def _result(card: ModelCard, variant: CardVariant) -> dict[str, Any]:
+    task = card.config.pipeline_tag
+    data_type = card.data.hub_id or re.sub(r"[^a-z0-9]+", "-", card.data.name.lower()).strip("-") or "data"
+    return {
+        "task": {"type": task, "name": f"{task} (variant {variant.name})"},
+        "dataset": {"name": card.data.name, "type": data_type, "split": "test"},
+        "metrics": [
+            {"type": name, "value": _plain(value), "name": f"{name}, {variant.name}"}
+            for name, value in variant.metrics.items()
+            if math.isfinite(value)
+        ],
+    }
+
+
+def _plain(value: float | None) -> float | None:
+    # Five significant digits: more would claim a precision that no interval of ours has.
+    return None if value is None else float(f"{value:.5g}")
+
+
+def _results(card: ModelCard) -> str:
+    metrics = list(dict.fromkeys(name for variant in card.variants for name in variant.metrics))
+    head = ["", *metrics, "parameters", "bytes", "ms, p50, 1 thread", "J per 1000"]
+    rows = [_row(variant, metrics, is_chosen=variant.name == card.config.chosen) for variant in card.variants]
+    for name, values in card.baseline.items():
+        rows.append([f"{text(name)} (baseline)", *(number(values.get(each)) for each in metrics), *[""] * 4])
+    lines = [[text(cell) for cell in head], ["---", *["---:"] * (len(head) - 1)], *rows]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    reason = f"\n\nChosen: {text(card.config.chosen or 'none')}. {text(card.reason)}".rstrip()
+    return f"## Results\n\nOn the test split, with the interval of the first metric.\n\n{table}{reason}"
+
+
+def _row(variant: CardVariant, metrics: list[str], *, is_chosen: bool) -> list[str]:
+    cells = [number(variant.metrics.get(name)) for name in metrics]
+    if variant.interval and cells:
+        cells[0] += f" ({number(variant.interval[0])} to {number(variant.interval[1])})"
+    milliseconds = None if variant.latency_p50_seconds is None else 1000 * variant.latency_p50_seconds
+    name = f"**{text(variant.name)}**" if is_chosen else text(variant.name)
+    return [
+        f"{name} {code(variant.file)}",
+        *cells,
+        *(
+            str(count) if count is not None else "?"
+            for count in (variant.num_parameters, variant.stored_bytes)
+        ),
+        number(milliseconds),
+        number(variant.energy_joules_per_1000),
+    ]
+
+
+def number(value: float | None) -> str:
+    """Four significant digits, or a question mark for what is not known."""
+    return "?" if value is None else f"{value:.4g}"
+
+
+def usage_code(card: ModelCard) -> str:
+    """Python that uses the full model without Ayni, to be run in the repository's folder."""
+    config = card.config
+    module, name = config.task_file.removesuffix(".py"), config.task_object
+    built = name if card.task_is_built else f"{name}()"
+    shape = ", ".join(str(size) for size in (1, *config.input_shape))
+    return (
+        "import torch\n"
+        "from safetensors.torch import load_model\n"
+        f"from {module} import {name}  # {module}.py of this repository builds the model\n"
+        "\n"
+        f"model = {built}.build_model()\n"
+        f"load_model(model, {WEIGHTS_FILE!r})\n"
+        "model.eval()\n"
+        "with torch.no_grad():\n"
+        f"    print(model(torch.zeros({shape}, dtype=torch.{config.input_dtype})).shape)\n"
+    )
+
+
+def _use(card: ModelCard) -> str:
+    name = card.repository
+    return (
+        "## Use\n\n"
+        "Without Ayni, in the folder of this repository, with `torch` and `safetensors` (and what the task "
+        f"imports):\n\n```python\n{usage_code(card)}```\n\n"
+        "With Ayni:\n\n"
+        f'```python\nimport ayni\n\nmodel = ayni.load("{name}")\n```\n\n'
+        f"```sh\nayni predict {name} FILE\n```\n\n"
+        f"The model takes {code(list(card.config.input_shape))} of {code(card.config.input_dtype)} per "
+        f"example, after a batch dimension. {code(WEIGHTS_FILE)} is always the {FULL} model."
+    )
+
+
+def _footprint(footprint: CardFootprint | None) -> str:
+    if footprint is None:
+        return "## Footprint\n\nNot measured."
+    joules = f"{number(footprint.energy_joules)} J"
+    between = f"{number(footprint.energy_low_joules)} to {number(footprint.energy_high_joules)} J"
+    lines = [
+        f"- Energy of the machines: {joules} ({between}), {number(footprint.energy_joules / 3.6e6)} kWh; "
+        f"tier {text(footprint.tier)}: {text(footprint.meter)}.",
+        f"- Power usage effectiveness of the site: {number(footprint.pue)}.",
+        _carbon_line(footprint),
+    ]
+    if footprint.hardware:
+        lines.append(f"- Hardware: {text(footprint.hardware)}.")
+    closing = "The signed receipts of every step are in `receipts/`."
+    return "## Footprint\n\n" + "\n".join(lines) + f"\n\n{closing}"
+
+
+def _carbon_line(footprint: CardFootprint) -> str:
+    if footprint.grams_co2e is None:
+        return "- Carbon: not known."
+    interval = ""
+    if footprint.low_grams_co2e is not None and footprint.high_grams_co2e is not None:
+        interval = f" ({number(footprint.low_grams_co2e)} to {number(footprint.high_grams_co2e)} g)"
+    zone = text(footprint.zone) if footprint.zone else "not known"
+    basis = f"; {text(footprint.carbon_basis)}" if footprint.carbon_basis else ""
+    return f"- Carbon: {number(footprint.grams_co2e)} g CO2e{interval}; zone {zone}{basis}."
+
+
+def _data(card: ModelCard) -> str:
+    data = card.data
+    unknown = "not known, so nobody can tell whether the model's licence fits"
+    lines = [f"- Name: {text(data.name)}", f"- Licence: {text(data.licence) if data.licence else unknown}"]
+    for label, value in (("Source", data.source), ("Attribution", data.attribution), ("Rows", data.num_rows)):
+        if value is not None:
+            lines.append(f"- {label}: {text(value)}")
+    if data.note:
+        lines.append(f"- Note: {text(data.note)}")
+    lines.append(f"- Licence of this model: {text(card.licence)}")
+    return "## Data and licence\n\n" + "\n".join(lines)
+
+
+def _lineage(card: ModelCard) -> str:
+    lines = [
+        f"- Run: {code(card.lineage.run)}",
+        f"- Task: {code(card.config.task)}, SHA-256 {code(card.config.task_sha256)}",
+        f"- Seed: {card.lineage.seed}",
+    ]
+    if card.lineage.base_model:
+        lines.append(f"- Base model: {text(card.lineage.base_model)}")
+    versions = ", ".join(f"{text(name)} {text(version)}" for name, version in card.lineage.versions.items())
+    return "## Lineage\n\n" + "\n".join([*lines, f"- Versions: {versions or 'not recorded'}"])
+
+
+def _limits(card: ModelCard) -> str:
+    general = (
+        "The numbers above hold for the named test data only. The model was not audited for bias, "
+        "robustness or privacy."
+    )
+    return "## Limits\n\n" + "\n".join(f"- {text(each)}" for each in (*card.limits, general))

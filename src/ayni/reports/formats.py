@@ -1,0 +1,190 @@
+"""Numbers as people read them: three digits at most, a unit that fits, an interval in brackets.
+
+All functions take None for "unknown" and say so in words; none of them turns it into 0. Non-breaking
+spaces keep a number and its unit on one line.
+
+Not covered: other languages. A decimal point and thin thousands commas everywhere.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from ayni.units import MICROCREDITS_PER_CREDIT
+
+UNKNOWN = "unknown"
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
+DASH = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+
+# Metrics that are shares of one are shown in per cent; anything else as the plain number it is.
+SHARE_METRICS = ("accuracy", "precision", "recall", "f1", "auc", "iou", "dice")
+
+Scale = tuple[float, str]
+JOULE_SCALES: tuple[Scale, ...] = (
+    (1e-6, "uJ"),
+    (1e-3, "mJ"),
+    (1.0, "J"),
+    (1e3, "kJ"),
+    (1e6, "MJ"),
+    (1e9, "GJ"),
+)
+GRAM_SCALES: tuple[Scale, ...] = ((1e-6, "ug"), (1e-3, "mg"), (1.0, "g"), (1e3, "kg"), (1e6, "t"))
+BYTE_SCALES: tuple[Scale, ...] = ((1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"))
+SECOND_SCALES: tuple[Scale, ...] = ((1e-6, "us"), (1e-3, "ms"), (1.0, "s"))
+
+
+def digits(value: float, significant: int = 3) -> str:
+    """A number with so many significant digits, never in powers of ten: 0.0123, 1.23, 12,300."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else UNKNOWN
+    rounded = round(value, significant - 1 - math.floor(math.log10(abs(value))))
+    # Rounding may have added a digit: 0.9996 becomes 1.00, not 1.000.
+    decimals = max(0, significant - 1 - math.floor(math.log10(abs(rounded))))
+    text = f"{rounded:,.{decimals}f}"
+    return text.replace("-", MINUS)
+
+
+def count(value: int | None) -> str:
+    """A whole number with its thousands apart: 61,440."""
+    return UNKNOWN if value is None else f"{value:,}".replace("-", MINUS)
+
+
+def quantity(
+    value: float | None,
+    scales: Sequence[Scale],
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    significant: int = 3,
+) -> str:
+    """A value in the unit that fits it, its interval in the same unit: 1.2 kJ (0.54-3.1)."""
+    if value is None:
+        return UNKNOWN
+    size, unit = _fitting(value, scales)
+    text = f"{digits(value / size, significant)}{NO_BREAK_SPACE}{_printed(unit)}"
+    if low is None or high is None:
+        return text
+    return f"{text} {interval(low, high, lambda end: digits(end / size, significant))}"
+
+
+def interval(low: float, high: float, written: Callable[[float], str]) -> str:
+    """Both ends in brackets, which never break across lines."""
+    return f"({written(low)}{DASH}{written(high)})".replace(" ", NO_BREAK_SPACE)
+
+
+def joules(
+    value: float | None, low: float | None = None, high: float | None = None, *, significant: int = 2
+) -> str:
+    """Energy with its interval. Two digits unless told: a model of energy carries no more."""
+    return quantity(value, JOULE_SCALES, low=low, high=high, significant=significant)
+
+
+def grams(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """Mass of CO2e with its interval, two digits."""
+    return quantity(value, GRAM_SCALES, low=low, high=high, significant=2)
+
+
+def stored_bytes(value: float | None) -> str:
+    """Bytes in decimal units: 1 kB = 1,000 bytes."""
+    if value is not None and value < 1000:
+        return f"{value:.0f}{NO_BREAK_SPACE}B"
+    return quantity(value, BYTE_SCALES)
+
+
+def seconds(value: float | None) -> str:
+    """A duration: 0.18 ms, 12.3 s, 4 min 05 s, 2 h 10 min."""
+    if value is None or value < 60:
+        return quantity(value, SECOND_SCALES)
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+    return parts.replace(" ", NO_BREAK_SPACE)
+
+
+def credits(microcredits: int | None) -> str:
+    """Credits from whole micro-credits: 12.50, 0.0125, 0.000410; six decimals show every micro-credit."""
+    if microcredits is None:
+        return UNKNOWN
+    amount = microcredits / MICROCREDITS_PER_CREDIT
+    decimals = 2 if amount == 0 or abs(amount) >= 1 else 4 if abs(amount) >= 0.01 else 6
+    return f"{amount:,.{decimals}f}{NO_BREAK_SPACE}credits".replace("-", MINUS)
+
+
+def is_share(metric_name: str | None) -> bool:
+    """Whether a metric of this name is a share of one, to be shown in per cent."""
+    return metric_name is not None and any(name in metric_name.lower() for name in SHARE_METRICS)
+
+
+def metric(value: float | None, name: str | None, low: float | None = None, high: float | None = None) -> str:
+    """A metric as its name suggests: accuracy 0.979 is 97.9 %, bits per character stay 2.314."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if is_share(name):
+        text = f"{value:.1%}".replace("%", f"{NO_BREAK_SPACE}%")
+        ends = None if low is None or high is None else interval(low, high, lambda end: f"{end * 100:.1f}")
+    else:
+        text = digits(value, 4)
+        ends = None if low is None or high is None else interval(low, high, lambda end: digits(end, 4))
+    return text if ends is None else f"{text} {ends}"
+
+
+def metric_change(value: float | None, name: str | None) -> str:
+    """A difference of two metrics with its sign; shares in points (of a hundred)."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    size, unit, decimals = (100.0, f"{NO_BREAK_SPACE}pt", 1) if is_share(name) else (1.0, "", 3)
+    text = f"{value * size:+.{decimals}f}"
+    return ("0" if float(text) == 0 else text.replace("-", MINUS)) + unit
+
+
+def share(part: float | None, whole: float | None) -> str:
+    """A part of a whole in per cent: 24 %, 0.4 %, less than 0.1 %."""
+    if part is None or not whole:
+        return UNKNOWN
+    ratio = 100 * part / whole
+    if 0 < ratio < 0.1:
+        return f"less than 0.1{NO_BREAK_SPACE}%"
+    return f"{ratio:.{0 if ratio >= 10 or ratio == 0 else 1}f}{NO_BREAK_SPACE}%"
+
+
+def times(before: float | None, after: float | None, *, less: str, more: str) -> str | None:
+    """How a value compares with one before it: 4.1 times `less`, or `more`; None when unknown."""
+    if not before or not after:
+        return None
+    ratio = before / after
+    if 0.95 < ratio < 1.05:
+        return "about the same"
+    if ratio > 1:
+        return f"{digits(ratio, 2)}\N{MULTIPLICATION SIGN} {less}"
+    return f"{digits(1 / ratio, 2)}\N{MULTIPLICATION SIGN} {more}"
+
+
+def moment(text: str | None) -> str:
+    """A time with its zone: 22 Nov 2026, 02:40 UTC. What is no ISO time is shown as it is."""
+    if text is None:
+        return UNKNOWN
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    zone = when.tzname() or "no zone"
+    return f"{when.day} {when:%b %Y, %H:%M} {zone}"
+
+
+def duration_between(start: str | None, end: str | None) -> float | None:
+    """Seconds from one ISO time to another; None when either is unknown."""
+    if start is None or end is None:
+        return None
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+
+
+def _fitting(value: float, scales: Sequence[Scale]) -> Scale:
+    fitting = [scale for scale in scales if abs(value) >= scale[0]]
+    if value == 0:
+        return next(scale for scale in scales if scale[0] == 1.0)
+    return fitting[-1] if fitting else scales[0]
+
+
+def _printed(unit: str) -> str:
+    return unit.replace("u", "\N{MICRO SIGN}", 1) if unit in ("uJ", "ug", "us") else unit

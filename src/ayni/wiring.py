@@ -1,0 +1,365 @@
+"""The composition root: settings become concrete objects, and the public functions use them.
+
+The only place where concrete things meet. Heavy libraries are imported inside the functions that need
+them, so that `ayni verify` and `ayni runs` work with the light install.
+"""
+
+import importlib.util
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ayni.errors import AyniError, MissingExtraError, UserError
+from ayni.settings import Settings, read_settings
+from ayni.workflows.progress import Approve, Progress, SilentProgress
+
+if TYPE_CHECKING:
+    import torch
+
+    from ayni.database import Database
+    from ayni.footprint.node_meter import NodeMeter
+    from ayni.hub.repositories import LocalHub
+    from ayni.jobs.loading import Job
+    from ayni.jobs.runs import Run, Runs
+    from ayni.train.config import TrainConfig
+    from ayni.train.engine import Engine
+    from ayni.workflows.house import House
+
+# Which module needs which extra; the first that is missing is named.
+_EXTRA_OF_MODULE = {
+    "numpy": "train",
+    "torch": "train",
+    "safetensors": "train",
+    "distributed": "train",
+    "onnx": "compress",
+    "onnxscript": "compress",
+    "onnxruntime": "compress",
+    "torch_pruning": "compress",
+    "captum": "explain",
+    "matplotlib": "explain",
+    "sklearn": "explain",
+}
+
+
+class NoReportError(UserError):
+    """The run has no report yet."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        super().__init__(f"The run {run} has no report yet. Finish it with: ayni resume {run}")
+
+
+def run(
+    job: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    yes: bool = False,
+    home: Path | None = None,
+    progress: Progress | None = None,
+    approve: Approve | None = None,
+) -> dict[str, Any]:
+    """Run a job from its file to its report; returns the run object (docs/run-object.md).
+
+    Args:
+        job: path of job.yaml.
+        overrides: each `key=value`, such as "train.rounds=5".
+        yes: go beyond the job's limits without asking.
+        home: folder of all state; AYNI_HOME by default.
+        progress: sees what happens; nothing by default.
+        approve: asked before a limit is exceeded; refuses by default.
+
+    Raises:
+        UserError: something in the job, the task or the machine's set-up that the caller can mend.
+        AyniError: anything else that went wrong; what was finished is kept, see `resume`.
+    """
+    progress = progress or SilentProgress()
+    installation = _Installation(read_settings(home=home))
+    progress.started("load", total=None)
+    loaded = _load_job(job, overrides)
+    _require_modules(loaded)
+    progress.finished("load", text=f"{loaded.path.name}, task {loaded.spec.task}, seed {loaded.spec.seed}")
+    return _work_on(installation.runs.create(loaded), installation, progress, approve, yes=yes)
+
+
+def resume(
+    run: str,
+    *,
+    yes: bool = False,
+    home: Path | None = None,
+    progress: Progress | None = None,
+    approve: Approve | None = None,
+) -> dict[str, Any]:
+    """Go on with a run that was stopped, from its last finished round or step; returns the run object.
+
+    `run` is an id, the beginning of one, or "latest". A finished run is returned as it is.
+
+    Raises:
+        RunNotFoundError, RunIsBusyError, TaskChangedError: there is nothing to go on with, or not now.
+    """
+    progress = progress or SilentProgress()
+    installation = _Installation(read_settings(home=home))
+    found = installation.runs.open(run)
+    if found.status == "finished":
+        return _view(found)
+    progress.started("load", total=None)
+    _require_modules(found.job)
+    progress.finished("load", text=f"run {found.id}, {found.status}")
+    return _work_on(found, installation, progress, approve, yes=yes)
+
+
+def plan(
+    job: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    home: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Where and when a job would run and what it would cost, without starting it.
+
+    Returns the plan as JSON values: rows, totals, offer, limits, violations, risks.
+    """
+    from ayni.workflows.plan_job import plan_job
+
+    progress = progress or SilentProgress()
+    progress.started("load", total=None)
+    loaded = _load_job(job, overrides)
+    _require_modules(loaded)
+    progress.finished("load", text=f"{loaded.path.name}, task {loaded.spec.task}")
+    progress.started("plan", total=None)
+    found = plan_job(loaded, _Installation(read_settings(home=home)).house)
+    progress.finished("plan", text="done")
+    return found.to_json()
+
+
+def load(repository: str, *, revision: str | None = None, home: Path | None = None) -> "torch.nn.Module":
+    """The full model of a published repository, in evaluation mode.
+
+    Imports the task's code from the repository: load only what you trust.
+
+    Args:
+        repository: "namespace/name", or the name alone where it is unique.
+        revision: a commit id or its beginning; the newest by default.
+        home: folder of all state; AYNI_HOME by default.
+    """
+    from ayni.hub.loading import load_model
+
+    return load_model(_Installation(read_settings(home=home)).hub.find(repository, revision))
+
+
+def predict(
+    repository: str,
+    files: Sequence[str | Path],
+    *,
+    revision: str | None = None,
+    variant: str | None = None,
+    home: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Answers of a published variant (the chosen one by default) to input files (.npy, .json, .png, .jpg)."""
+    from ayni.hub.prediction import predict as predict_files
+
+    snapshot = _Installation(read_settings(home=home)).hub.find(repository, revision)
+    return predict_files(snapshot, [Path(file) for file in files], variant)
+
+
+def verify(run: str | Path, *, home: Path | None = None) -> dict[str, Any]:
+    """Check a run from its files alone: {"run", "ok", "checks": [{"name", "ok", "detail"}]}.
+
+    `run` is an id, the beginning of one, "latest", or the path of a run's folder. A run of this home must
+    be signed by this home's key; a folder from elsewhere by the key that its manifest names.
+    """
+    from ayni.workflows.verify_run import verify_run
+
+    installation = _Installation(read_settings(home=home))
+    folder = Path(run)
+    if (folder / "job.json").is_file():
+        key = None
+    else:
+        folder = installation.runs.open(str(run)).folder
+        key = installation.public_key
+    checks = verify_run(folder, expected_public_key=key)
+    return {
+        "run": folder.resolve().name,
+        "ok": all(not check.problems for check in checks),
+        "checks": [check.to_json() for check in checks],
+    }
+
+
+def runs_list(home: Path | None = None) -> list[dict[str, Any]]:
+    """A summary of each run, the newest first."""
+    return [found.summary() for found in _Installation(read_settings(home=home)).runs.list()]
+
+
+def runs_show(run: str, home: Path | None = None) -> dict[str, Any]:
+    """The run object of one run, as far as it got."""
+    return _view(_Installation(read_settings(home=home)).runs.open(run))
+
+
+def runs_report_path(run: str, home: Path | None = None) -> Path:
+    """Where the report of a run is.
+
+    Raises:
+        NoReportError: the run has not come so far.
+    """
+    from ayni.workflows.report_run import report_path
+
+    found = _Installation(read_settings(home=home)).runs.open(run)
+    path = report_path(found)
+    if path is None:
+        raise NoReportError(found.id)
+    return path
+
+
+def runs_remove(run: str, home: Path | None = None) -> None:
+    """Delete a run's folder; what it published and settled stays."""
+    _Installation(read_settings(home=home)).runs.remove(run)
+
+
+class _Installation:
+    """The concrete things of one home, made when they are first used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def runs(self) -> "Runs":
+        from ayni.jobs.runs import Runs
+
+        return Runs(self._settings.runs_folder)
+
+    @cached_property
+    def database(self) -> "Database":
+        from ayni.database import Database
+
+        return Database(self._settings.database_path)
+
+    @cached_property
+    def hub(self) -> "LocalHub":
+        from ayni.hub.repositories import LocalHub
+        from ayni.objects import ObjectStore
+
+        objects = ObjectStore(self._settings.objects_url)
+        return LocalHub(self.database, objects, self._settings.hub_folder)
+
+    @cached_property
+    def public_key(self) -> str | None:
+        """This home's key; None when it has none yet."""
+        from ayni.signing import load_or_create_key
+
+        path = self._settings.key_path
+        return load_or_create_key(path).public_key if path.exists() else None
+
+    @cached_property
+    def house(self) -> "House":
+        import psutil
+
+        from ayni.market.ledger import Ledger
+        from ayni.market.store import DatabaseLedgerStore
+        from ayni.signing import load_or_create_key
+        from ayni.workflows.house import House
+
+        return House(
+            runs=self.runs,
+            database=self.database,
+            ledger=Ledger(DatabaseLedgerStore(self.database)),
+            hub=self.hub,
+            key=load_or_create_key(self._settings.key_path),
+            node=socket.gethostname(),
+            num_cores=_usable_cores(),
+            memory_bytes=psutil.virtual_memory().total,
+            spill_folder=self._settings.spill_folder,
+            make_engine=_make_engine,
+            make_meter=_make_meter,
+            now=lambda: datetime.now(UTC),
+        )
+
+
+def _work_on(
+    found: "Run", installation: _Installation, progress: Progress, approve: Approve | None, *, yes: bool
+) -> dict[str, Any]:
+    from ayni.workflows.run_job import run_job
+
+    with found.lock(), _status_kept(found):
+        found.check_task_unchanged()
+        run_job(found, installation.house, progress=progress, approve=approve, yes=yes)
+    return _view(found)
+
+
+@contextmanager
+def _status_kept(found: "Run") -> Iterator[None]:
+    """Record what becomes of the run, whatever does; an error that stops it goes on to the caller."""
+    found.set_status("running")
+    try:
+        yield
+    except KeyboardInterrupt:
+        found.set_status("interrupted")
+        raise
+    except Exception as error:
+        # The disk may be what failed: then the status stays "running", which reads as interrupted.
+        try:
+            found.set_status("failed", error=str(error) or type(error).__name__)
+        except (AyniError, OSError) as second:
+            error.add_note(f"Its status could not be written either: {second}")
+        raise
+    found.set_status("finished")
+
+
+def _view(found: "Run") -> dict[str, Any]:
+    from ayni.workflows.report_run import view_of
+
+    return view_of(found)
+
+
+def _load_job(job: str | Path, overrides: Sequence[str]) -> "Job":
+    from ayni.jobs.loading import load_job
+
+    return load_job(Path(job), overrides)
+
+
+def _require_modules(job: "Job") -> None:
+    """Name the extra that is missing before any work is spent.
+
+    Raises:
+        MissingExtraError: a package that this job needs is not installed.
+    """
+    wanted = {"train", "explain"} | ({"compress"} if job.spec.compress is not None else set())
+    for module, extra in _EXTRA_OF_MODULE.items():
+        if extra in wanted and importlib.util.find_spec(module) is None:
+            raise MissingExtraError(extra=extra if len(wanted) == 1 else "all", package=module)
+
+
+def _usable_cores() -> int:
+    """Cores that this process may use, which can be fewer than the machine has (containers, taskset)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _make_engine(config: "TrainConfig") -> AbstractContextManager["Engine"]:
+    from ayni.train.dask_engine import DaskEngine
+
+    return DaskEngine(num_workers=config.learners)
+
+
+def _make_meter(found: "Run") -> "NodeMeter":
+    from ayni.footprint.cascade import choose_counters
+    from ayni.footprint.node_meter import NodeMeter
+
+    spec = found.job.spec
+    counters = choose_counters(declared_watts=spec.site.cpu_watts, uses_gpu=_uses_gpu(spec.train.device))
+    return NodeMeter(
+        found.folder / "meter" / "windows.jsonl",
+        job=found.id,
+        counters=counters,
+        reserved_cores=min(spec.train.learners, _usable_cores()),
+    )
+
+
+def _uses_gpu(device: str) -> bool:
+    from ayni.train.local import resolve_device
+
+    return resolve_device(device).type != "cpu"

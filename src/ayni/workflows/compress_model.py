@@ -1,0 +1,51 @@
+"""Make the variants that the job asks for, measured by the run's meter."""
+
+from collections.abc import Callable
+
+from ayni.compress.pipeline import compress
+from ayni.compress.variants import CompressResult
+from ayni.footprint.node_meter import NodeMeter
+from ayni.jobs.runs import Run
+from ayni.train.result import TrainResult
+from ayni.workflows.limits import LimitGuard
+from ayni.workflows.progress import Progress
+
+
+def compress_model(
+    run: Run, trained: TrainResult, *, meter: NodeMeter, progress: Progress, guard: LimitGuard
+) -> CompressResult:
+    """All variants with their evidence, and the chosen one."""
+    spec = run.job.spec
+    assert spec.compress is not None
+    return compress(
+        run.job.task.load(),
+        run.folder / trained.model_path,
+        spec.compress,
+        seed=spec.seed,
+        folder=run.folder / "compress",
+        meter=meter,
+        observer=_Watch(progress, guard.check),
+        metric_direction=spec.metric.better,
+    )
+
+
+class _Watch:
+    """Fulfils `ayni.compress.ports.Observer`."""
+
+    def __init__(self, progress: Progress, check: Callable[[], None]) -> None:
+        self._progress = progress
+        self._check = check
+
+    def step_progress(self, name: str, done: int, total: int, text: str) -> None:
+        self._progress.advanced("compress", done=done / total, text=text)
+        self._check()
+
+
+def text_of(result: CompressResult) -> str:
+    """The result in a few words."""
+    if result.chosen is None:
+        return f"no variant qualifies: {result.reason}"
+    full, chosen = result.variant("full"), result.variant(result.chosen)
+    ratio = chosen.artefact.stored_bytes / full.artefact.stored_bytes
+    speed_up = full.latency.p50_seconds / chosen.latency.p50_seconds
+    return f"chose {result.chosen}: {ratio:.0%} of the bytes, {speed_up:.1f} times as fast"

@@ -1,0 +1,102 @@
+"""Understand what was made: its data, a simple baseline, and what model and variant look at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from ayni.compress.artefacts import load_full_model
+from ayni.compress.runtimes import OnnxRuntime
+from ayni.compress.variants import CompressResult
+from ayni.data.baseline import Baseline, NoBaseline, fit_baseline
+from ayni.data.card import DataCard, read_data_card
+from ayni.data.splits import SplitCheck, check_splits
+from ayni.explain.explaining import explain
+from ayni.explain.explanation import ExplainResult, Explanation
+from ayni.jobs.runs import Run
+from ayni.train.result import TrainResult
+
+FOLDER = "explain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Understanding:
+    """What the explain step found out. Paths are relative to the run's folder."""
+
+    explanations: ExplainResult
+    baseline: Baseline | None
+    no_baseline_reason: str | None
+    data: DataCard
+    splits: SplitCheck
+
+    def to_json(self) -> dict[str, Any]:
+        """The explanations' own keys, with `baseline` and `data` beside them."""
+        return {
+            **self.explanations.to_json(),
+            "baseline": None if self.baseline is None else self.baseline.to_json(),
+            "no_baseline_reason": self.no_baseline_reason,
+            "data": {**self.data.to_json(), "splits": self.splits.to_json()},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The value that `to_json` wrote."""
+        own = ("baseline", "no_baseline_reason", "data")
+        card = dict(data["data"])
+        splits = SplitCheck.from_json(card.pop("splits"))
+        return cls(
+            explanations=ExplainResult.from_json({name: data[name] for name in data if name not in own}),
+            baseline=None if data["baseline"] is None else Baseline.from_json(data["baseline"]),
+            no_baseline_reason=data["no_baseline_reason"],
+            data=DataCard.from_json(card),
+            splits=splits,
+        )
+
+
+def explain_model(run: Run, trained: TrainResult, compressed: CompressResult | None) -> Understanding:
+    """Attributions of test examples and of disagreements, the baseline, and the data's card and splits."""
+    spec = run.job.spec
+    task = run.job.task.load()
+    chosen = (
+        None if compressed is None or compressed.chosen is None else compressed.variant(compressed.chosen)
+    )
+    found = explain(
+        task,
+        load_full_model(task, run.folder / trained.model_path),
+        variant=None if chosen is None else OnnxRuntime(run.folder / chosen.file),
+        num_samples=spec.explain.samples,
+        seed=spec.seed,
+        folder=run.folder / FOLDER,
+    )
+    baseline = fit_baseline(task, seed=spec.seed)
+    return Understanding(
+        explanations=replace(found, items=[_within_run(item) for item in found.items]),
+        baseline=baseline if isinstance(baseline, Baseline) else None,
+        no_baseline_reason=baseline.reason if isinstance(baseline, NoBaseline) else None,
+        data=read_data_card(task),
+        splits=check_splits(task),
+    )
+
+
+def text_of(understanding: Understanding) -> str:
+    """The result in a few words."""
+    found = understanding.explanations
+    parts = [f"{len(found.items)} examples"]
+    if found.num_disagreements is not None:
+        parts.append(f"the variant differs on {found.num_disagreements} of {found.num_compared}")
+    if understanding.splits.has_leak:
+        parts.append("the splits share examples: see the report")
+    return ", ".join(parts)
+
+
+def _within_run(item: Explanation) -> Explanation:
+    """The same with paths that start at the run's folder instead of the step's."""
+    return replace(
+        item,
+        input_image=_prefixed(item.input_image),
+        attribution_image=_prefixed(item.attribution_image),
+        attribution_file=_prefixed(item.attribution_file),
+    )
+
+
+def _prefixed(path: str | None) -> str | None:
+    return None if path is None else f"{FOLDER}/{path}"

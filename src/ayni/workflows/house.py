@@ -1,0 +1,49 @@
+"""What a workflow needs from outside: the concrete things that `ayni.wiring` puts together.
+
+Not covered: choosing them. A test can build a house from in-memory twins.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ayni.database import Database
+from ayni.footprint.node_meter import NodeMeter
+from ayni.hub.repositories import LocalHub
+from ayni.jobs.runs import Run, Runs
+from ayni.market.ledger import Ledger
+from ayni.signing import SigningKey
+
+if TYPE_CHECKING:
+    from ayni.train.config import TrainConfig
+    from ayni.train.engine import Engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """One installation.
+
+    Attributes:
+        node: name of this machine, for receipts.
+        num_cores, memory_bytes: what this machine has to offer.
+        spill_folder: where learners keep optimizer state between rounds.
+        make_engine: where learners run; a context manager that ends them.
+        make_meter: the meter of a run, not started.
+        now: the clock, with a time zone.
+    """
+
+    runs: Runs
+    database: Database
+    ledger: Ledger
+    hub: LocalHub
+    key: SigningKey
+    node: str
+    num_cores: int
+    memory_bytes: int
+    spill_folder: Path
+    make_engine: Callable[["TrainConfig"], AbstractContextManager["Engine"]]
+    make_meter: Callable[[Run], NodeMeter]
+    now: Callable[[], datetime]

@@ -1,0 +1,166 @@
+"""Plan a job: try a few training steps, and say what the whole would take before any of it is spent.
+
+The estimate is the probe's time for a step, times the steps, plus what the other parts took on the digits
+example. It is rough on purpose and carries a high end; the report puts what really happened beside it.
+
+Not covered: several sites, and waiting for a greener hour.
+"""
+
+import math
+from collections.abc import Mapping
+
+from ayni.compress.config import DistillStep, PruneStep
+from ayni.files import write_json
+from ayni.footprint.carbon import carbon_intensity
+from ayni.footprint.power_model import estimate_energy
+from ayni.jobs.loading import Job
+from ayni.jobs.runs import Run
+from ayni.jobs.spec import JobSpec
+from ayni.market.offers import Limits, Offer, own_machine_offer
+from ayni.market.planning import BudgetTooSmallError, Plan, StepEstimate, make_plan
+from ayni.train.probe import Probe, probe
+from ayni.units import microcredits_to_credits
+from ayni.workflows.house import House
+from ayni.workflows.progress import Approve
+
+CONSENT_FILE = "consent.json"
+# Seconds on one core of a two-core virtual machine, medians over runs of the digits example.
+START_OF_A_LEARNER = 2.5
+EXPORT_OF_A_VARIANT = 2.0
+MEASURE_OF_A_VARIANT = 1.5
+PRUNE = 0.5
+EXPLAIN = 3.0
+EXPLAIN_PER_SAMPLE = 0.1
+PUBLISH = 0.5
+# Exchange, validation and waiting for each other, beside the steps themselves.
+ROUND_OVERHEAD = 1.15
+# A teacher's forward pass beside the student's step, in steps.
+DISTILL_FACTOR = 1.3
+# Other work on the machine and a probe of a second: the high end of a time estimate.
+HIGH_FACTOR = 2.5
+
+
+def plan_job(job: Job, house: House) -> Plan:
+    """The plan of a job on this machine.
+
+    Raises:
+        TaskImportError, TaskFailedError: the task cannot be had, or fails on its first steps.
+        UnknownZoneError: the site's zone is no grid that is known.
+    """
+    spec = job.spec
+    measured = probe(job.task.load(), spec.train)
+    cores = min(spec.train.learners, house.num_cores)
+    seconds = _seconds_of_steps(spec, measured, cores)
+    return make_plan(
+        [_estimate(step, wall, busy, cores) for step, (wall, busy) in seconds.items()],
+        offer=offer_of(spec, house),
+        limits=limits_of(spec),
+        now=house.now(),
+        carbon_intensity=carbon_intensity(spec.site.zone),
+    )
+
+
+def offer_of(spec: JobSpec, house: House) -> Offer:
+    """This machine at the cost that its owner declares in the job."""
+    site = spec.site
+    return own_machine_offer(
+        site=site.name,
+        member=spec.member,
+        num_cores=house.num_cores,
+        memory_bytes=house.memory_bytes,
+        zone=site.zone,
+        pue=site.pue,
+        ask_credits_per_core_hour=site.ask_credits_per_core_hour,
+        electricity_credits_per_kwh=site.electricity_credits_per_kwh,
+    )
+
+
+def limits_of(spec: JobSpec) -> Limits:
+    """The job's limits as the market sees them."""
+    limits = spec.limits
+    return Limits(
+        credits=limits.credits,
+        energy_kwh=limits.energy_kwh,
+        carbon_grams=limits.carbon_grams,
+        deadline_seconds=limits.deadline_seconds,
+    )
+
+
+def approve_plan(run: Run, plan: Plan, *, yes: bool, approve: Approve | None) -> bool:
+    """Whether the run may go beyond its limits: said before, said now, or agreed by a person.
+
+    Raises:
+        BudgetTooSmallError: the plan exceeds a limit and nobody agreed.
+    """
+    consent = run.folder / CONSENT_FILE
+    if consent.exists():
+        return True
+    is_agreed = yes or (bool(plan.violations()) and approve is not None and approve(plan.to_json()))
+    if is_agreed:
+        write_json(consent, {"goes_beyond_limits": True})
+    elif violations := plan.violations():
+        raise BudgetTooSmallError(violations)
+    return is_agreed
+
+
+def text_of(plan: Plan) -> str:
+    """The plan in a few words."""
+    seconds = (plan.rows[-1].end - plan.rows[0].start).total_seconds()
+    credits_ = microcredits_to_credits(int(plan.total("cost_microcredits")))
+    return (
+        f"about {seconds:.0f} s, {plan.total('energy_joules'):.0f} J, "
+        f"{plan.total('grams_co2e'):.2g} g CO2e, {credits_:.2g} credits"
+    )
+
+
+def _estimate(step: str, wall_seconds: float, busy_seconds: float, cores: int) -> StepEstimate:
+    energy = estimate_energy(busy_seconds, wall_seconds, cores)
+    assert energy.joules is not None and energy.low_joules is not None and energy.high_joules is not None
+    return StepEstimate(
+        step=step,
+        wall_seconds=wall_seconds,
+        high_seconds=wall_seconds * HIGH_FACTOR,
+        num_cores=cores,
+        energy_joules=energy.joules,
+        low_joules=energy.low_joules,
+        high_joules=energy.high_joules * HIGH_FACTOR,
+        tier=energy.tier,
+    )
+
+
+def _seconds_of_steps(spec: JobSpec, measured: Probe, cores: int) -> Mapping[str, tuple[float, float]]:
+    """For each step: wall seconds, and busy seconds of all cores together."""
+    steps = {"train": _train_seconds(spec, measured, cores)}
+    if spec.compress is not None:
+        seconds = _compress_seconds(spec, measured)
+        steps["compress"] = (seconds, seconds)
+    explain = EXPLAIN + EXPLAIN_PER_SAMPLE * spec.explain.samples
+    steps["explain"] = (explain, explain)
+    if spec.publish is not None:
+        steps["publish"] = (PUBLISH, PUBLISH)
+    return steps
+
+
+def _train_seconds(spec: JobSpec, measured: Probe, cores: int) -> tuple[float, float]:
+    train = spec.train
+    of_one_learner = train.total_steps * measured.step_seconds * ROUND_OVERHEAD
+    waves = math.ceil(train.learners / cores)
+    validation = measured.evaluate_seconds_per_example * measured.num_validation_examples
+    busy = train.learners * (of_one_learner + START_OF_A_LEARNER) + train.rounds * validation
+    return waves * of_one_learner + START_OF_A_LEARNER + validation, busy
+
+
+def _compress_seconds(spec: JobSpec, measured: Probe) -> float:
+    assert spec.compress is not None
+    steps = [entry.step for entry in spec.compress.steps]
+    num_variants = 2 + len(steps)
+    # Each variant answers the validation and the test split; the probe knows the size of the first.
+    evaluation = measured.evaluate_seconds_per_example * 3 * measured.num_validation_examples
+    seconds: float = num_variants * (EXPORT_OF_A_VARIANT + MEASURE_OF_A_VARIANT + evaluation)
+    for step in steps:
+        if isinstance(step, DistillStep):
+            num_steps = step.epochs * math.ceil(measured.num_train_examples / step.batch_size)
+            seconds += num_steps * measured.step_seconds * DISTILL_FACTOR
+        elif isinstance(step, PruneStep):
+            seconds += PRUNE
+    return seconds

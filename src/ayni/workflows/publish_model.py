@@ -1,0 +1,227 @@
+"""Publish what a run made: the full model, the variants, the task's code, the card and the receipts."""
+
+import json
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ayni.compress.variants import CompressResult, Variant
+from ayni.data.card import DataCard
+from ayni.footprint.receipts import receipt_paths
+from ayni.hub.card import CardData, CardFootprint, CardLineage, CardVariant, ModelCard, model_card
+from ayni.hub.config import CONFIG_FILE, WEIGHTS_FILE, ModelConfig, PipelineTag
+from ayni.hub.licences import check_licence
+from ayni.hub.repositories import Published
+from ayni.jobs.loading import Job
+from ayni.jobs.runs import Run
+from ayni.task import Task
+from ayni.train.result import TrainResult
+from ayni.workflows.explain_model import Understanding
+from ayni.workflows.house import House
+from ayni.workflows.report_run import view_of
+
+NAMED_VERSIONS = ("ayni", "torch", "dask", "onnxruntime", "torch-pruning", "numpy")
+# `config.json` promises where black and white of an image file go; tasks that want another range say so.
+DEFAULT_VALUE_RANGE = (0.0, 1.0)
+
+
+def repository_of(job: Job) -> str:
+    """Where the job publishes: `owner/name`; a name alone belongs to the job's member."""
+    assert job.spec.publish is not None
+    name = job.spec.publish.repository
+    return name if "/" in name else f"{job.spec.member}/{name}"
+
+
+def check_publication(job: Job, data: DataCard) -> None:
+    """Refuse what could not be published before work is spent on it.
+
+    Raises:
+        LicenceConflictError, UnknownLicenceError: the licence that the job asks for cannot be given.
+    """
+    if job.spec.publish is not None and job.spec.publish.licence is not None:
+        check_licence(job.spec.publish.licence, data.licence)
+
+
+def publish_model(
+    run: Run,
+    house: House,
+    trained: TrainResult,
+    compressed: CompressResult | None,
+    explained: Understanding,
+) -> Published:
+    """A new revision with everything that others need; the same one when it was published before."""
+    job = run.job
+    assert job.spec.publish is not None
+    task = job.task.load()
+    config = _config(run, task, compressed)
+    files: dict[str, Path | bytes] = {
+        WEIGHTS_FILE: run.folder / trained.model_path,
+        CONFIG_FILE: json.dumps(config.to_json(), indent=2).encode() + b"\n",
+    }
+    files |= _task_files(job)
+    files |= {_file_name(variant): run.folder / variant.file for variant in _onnx_variants(compressed)}
+    files |= {f"receipts/{path.name}": path for path in receipt_paths(run.folder / "receipts")}
+    card = _card(run, config, trained, compressed, explained)
+    files["README.md"] = model_card(card).encode()
+    return house.hub.publish(
+        repository_of(job),
+        files,
+        message=f"Publish {job.spec.name} of the run {run.id}",
+        author=f"{job.spec.member} <{job.spec.member}@{house.node}>",
+        when=house.now(),
+        publish_key=run.id,
+    )
+
+
+def text_of(published: Published) -> str:
+    """The result in a few words."""
+    return f"{published.repository} at {published.revision[:12]}"
+
+
+def _task_files(job: Job) -> dict[str, Path | bytes]:
+    """The task's module and those of its neighbours that it imported; nothing else of the job's folder."""
+    module = job.task.module_path.resolve()
+    imported = (
+        Path(file) for each in list(sys.modules.values()) if (file := getattr(each, "__file__", None))
+    )
+    neighbours = (path for path in imported if path.suffix == ".py" and path.parent == module.parent)
+    return {path.name: path for path in sorted({module, *neighbours})}
+
+
+def _onnx_variants(compressed: CompressResult | None) -> list[Variant]:
+    if compressed is None:
+        return []
+    return [variant for variant in compressed.variants if variant.file.suffix == ".onnx"]
+
+
+def _file_name(variant: Variant) -> str:
+    return f"{variant.name}.onnx"
+
+
+def _config(run: Run, task: Task, compressed: CompressResult | None) -> ModelConfig:
+    job = run.job
+    example = task.example_input()
+    labels = getattr(task, "labels", None)
+    return ModelConfig(
+        task=job.spec.task.rpartition(".")[2],
+        task_sha256=job.task_sha256,
+        architecture=type(task.build_model()).__name__,
+        input_shape=tuple(example.shape[1:]),
+        input_dtype=str(example.dtype).removeprefix("torch."),
+        value_range=getattr(task, "value_range", DEFAULT_VALUE_RANGE),
+        labels=None if labels is None else tuple(labels()),
+        pipeline_tag=_pipeline_tag(example, has_labels=labels is not None),
+        variants={"full": WEIGHTS_FILE}
+        | {variant.name: _file_name(variant) for variant in _onnx_variants(compressed)},
+        chosen=None if compressed is None else compressed.chosen,
+        run=run.id,
+    )
+
+
+def _pipeline_tag(example: Any, *, has_labels: bool) -> PipelineTag:
+    if not example.is_floating_point():
+        return "other" if has_labels else "text-generation"
+    if not has_labels:
+        return "other"
+    return "image-classification" if example.dim() == 4 else "tabular-classification"
+
+
+def _card(
+    run: Run,
+    config: ModelConfig,
+    trained: TrainResult,
+    compressed: CompressResult | None,
+    explained: Understanding,
+) -> ModelCard:
+    job = run.job
+    assert job.spec.publish is not None
+    baseline = explained.baseline
+    return ModelCard(
+        repository=repository_of(job),
+        licence=job.spec.publish.licence or "other",
+        config=config,
+        variants=_card_variants(trained, compressed),
+        data=_card_data(explained.data),
+        lineage=CardLineage(run=run.id, seed=job.spec.seed, versions=_versions()),
+        footprint=_card_footprint(view_of(run)["footprint"]),
+        summary=_summary(job, trained),
+        reason="" if compressed is None else compressed.reason,
+        baseline={} if baseline is None else {baseline.name: baseline.metrics},
+        task_is_built=False,
+    )
+
+
+def _summary(job: Job, trained: TrainResult) -> str:
+    return (
+        f"{job.spec.name}: trained with the strategy {trained.strategy} by {trained.num_learners} parallel "
+        f"learners in {trained.rounds} rounds on {trained.samples:,} samples (repeats counted)."
+    )
+
+
+def _card_variants(trained: TrainResult, compressed: CompressResult | None) -> tuple[CardVariant, ...]:
+    if compressed is None:
+        full = CardVariant(
+            name="full",
+            file=WEIGHTS_FILE,
+            metrics=trained.metrics,
+            num_parameters=trained.num_parameters,
+        )
+        return (full,)
+    return tuple(_card_variant(variant) for variant in compressed.variants)
+
+
+def _card_variant(variant: Variant) -> CardVariant:
+    artefact = variant.artefact
+    interval = artefact.quality.interval
+    return CardVariant(
+        name=variant.name,
+        file=_file_name(variant) if variant.file.suffix == ".onnx" else WEIGHTS_FILE,
+        metrics=artefact.quality.test,
+        interval=None if interval is None else (interval.low, interval.high),
+        num_parameters=artefact.num_parameters,
+        stored_bytes=artefact.stored_bytes,
+        latency_p50_seconds=variant.latency.p50_seconds,
+        energy_joules_per_1000=variant.energy.joules_per_1000,
+    )
+
+
+def _card_data(data: DataCard) -> CardData:
+    return CardData(
+        name=data.name or "not stated by the task",
+        licence=data.licence,
+        source=data.source,
+        attribution=data.attribution,
+        note=data.note,
+        num_rows=data.rows,
+    )
+
+
+def _card_footprint(footprint: Mapping[str, Any] | None) -> CardFootprint | None:
+    """The sums over the receipts so far; None when a part is unknown, for a partial sum says nothing."""
+    if footprint is None or footprint["energy_joules"] is None:
+        return None
+    return CardFootprint(
+        energy_joules=footprint["energy_joules"],
+        energy_low_joules=footprint["energy_low_joules"],
+        energy_high_joules=footprint["energy_high_joules"],
+        tier=footprint["energy_tier"],
+        meter=footprint["meter"],
+        grams_co2e=footprint["grams_co2e"],
+        low_grams_co2e=footprint["low_grams_co2e"],
+        high_grams_co2e=footprint["high_grams_co2e"],
+        zone=footprint["zone"],
+        carbon_basis=footprint["basis"],
+        pue=footprint["pue"],
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in NAMED_VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,54 @@
+"""Train the job's model on the house's engine, and show and guard every round."""
+
+import shutil
+
+from ayni.jobs.runs import Run
+from ayni.train.result import RoundProgress, TrainResult
+from ayni.train.training import train
+from ayni.workflows.house import House
+from ayni.workflows.limits import LimitGuard
+from ayni.workflows.progress import Progress
+
+
+def train_model(run: Run, house: House, *, progress: Progress, guard: LimitGuard) -> TrainResult:
+    """The trained model, from the last checkpoint of the run where there is one."""
+    spec = run.job.spec
+    spill_folder = house.spill_folder / run.id
+    with house.make_engine(spec.train) as engine:
+        result = train(
+            run.job.task,
+            spec.train,
+            seed=spec.seed,
+            folder=run.folder / "train",
+            spill_folder=spill_folder,
+            engine=engine,
+            observer=_Watch(progress, guard),
+        )
+    # Only a training that goes on needs its learners' state.
+    shutil.rmtree(spill_folder, ignore_errors=True)
+    return result
+
+
+class _Watch:
+    """Shows each round, and stops at a limit. Fulfils `ayni.train.result.Observer`."""
+
+    def __init__(self, progress: Progress, guard: LimitGuard) -> None:
+        self._progress = progress
+        self._guard = guard
+        self._done = 0
+
+    def round_finished(self, progress: RoundProgress) -> None:
+        self._done = progress.round
+        metrics = ", ".join(f"{name} {value:.4g}" for name, value in progress.metrics.items())
+        text = f"loss {progress.train_loss:.3f}, {metrics}, {progress.samples_per_second:,.0f} samples/s"
+        self._progress.advanced("train", done=self._done, text=text)
+        self._guard.check()
+
+    def noticed(self, message: str) -> None:
+        self._progress.advanced("train", done=self._done, text=message)
+
+
+def text_of(result: TrainResult) -> str:
+    """The result in a few words."""
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
+    return f"{metrics} on validation; {result.samples:,} samples, {result.bytes_sent / 1e6:.1f} MB exchanged"

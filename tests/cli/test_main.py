@@ -1,0 +1,177 @@
+"""The command line: pages of help, exit codes, messages without tracebacks."""
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ayni
+from ayni.cli import main
+from ayni.errors import AyniError, UserError
+
+COMMANDS = (
+    "init",
+    "plan",
+    "run",
+    "resume",
+    "verify",
+    "predict",
+    "runs list",
+    "runs show",
+    "runs open",
+    "runs remove",
+)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """State of its own for each test."""
+    monkeypatch.setenv("AYNI_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "80")
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_page_of_help_with_an_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run_command([*command.split(), "--help"]) == 0
+
+    page = capsys.readouterr().out
+    assert "example:" in page.lower()
+    assert f"ayni {command}" in page.split("xample:")[1]
+    assert max(len(line) for line in page.splitlines()) <= 80
+
+
+def test_the_list_of_commands_here_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    import typer.main
+
+    group = typer.main.get_command(main.app)
+    found = set()
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        found |= {f"{name} {one}" for one in inner} if inner else {name}
+
+    assert found == set(COMMANDS)
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run_command(["--version"]) == 0
+
+    assert capsys.readouterr().out == f"ayni {ayni.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["runn"], ["run"], ["run", "a", "--nonsense"], ["runs", "show", "--jsn"], ["predict", "x"]]
+)
+def test_wrong_arguments_exit_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run_command(arguments) == 2
+
+    assert "Usage: ayni" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_bad_job_exits_with_2_and_no_traceback(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("name: d\n")
+
+    assert main.run_command([command, str(path)]) == 2
+
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines()[-1].startswith(f"Error: {path}: the key `task` is missing.")
+    assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_debug_shows_the_traceback_wherever_it_stands(
+    position: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["plan", str(tmp_path / "absent.yaml")]
+    arguments.insert(position, "--debug")
+
+    assert main.run_command(arguments) == 2
+
+    shown = capsys.readouterr()
+    assert "Traceback" in shown.err
+    assert "Error: " in shown.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["resume"], ["runs", "show"], ["runs", "open"], ["verify"], ["runs", "remove", "x"]]
+)
+def test_without_runs_the_way_to_the_first_is_shown(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run_command(arguments) == 2
+
+    assert "There are no runs yet. Start one with `ayni run job.yaml`." in capsys.readouterr().err
+
+
+def test_an_empty_list_of_runs_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run_command(["runs", "list"]) == 0
+    assert "no runs yet" in capsys.readouterr().out
+
+    assert main.run_command(["runs", "list", "--json"]) == 0
+    assert capsys.readouterr().out == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (UserError("Mend the job."), 2, "Error: Mend the job.\n"),
+        (AyniError("The disk is gone."), 1, "Error: The disk is gone.\n"),
+        (OSError(errno.ENOSPC, "No space left"), 1, "Error: No space left on the device."),
+        (RuntimeError("boom"), 1, "Error: RuntimeError: boom\nThis is a fault in Ayni. Please report it"),
+    ],
+)
+def test_every_error_has_a_message_and_a_code(
+    error: Exception,
+    code: int,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main, "app", fail)
+
+    assert main.run_command([]) == code
+    assert capsys.readouterr().err.startswith(text)
+
+
+def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "app", stop)
+
+    assert main.run_command([]) == 130
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom ayni.cli import main\nmain.run_command(['run', '--help'])\n"
+        "heavy = {'torch', 'numpy', 'dask', 'pandas', 'onnx', 'sklearn', 'matplotlib', 'sqlalchemy',\n"
+        "         'alembic', 'cryptography', 'yaml', 'ayni.jobs', 'ayni.wiring'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))"
+    )
+
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert output.splitlines()[-1] == "HEAVY []"
+
+
+@pytest.mark.cluster
+def test_a_reader_that_stops_early_sees_no_error() -> None:
+    command = f"{sys.executable} -m ayni run --help | head -1"
+
+    found = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+
+    assert "Traceback" not in found.stderr
+    assert "BrokenPipe" not in found.stderr

@@ -1,0 +1,63 @@
+"""Stopping a run: what is said, and with which code it ends."""
+
+import os
+import signal
+
+import pytest
+import typer
+
+from ayni.cli.run import _hint_how_to_resume, _newest_run_since
+
+
+def stop_by_keyboard() -> None:
+    raise KeyboardInterrupt
+
+
+def stop_by_signal() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.sigtimedwait([], 5)
+
+
+@pytest.mark.parametrize("stop", [stop_by_keyboard, stop_by_signal])
+def test_a_stopped_run_says_how_to_go_on(stop: object, capsys: pytest.CaptureFixture[str]) -> None:
+    assert callable(stop)
+
+    with pytest.raises(typer.Exit) as caught, _hint_how_to_resume(lambda: "20261122-digits"):
+        stop()
+
+    assert caught.value.exit_code == 130
+    assert capsys.readouterr().err == "Stopped. Go on with: ayni resume 20261122-digits\n"
+
+
+def test_a_stop_before_the_run_began_names_no_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), _hint_how_to_resume(lambda: None):
+        raise KeyboardInterrupt
+
+    assert capsys.readouterr().err == "Stopped before a run began.\n"
+
+
+def test_the_handling_of_signals_is_given_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    with _hint_how_to_resume(lambda: None):
+        assert signal.getsignal(signal.SIGTERM) is not before
+
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_newest_run_is_the_one_that_this_command_began(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from ayni.jobs.loading import load_job
+    from ayni.jobs.runs import Runs
+
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("AYNI_HOME", str(home))
+    (home / "task.py").touch()
+    (home / "job.yaml").write_text("name: d\ntask: task:x\n")
+    run = Runs(home / "runs").create(load_job(home / "job.yaml"))
+
+    assert _newest_run_since(datetime.now(UTC) - timedelta(minutes=1)) == run.id
+    assert _newest_run_since(datetime.now(UTC) + timedelta(minutes=1)) is None

@@ -1,0 +1,96 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ayni.footprint.attribution import JobUse, WindowShares, attribute_window
+
+seconds = st.floats(min_value=0, max_value=1e4, allow_nan=False)
+uses = st.dictionaries(
+    st.text(min_size=1, max_size=3),
+    st.builds(
+        JobUse,
+        cpu_seconds=seconds,
+        reserved_cores=st.integers(0, 4),
+        device_microjoules=st.integers(0, 10**12),
+    ),
+    max_size=5,
+)
+
+
+def attribute(energy: int, jobs: dict[str, JobUse], **changes: float) -> WindowShares:
+    values = {"seconds": 1.0, "idle_watts": 2.0, "busy_cpu_seconds": 3.0} | changes
+    return attribute_window(energy, jobs, num_cores=20, **values)
+
+
+@given(
+    energy=st.integers(0, 10**13),
+    jobs=uses,
+    length=seconds,
+    idle_watts=st.floats(0, 1e3),
+    busy=seconds,
+)
+def test_every_microjoule_has_exactly_one_account(
+    energy: int, jobs: dict[str, JobUse], length: float, idle_watts: float, busy: float
+) -> None:
+    shares = attribute(energy, jobs, seconds=length, idle_watts=idle_watts, busy_cpu_seconds=busy)
+
+    devices = sum(use.device_microjoules for use in jobs.values())
+    parts = [share.total_microjoules for share in shares.jobs.values()]
+    assert sum(parts) + shares.other_microjoules + shares.unreserved_idle_microjoules == energy + devices
+    assert shares.total_microjoules == energy + devices
+    assert min([*parts, shares.other_microjoules, shares.unreserved_idle_microjoules]) >= 0
+
+
+@given(energy=st.integers(0, 10**10), jobs=uses)
+def test_renaming_and_reordering_jobs_changes_nothing_beyond_a_microjoule(
+    energy: int, jobs: dict[str, JobUse]
+) -> None:
+    shares = attribute(energy, jobs)
+    renamed = attribute(energy, {f"new {name}": jobs[name] for name in reversed(jobs)})
+
+    for name in jobs:
+        difference = renamed.jobs[f"new {name}"].total_microjoules - shares.jobs[name].total_microjoules
+        assert abs(difference) <= 2  # one each for the dynamic and the idle remainder
+
+
+@given(energy=st.integers(0, 10**10), cpu_seconds=st.floats(0, 1.5), cores=st.integers(0, 10))
+def test_splitting_a_job_in_two_changes_nothing_beyond_rounding(
+    energy: int, cpu_seconds: float, cores: int
+) -> None:
+    whole = attribute(energy, {"a": JobUse(cpu_seconds=2 * cpu_seconds, reserved_cores=2 * cores)})
+    half = JobUse(cpu_seconds=cpu_seconds, reserved_cores=cores)
+    halves = attribute(energy, {"b": half, "c": half})
+
+    together = sum(share.total_microjoules for share in halves.jobs.values())
+    assert abs(together - whole.jobs["a"].total_microjoules) <= 4
+
+
+def test_the_formulas_on_a_window_small_enough_to_do_by_hand() -> None:
+    # 10 J in 1 s, 4 W idle; 2 of 3 busy CPU seconds are the job's; it reserves 5 of 20 cores.
+    job = JobUse(cpu_seconds=2.0, reserved_cores=5)
+
+    shares = attribute(10_000_000, {"job": job}, idle_watts=4.0)
+
+    assert shares.jobs["job"].dynamic_microjoules == 4_000_000
+    assert shares.jobs["job"].idle_microjoules == 1_000_000
+    assert shares.other_microjoules == 2_000_000
+    assert shares.unreserved_idle_microjoules == 3_000_000
+
+
+def test_a_job_whose_clock_ran_ahead_of_the_nodes_gets_all_dynamic_energy_and_no_more() -> None:
+    shares = attribute(10_000_000, {"job": JobUse(cpu_seconds=3.5, reserved_cores=20)})
+
+    assert shares.other_microjoules == 0
+    assert shares.jobs["job"].total_microjoules == 10_000_000
+
+
+def test_a_node_that_drew_less_than_its_idle_power_has_no_dynamic_energy() -> None:
+    shares = attribute(1_000, {"job": JobUse(cpu_seconds=1.0, reserved_cores=20)}, idle_watts=50.0)
+
+    assert shares.jobs["job"].idle_microjoules == 1_000
+    assert shares.jobs["job"].dynamic_microjoules == 0
+
+
+def test_more_cores_than_there_are_cannot_be_reserved() -> None:
+    with pytest.raises(ValueError, match="21 of 20 cores"):
+        attribute(1, {"job": JobUse(cpu_seconds=0.0, reserved_cores=21)})

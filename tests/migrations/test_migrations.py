@@ -1,0 +1,106 @@
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+import ayni
+import ayni.migrations
+from ayni.database import NEWEST_REVISION, Database, metadata
+
+FOLDER = Path(ayni.migrations.__file__).parent
+
+
+@pytest.fixture
+def scripts() -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    return ScriptDirectory.from_config(config)
+
+
+def declare_all_tables() -> None:
+    for package in pkgutil.iter_modules(ayni.__path__, "ayni."):
+        folder = Path(ayni.__path__[0]) / package.name.removeprefix("ayni.")
+        if (folder / "store.py").exists():
+            importlib.import_module(f"{package.name}.store")
+
+
+def test_the_migrations_make_exactly_the_tables_that_the_code_declares(tmp_path: Path) -> None:
+    declare_all_tables()
+    assert {"ledger_transactions", "ledger_postings"} <= set(metadata.tables)
+
+    with Database(tmp_path / "state.db").transaction() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences = compare_metadata(context, metadata)
+
+    assert differences == []
+
+
+def test_alembic_finds_every_file_of_the_folder_in_one_line_to_the_newest(scripts: ScriptDirectory) -> None:
+    found = [script.revision for script in reversed(list(scripts.walk_revisions()))]
+
+    files = sorted(path.name for path in (FOLDER / "versions").glob("*.py") if path.name != "__init__.py")
+    assert [name[:5] for name in files] == [f"r{revision}" for revision in found]
+    assert found[-1] == NEWEST_REVISION
+    assert found == sorted(found), "revisions are compared as text, so they must sort as they follow"
+    assert len(scripts.get_heads()) == 1
+
+
+def test_every_older_revision_is_brought_to_the_newest_by_opening_it(
+    tmp_path: Path, scripts: ScriptDirectory
+) -> None:
+    from alembic import command
+
+    for script in scripts.walk_revisions():
+        path = tmp_path / f"{script.revision}.db"
+        config = Config()
+        config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+        with sa.create_engine(f"sqlite:///{path}").begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, script.revision)
+
+        with Database(path).transaction() as connection:
+            found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        assert found == NEWEST_REVISION
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.db"
+    monkeypatch.setattr("alembic.op.create_index", lambda *_: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(MemoryError):
+        Database(path)
+    monkeypatch.undo()
+    with sa.create_engine(f"sqlite:///{path}").connect() as connection:
+        assert sa.inspect(connection).get_table_names() == []
+
+    Database(path)
+
+
+@pytest.mark.cluster
+def test_a_percent_sign_in_the_place_of_installation_does_no_harm(tmp_path: Path) -> None:
+    copy = tmp_path / "100%(home)s" / "ayni"
+    copy.parent.mkdir()
+    copy.symlink_to(Path(ayni.__file__).parent)
+    script = "import sys; from pathlib import Path; from ayni.database import *; Database(Path(sys.argv[1]))"
+
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import sys; sys.path.insert(0, {str(copy.parent)!r}); {script}",
+            tmp_path / "x.db",
+        ],
+        check=True,
+        cwd=tmp_path,
+    )
+
+    assert (tmp_path / "x.db").exists()

@@ -1,0 +1,72 @@
+import pytest
+
+from ayni.reports import formats
+
+
+def plain(text: str) -> str:
+    return text.replace(formats.NO_BREAK_SPACE, " ").replace(formats.DASH, "-").replace(formats.MINUS, "-")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (formats.joules(1234.5, 540, 3100), "1.2 kJ (0.54-3.1)"),
+        (formats.joules(0.0), "0 J"),
+        (formats.grams(0.0731), "73 mg"),
+        (formats.stored_bytes(66_816), "66.8 kB"),
+        (formats.stored_bytes(12), "12 B"),
+        (formats.seconds(0.00008), "80.0 \N{MICRO SIGN}s"),
+        (formats.seconds(59.99), "60.0 s"),
+        (formats.seconds(245), "4 min 05 s"),
+        (formats.seconds(7800), "2 h 10 min"),
+        (formats.credits(410), "0.000410 credits"),
+        (formats.credits(12_500_000), "12.50 credits"),
+        (formats.credits(0), "0.00 credits"),
+        (formats.metric(0.979, "accuracy", 0.971, 0.986), "97.9 % (97.1-98.6)"),
+        (formats.metric(2.31449, "bits_per_character"), "2.314"),
+        (formats.metric_change(0.004, "accuracy"), "+0.4 pt"),
+        (formats.metric_change(-0.00001, "accuracy"), "0 pt"),
+        (formats.share(24, 100), "24 %"),
+        (formats.share(1, 10_000), "less than 0.1 %"),
+        (formats.count(61440), "61,440"),
+        (formats.digits(-0.0123), "-0.0123"),
+        (formats.digits(0.9996, 3), "1.00"),
+        (formats.moment("2026-11-22T02:40:11+00:00"), "22 Nov 2026, 02:40 UTC"),
+    ],
+)
+def test_numbers_are_written_as_people_read_them(text: str, expected: str) -> None:
+    assert plain(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        formats.joules(None),
+        formats.grams(None, 1, 2),
+        formats.stored_bytes(None),
+        formats.seconds(None),
+        formats.credits(None),
+        formats.count(None),
+        formats.metric(None, "accuracy"),
+        formats.metric(float("nan"), "accuracy"),
+        formats.metric_change(None, "accuracy"),
+        formats.share(None, 5),
+        formats.share(5, None),
+        formats.share(5, 0),
+        formats.moment(None),
+    ],
+)
+def test_what_is_unknown_is_said_to_be_unknown_and_never_zero(text: str) -> None:
+    assert text == formats.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [(832, 66.8, "12x smaller"), (1, 2, "2.0x larger"), (1, 1.01, "about the same"), (None, 3, None)],
+)
+def test_a_value_is_compared_with_the_one_before(
+    before: float | None, after: float | None, expected: str | None
+) -> None:
+    text = formats.times(before, after, less="smaller", more="larger")
+
+    assert text == expected if text is None else text.replace("\N{MULTIPLICATION SIGN}", "x") == expected

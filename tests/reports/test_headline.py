@@ -1,0 +1,57 @@
+from typing import Any
+
+from ayni.reports import formats, headline
+
+
+def plain(text: str) -> str:
+    return text.replace(formats.NO_BREAK_SPACE, " ").replace(formats.DASH, "-")
+
+
+def test_the_headline_says_what_was_chosen_how_good_it_is_and_how_small(view: dict[str, Any]) -> None:
+    assert plain(headline.title(view)) == "int8 was chosen: 97.8 % accuracy at 8.0 % of the size"
+
+
+def test_when_nothing_qualifies_the_full_model_stays(view: dict[str, Any]) -> None:
+    view["chosen"] = None
+
+    assert plain(headline.title(view)) == "No variant qualified: the full model stays, with 98.3 % accuracy"
+    assert headline.gains(view)[0].value.startswith("98.3")
+
+
+def test_a_run_without_compression_is_told_by_its_training(view: dict[str, Any]) -> None:
+    view.update(variants=[], chosen=None)
+
+    assert plain(headline.title(view)) == "digits was trained to 98.4 % accuracy"
+    assert headline.gains(view) == []
+
+
+def test_a_failed_run_is_not_told_as_a_success(view: dict[str, Any]) -> None:
+    view.update(status="failed", error="The loss of round 3 is not a number")
+
+    assert headline.title(view) == "digits did not finish"
+    assert "The loss of round 3 is not a number." in headline.lede(view)
+
+
+def test_a_run_that_has_just_begun_has_a_headline(unfinished_view: dict[str, Any]) -> None:
+    assert headline.title(unfinished_view) == "digits has not been trained yet"
+    assert headline.lede(unfinished_view) == []
+
+
+def test_the_text_under_the_headline_names_joules_grams_and_credits(view: dict[str, Any]) -> None:
+    text = plain(" ".join(headline.lede(view)))
+
+    assert "2 learners (diloco) over 12 rounds and 61,440 samples" in text
+    assert "took 360 J (160-950), 43 mg CO2e (13-170) and 0.000243 credits" in text
+
+
+def test_an_unknown_size_is_left_out_of_the_sentence(view: dict[str, Any]) -> None:
+    view["variants"][-1]["stored_bytes"] = None
+
+    assert plain(headline.title(view)) == "int8 was chosen: 97.8 % accuracy"
+    assert headline.gains(view)[1].value == "unknown"
+
+
+def test_unknown_energy_is_unknown_in_the_strip(view: dict[str, Any]) -> None:
+    view["footprint"].update(energy_joules=None, energy_low_joules=None, energy_high_joules=None)
+
+    assert headline.costs(view)[0].value == "unknown"

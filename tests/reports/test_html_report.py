@@ -1,0 +1,234 @@
+import base64
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ayni.reports.html_report import data_uri, render_report, write_report
+
+HOSTILE = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)> \" ' & {{ 7*7 }}"
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+VOID = {"meta", "img", "br", "input", "hr", "link"}
+
+
+class Page(HTMLParser):
+    """The elements of a page, and whether each was closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def test_the_report_is_one_file_in_the_folder_asked_for(view: dict[str, Any], tmp_path: Path) -> None:
+    path = write_report(view, folder=tmp_path / "report", version="0.1.0")
+
+    assert path == tmp_path / "report" / "report.html"
+    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+
+
+def test_every_element_is_closed_in_order(view: dict[str, Any]) -> None:
+    assert Page(render_report(view)).open == []
+
+
+def test_the_report_has_no_script_and_names_nothing_to_load(view: dict[str, Any]) -> None:
+    html = render_report(view)
+
+    page = Page(html)
+    assert not page.all("script") and not page.all("link") and not page.all("iframe")
+    assert all((image["src"] or "").startswith("data:") for image in page.all("img"))
+    assert not re.search(r"url\(|@import|https?://(?!yann)", html.split("<body>")[0])
+    policies = [meta["content"] or "" for meta in page.all("meta") if meta.get("http-equiv")]
+    assert policies and policies[0].startswith("default-src 'none'")
+
+
+def test_the_report_names_every_variant_the_baseline_and_the_costs(view: dict[str, Any]) -> None:
+    html = render_report(view).replace("\N{NO-BREAK SPACE}", " ")
+
+    for text in (
+        "full-onnx",
+        "distilled",
+        "logistic regression",
+        "89.4 %",
+        "W3",
+        "0.000243 credits",
+        "me/digits",
+    ):
+        assert text in html
+
+
+def test_tables_have_scopes_and_pictures_have_words(view: dict[str, Any], tmp_path: Path) -> None:
+    _with_pictures(view, tmp_path)
+
+    page = Page(render_report(view))
+
+    assert all(cell.get("scope") in ("col", "row") for cell in page.all("th"))
+    assert page.all("img") and all(image.get("alt") for image in page.all("img"))
+    assert len(page.all("h1")) == 1
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_pictures_travel_inside_the_file(view: dict[str, Any], tmp_path: Path) -> None:
+    _with_pictures(view, tmp_path)
+
+    assert render_report(view).count("data:image/png;base64,") == 2 * len(view["explain"]["items"])
+
+
+def test_a_picture_that_is_gone_is_said_to_be_missing(view: dict[str, Any], tmp_path: Path) -> None:
+    _with_pictures(view, tmp_path)
+    view["explain"]["items"][0]["attribution_image"] = str(tmp_path / "gone.png")
+
+    assert "missing" in render_report(view)
+    assert data_uri(str(tmp_path / "gone.png")) is None
+
+
+def test_a_file_that_is_no_picture_is_not_put_into_the_page(tmp_path: Path) -> None:
+    (tmp_path / "page.svg").write_text("<svg onload='alert(1)'/>")
+
+    assert data_uri(str(tmp_path / "page.svg")) is None
+
+
+def test_whatever_users_name_stays_text(view: dict[str, Any], tmp_path: Path) -> None:
+    _with_pictures(view, tmp_path)
+    hostile = json.loads(
+        json.dumps(_hostile(view)).replace(json.dumps(HOSTILE)[1:-1] + "-file", str(tmp_path / "one.png"))
+    )
+
+    html = render_report(hostile)
+
+    page = Page(html)
+    assert page.open == []
+    assert not page.all("script")
+    assert all(set(image) <= {"src", "alt"} for image in page.all("img"))
+    assert "49" not in re.findall(r"\{\{ 7\*7 \}\}|\b49\b", html)
+
+
+def test_a_run_of_which_nothing_is_finished_can_be_reported(unfinished_view: dict[str, Any]) -> None:
+    assert Page(render_report(unfinished_view)).open == []
+
+
+@pytest.mark.parametrize(
+    "key", ["plan", "train", "baseline", "explain", "footprint", "published", "data", "settlement"]
+)
+def test_each_part_may_be_absent(view: dict[str, Any], key: str) -> None:
+    view[key] = None
+
+    assert Page(render_report(view)).open == []
+
+
+def test_unknown_numbers_are_called_unknown(view: dict[str, Any]) -> None:
+    for variant in view["variants"]:
+        variant.update(energy_joules_per_1000=None, latency_p50_seconds=None, score=None, interval=None)
+    view["footprint"]["node"] = None
+
+    html = render_report(view)
+
+    assert html.count("unknown") >= 3 * len(view["variants"])
+
+
+def test_a_failed_run_says_so_and_how_to_go_on(view: dict[str, Any]) -> None:
+    view.update(status="failed", error="The disk is full")
+
+    html = render_report(view)
+
+    assert "This run is failed" in html
+    assert f"ayni resume {view['run']}" in html
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [380, 1280])
+def test_no_request_leaves_the_page_and_nothing_sticks_out(
+    view: dict[str, Any], tmp_path: Path, width: int
+) -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    _with_pictures(view, tmp_path)
+    html = render_report(view).replace(
+        "Source of the data", '</dt><dd><img src="http://127.0.0.1:9/x.png"></dd><dt>'
+    )
+    page = tmp_path / "report.html"
+    page.write_text(html)
+
+    log = _visit(chromium, page, width=width, folder=tmp_path)
+
+    requests = {url for url in re.findall(r'"url":"([a-z]+:[^"]*)"', log) if not _is_of_browser(url)}
+    assert requests <= {page.as_uri()}
+
+
+def _is_of_browser(url: str) -> bool:
+    return url.startswith(("chrome", "data:", "about:", "devtools:"))
+
+
+def _visit(chromium: str, page: Path, *, width: int, folder: Path) -> str:
+    """Open a page and return the browser's own log of what it asked the network for."""
+    log = folder / "net.json"
+    switches = (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync --disable-default-apps --hide-scrollbars"
+    )
+    command = [
+        chromium,
+        *switches.split(),
+        f"--user-data-dir={folder / 'profile'}",
+        f"--log-net-log={log}",
+        f"--window-size={width},900",
+        f"--screenshot={folder / 'page.png'}",
+        page.as_uri(),
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    assert (folder / "page.png").stat().st_size > 10_000
+    return log.read_text()
+
+
+def _with_pictures(view: dict[str, Any], folder: Path) -> None:
+    (folder / "one.png").write_bytes(PNG)
+    for item in view["explain"]["items"]:
+        item.update(input_image=str(folder / "one.png"), attribution_image=str(folder / "one.png"))
+
+
+def _hostile(value: Any, key: str = "") -> Any:
+    """The same object with every text that a user could have chosen replaced by markup."""
+    kept = (
+        "start",
+        "end",
+        "at",
+        "zone",
+        "status",
+        "better",
+        "kind",
+        "energy_tier",
+        "tier",
+        "step",
+        "deadline",
+    )
+    if isinstance(value, dict):
+        return {name: _hostile(part, name) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_hostile(part, key) for part in value]
+    if key.endswith("_image"):
+        return HOSTILE + "-file"
+    is_kept = key in kept or key.endswith(("_at", "_path", "file"))
+    return value if is_kept or not isinstance(value, str) else HOSTILE

@@ -1,0 +1,162 @@
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ayni.market.offers import Limits, own_machine_offer
+from ayni.market.planning import StepEstimate, make_plan
+from ayni.reports.run_view import PLAN_ROW_KEYS, run_view
+
+GOLDEN = Path(__file__).parent / "golden" / "run_object.json"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "run-object.md"
+FOLDER = Path("/runs/one")
+
+
+def test_the_object_of_a_known_run_is_the_golden_one(view: dict[str, Any]) -> None:
+    # A change of this file is a change of a promise: document it, and keep old keys.
+    assert view == json.loads(GOLDEN.read_text())
+
+
+@pytest.mark.parametrize(
+    ("section", "path"),
+    [
+        ("Top level", ""),
+        ("Metric", "metric"),
+        ("Data", "data"),
+        ("Plan", "plan"),
+        ("Plan row", "plan.rows.0"),
+        ("Train", "train"),
+        ("Curve point", "train.curve.0"),
+        ("Variant", "variants.0"),
+        ("Interval", "variants.0.interval"),
+        ("Baseline", "baseline"),
+        ("Explain", "explain"),
+        ("Explained example", "explain.items.0"),
+        ("Footprint", "footprint"),
+        ("Receipt in short", "footprint.steps.0"),
+        ("Node", "footprint.node"),
+        ("Published", "published"),
+        ("Settlement", "settlement"),
+        ("Transaction", "ledger.0"),
+    ],
+)
+def test_every_key_is_documented_and_no_other(view: dict[str, Any], section: str, path: str) -> None:
+    found = _at(view, path)
+
+    assert list(found) == _documented_keys(section)
+
+
+def test_every_object_of_the_document_is_checked() -> None:
+    sections = re.findall(r"^## (.+)$", DOCUMENT.read_text(), flags=re.MULTILINE)
+
+    tested = test_every_key_is_documented_and_no_other.pytestmark[0].args[1]
+    assert set(sections) - {"Not in the object"} == {section for section, _ in tested}
+
+
+def test_a_step_that_did_not_run_is_null_and_its_key_is_there(
+    view: dict[str, Any], unfinished_view: dict[str, Any]
+) -> None:
+    assert list(unfinished_view) == list(view)
+    for key in ("plan", "train", "chosen", "baseline", "explain", "footprint", "published", "report"):
+        assert unfinished_view[key] is None
+    assert unfinished_view["variants"] == unfinished_view["receipts"] == unfinished_view["ledger"] == []
+
+
+def test_a_field_that_a_step_did_not_write_is_null_not_zero(run_inputs: dict[str, Any]) -> None:
+    del run_inputs["results"]["train"]["bytes_sent"]
+
+    assert run_view(**run_inputs, folder=FOLDER)["train"]["bytes_sent"] is None
+
+
+def test_the_object_is_plain_json(view: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(view, allow_nan=False)) == view
+
+
+def test_paths_inside_the_run_become_absolute(run_inputs: dict[str, Any]) -> None:
+    view = run_view(**run_inputs, folder=FOLDER)
+
+    assert view["receipts"][1] == "/runs/one/receipts/0002-train.json"
+    assert view["train"]["model_path"] == "/runs/one/train/model.safetensors"
+    assert view["report"] == "/runs/one/report/report.html"
+
+
+def test_the_receipts_of_a_run_are_added_up(view: dict[str, Any], run_inputs: dict[str, Any]) -> None:
+    microjoules = [receipt["energy_microjoules"] for receipt in run_inputs["receipts"]]
+
+    assert view["footprint"]["energy_joules"] == pytest.approx(sum(microjoules) / 1e6)
+    assert view["footprint"]["cost_microcredits"] == sum(
+        receipt["cost"]["total_microcredits"] for receipt in run_inputs["receipts"]
+    )
+
+
+def test_one_receipt_of_unknown_energy_makes_the_sum_unknown(run_inputs: dict[str, Any]) -> None:
+    run_inputs["receipts"][1]["energy_microjoules"] = None
+
+    footprint = run_view(**run_inputs, folder=FOLDER)["footprint"]
+
+    assert footprint["energy_joules"] is None
+    assert footprint["steps"][0]["energy_joules"] is not None
+
+
+def test_the_tier_of_a_sum_is_that_of_its_worst_part(run_inputs: dict[str, Any]) -> None:
+    run_inputs["receipts"][0]["tier"], run_inputs["receipts"][1]["tier"] = "W1", "W4"
+
+    assert run_view(**run_inputs, folder=FOLDER)["footprint"]["energy_tier"] == "W4"
+
+
+def test_the_node_account_adds_up_to_the_microjoule(view: dict[str, Any]) -> None:
+    node = dict(view["footprint"]["node"])
+
+    assert node.pop("node_microjoules") == sum(node.values())
+
+
+def test_a_plan_as_the_market_writes_it_leaves_no_key_unknown(run_inputs: dict[str, Any]) -> None:
+    run_inputs["results"]["plan"] = _real_plan()
+
+    plan = run_view(**run_inputs, folder=FOLDER)["plan"]
+
+    assert all(plan[key] is not None for key in plan)
+    assert all(plan["rows"][0][key] is not None for key in PLAN_ROW_KEYS)
+
+
+class _Intensity:
+    grams_co2e_per_kwh, low, high = 350.0, 200.0, 600.0
+
+
+def _real_plan() -> dict[str, Any]:
+    offer = own_machine_offer(
+        site="own",
+        member="me",
+        num_cores=2,
+        memory_bytes=10**9,
+        zone="DE",
+        pue=1.2,
+        ask_credits_per_core_hour=0.01,
+        electricity_credits_per_kwh=0.3,
+    )
+    step = StepEstimate(
+        step="train",
+        wall_seconds=30,
+        num_cores=2,
+        energy_joules=300,
+        low_joules=100,
+        high_joules=900,
+        tier="W3",
+    )
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    plan = make_plan([step], offer=offer, limits=Limits(credits=5), now=now, carbon_intensity=_Intensity())
+    return plan.to_json()
+
+
+def _documented_keys(section: str) -> list[str]:
+    text = DOCUMENT.read_text().split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
+    return re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE)
+
+
+def _at(value: Any, path: str) -> Any:
+    for part in path.split(".") if path else []:
+        value = value[int(part)] if part.isdigit() else value[part]
+    return value
