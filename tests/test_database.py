@@ -133,6 +133,20 @@ def test_processes_that_open_a_new_home_at_once_all_succeed(path: Path) -> None:
         assert connection.execute(sa.text("SELECT count(*) FROM counts")).scalar_one() == 80
 
 
+def test_a_first_opener_waits_for_another_one_that_is_not_done(path: Path) -> None:
+    path.parent.mkdir()
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    # SQLite answers "locked" at once to who asks for the write-ahead log now, whatever its timeout.
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.2, other.rollback)
+    release.start()
+
+    Database(path)
+
+    release.join()
+    other.close()
+
+
 def test_a_writer_that_waited_too_long_is_told_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ayni.database, "BUSY_SECONDS", 0.05)
     first, second = with_notes(path), Database(path)

@@ -145,6 +145,21 @@ def test_every_error_has_a_message_and_a_code(
     assert capsys.readouterr().err.startswith(text)
 
 
+def test_the_notes_of_an_error_follow_its_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = AyniError("The disk is gone.")
+    error.add_note("Go on with: ayni resume x")
+
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main, "app", fail)
+
+    assert main.run_command([]) == 1
+    assert capsys.readouterr().err == "Error: The disk is gone.\nGo on with: ayni resume x\n"
+
+
 def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(**_: object) -> None:
         raise KeyboardInterrupt

@@ -2,11 +2,17 @@
 
 import os
 import signal
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import typer
 
 from ayni.cli.run import _hint_how_to_resume, _newest_run_since
+from ayni.errors import AyniError, UserError
+from ayni.jobs.loading import load_job
+from ayni.jobs.runs import Runs
+
+HINT = "Stopped; what is finished is kept. Go on with: ayni resume 20261122-digits\n"
 
 
 def stop_by_keyboard() -> None:
@@ -26,7 +32,28 @@ def test_a_stopped_run_says_how_to_go_on(stop: object, capsys: pytest.CaptureFix
         stop()
 
     assert caught.value.exit_code == 130
-    assert capsys.readouterr().err == "Stopped. Go on with: ayni resume 20261122-digits\n"
+    assert capsys.readouterr().err == HINT
+
+
+def test_an_error_that_the_caller_did_not_cause_says_how_to_go_on() -> None:
+    with pytest.raises(AyniError, match="disk") as caught, _hint_how_to_resume(lambda: "20261122-digits"):
+        raise AyniError("The disk is gone.")
+
+    assert caught.value.__notes__ == [HINT.rstrip()]
+
+
+def test_an_error_that_would_come_again_has_no_hint() -> None:
+    with pytest.raises(UserError) as caught, _hint_how_to_resume(lambda: "20261122-digits"):
+        raise UserError("The loss became nan.")
+
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_an_error_before_the_run_began_has_no_hint() -> None:
+    with pytest.raises(AyniError) as caught, _hint_how_to_resume(lambda: None):
+        raise AyniError("The disk is gone.")
+
+    assert not hasattr(caught.value, "__notes__")
 
 
 def test_a_stop_before_the_run_began_names_no_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,11 +75,6 @@ def test_the_handling_of_signals_is_given_back() -> None:
 def test_the_newest_run_is_the_one_that_this_command_began(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from datetime import UTC, datetime, timedelta
-
-    from ayni.jobs.loading import load_job
-    from ayni.jobs.runs import Runs
-
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("AYNI_HOME", str(home))
     (home / "task.py").touch()

@@ -20,9 +20,7 @@ def variant(name: str, accuracy: float, **values: Any) -> dict[str, Any]:
     return {
         "name": name,
         "metrics": {"accuracy": accuracy},
-        "metric": accuracy,
-        "metric_low": accuracy - 0.011,
-        "metric_high": accuracy + 0.008,
+        "interval": {"low": accuracy - 0.011, "high": accuracy + 0.008, "level": 0.95, "method": "wilson"},
         "num_parameters": 421_642,
         "stored_bytes": 1_690_000,
         "latency_p50_seconds": 0.00032,
@@ -49,8 +47,17 @@ def view() -> dict[str, Any]:
         ],
         "chosen": "int8",
         "reason": "the best score",
-        "baseline": {"name": "logistic_regression", "metric": 0.902, "metric_low": 0.88, "metric_high": 0.92},
-        "footprint": {"energy_joules": 1830.0, "tier": "W3", "grams_co2e": 0.21, "cost_microcredits": 1893},
+        "baseline": {
+            "name": "logistic regression",
+            "metrics": {"accuracy": 0.902},
+            "interval": {"low": 0.88, "high": 0.92},
+        },
+        "footprint": {
+            "energy_joules": 1830.0,
+            "energy_tier": "W3",
+            "grams_co2e": 0.21,
+            "cost_microcredits": 1893,
+        },
         "published": {"repository": "me/digits", "revision": "0123456789abcdef"},
         "report": "/home/report.html",
     }
@@ -138,7 +145,7 @@ def test_a_plan_says_where_when_and_what_it_takes() -> None:
 
     lines = drawn(tables.plan_table(plan)).splitlines()
 
-    assert lines[2].split("  ")[0] == "train    own"
+    assert lines[2].split()[:2] == ["train", "own"]
     assert "12:00:00  1 min 05 s  1.2 kJ (0.50\N{EN DASH}3.3)  130 mg  0.0033" in lines[2]
     assert lines[-1].split()[:4] == ["total", "1", "min", "05"]
 

@@ -108,7 +108,7 @@ class Terminal(io.StringIO):
 
 
 def test_a_plan_within_its_limits_is_shown_and_needs_no_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    approve = terminal.approval(PlainProgress(io.StringIO()))
+    approve = terminal.approval(PlainProgress(io.StringIO()), yes=False)
 
     assert approve(PLAN)
     shown = capsys.readouterr()
@@ -121,7 +121,7 @@ def test_a_person_decides_about_a_plan_that_exceeds_a_limit(
     answer: str, is_approved: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdin", Terminal(answer))
-    approve = terminal.approval(PlainProgress(io.StringIO()))
+    approve = terminal.approval(PlainProgress(io.StringIO()), yes=False)
 
     assert approve({**PLAN, "violations": [VIOLATION]}) is is_approved
     assert "credits: about 2 credits (up to 3), allowed 1" in capsys.readouterr().err
@@ -129,9 +129,19 @@ def test_a_person_decides_about_a_plan_that_exceeds_a_limit(
 
 def test_where_nobody_can_be_asked_the_answer_is_no(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
-    approve = terminal.approval(PlainProgress(io.StringIO()))
+    approve = terminal.approval(PlainProgress(io.StringIO()), yes=False)
 
     assert not approve({**PLAN, "violations": [VIOLATION]})
+
+
+def test_yes_shows_the_limits_and_asks_nobody(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    approve = terminal.approval(PlainProgress(io.StringIO()), yes=True)
+
+    assert approve({**PLAN, "violations": [VIOLATION]})
+    assert "allowed 1" in capsys.readouterr().err
 
 
 def test_json_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,7 +99,7 @@ def test_an_alias_to_itself_is_refused() -> None:
 
 
 def test_brackets_without_end_are_refused_without_a_crash() -> None:
-    assert "nested deeper than 50 levels" in message("a: " + "[" * 5_000)
+    assert "nested deeper than 50 levels" in message("a: " + "[" * 1_000)
 
 
 def test_a_python_tag_is_refused_and_not_run(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_file_of_ten_megabytes_is_not_read(tmp_path: Path) -> None:
     ("content", "text"),
     [
         (b"name: d\n\x80\x81", "line 2: this is not text in UTF-8 (byte 0x80). Is it the right file?"),
-        ("name: é\n".encode("latin-1"), "line 1: this is not text in UTF-8 (byte 0xe9)."),
+        (b"name: \xe9\n", "line 1: this is not text in UTF-8 (byte 0xe9)."),
         (b"a: \x00\n", "line 1: a control character, '\\x00', is here. Is it the right file?"),
     ],
 )

@@ -21,7 +21,9 @@ def plain(text: str) -> str:
         (formats.seconds(7800), "2 h 10 min"),
         (formats.credits(410), "0.000410 credits"),
         (formats.credits(12_500_000), "12.50 credits"),
-        (formats.credits(0), "0.00 credits"),
+        (formats.credits(0), "0 credits"),
+        (formats.joules(0.48, 0.14, 1.6, like=2.7), "0.48 J (0.14-1.6)"),
+        (formats.seconds(0.239, like=18.0), "0.239 s"),
         (formats.metric(0.979, "accuracy", 0.971, 0.986), "97.9 % (97.1-98.6)"),
         (formats.metric(2.31449, "bits_per_character"), "2.314"),
         (formats.metric_change(0.004, "accuracy"), "+0.4 pt"),
@@ -58,6 +60,11 @@ def test_numbers_are_written_as_people_read_them(text: str, expected: str) -> No
 )
 def test_what_is_unknown_is_said_to_be_unknown_and_never_zero(text: str) -> None:
     assert text == formats.UNKNOWN
+
+
+def test_the_unit_of_a_column_is_that_of_its_largest_known_value() -> None:
+    assert formats.largest([{"x": 3.0}, {"x": None}, {"x": 7.0}], "x") == 7.0
+    assert formats.largest([{"x": None}], "x") is None
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_the_text_under_the_headline_names_joules_grams_and_credits(view: dict[s
     text = plain(" ".join(headline.lede(view)))
 
     assert "2 learners (diloco) over 12 rounds and 61,440 samples" in text
-    assert "took 360 J (160-950), 43 mg CO2e (13-170) and 0.000243 credits" in text
+    assert "took 360 J (160-950), 43 mg CO2e (13-170) and 0.000244 credits" in text
 
 
 def test_an_unknown_size_is_left_out_of_the_sentence(view: dict[str, Any]) -> None:
@@ -55,3 +55,4 @@ def test_unknown_energy_is_unknown_in_the_strip(view: dict[str, Any]) -> None:
     view["footprint"].update(energy_joules=None, energy_low_joules=None, energy_high_joules=None)
 
     assert headline.costs(view)[0].value == "unknown"
+    assert headline.lede(view)[-1].startswith("What all steps together took is unknown")

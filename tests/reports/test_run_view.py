@@ -34,6 +34,7 @@ def test_the_object_of_a_known_run_is_the_golden_one(view: dict[str, Any]) -> No
         ("Interval", "variants.0.interval"),
         ("Baseline", "baseline"),
         ("Explain", "explain"),
+        ("Deletion check", "explain.deletion"),
         ("Explained example", "explain.items.0"),
         ("Footprint", "footprint"),
         ("Receipt in short", "footprint.steps.0"),

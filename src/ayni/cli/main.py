@@ -99,7 +99,7 @@ def _report(error: Exception, *, debug: bool) -> int:
         text = f"{type(error).__name__}: {error}\nThis is a fault in Ayni. Please report it"
         text, code = f"{text}{'.' if debug else ', with what `--debug` shows.'}", 1
     typer.secho("Error: ", fg="red", bold=True, err=True, nl=False)
-    typer.echo(text, err=True)
+    typer.echo("\n".join([text, *getattr(error, "__notes__", [])]), err=True)
     return code
 
 

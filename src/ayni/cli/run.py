@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from ayni.cli import terminal
+from ayni.errors import UserError
 
 INTERRUPTED = 130
 
@@ -53,7 +54,11 @@ def run(job: JobArgument, set_: SetOption = None, yes: YesOption = False, json: 
         from ayni import wiring
 
         view = wiring.run(
-            job, overrides=tuple(set_ or ()), yes=yes, progress=progress, approve=terminal.approval(progress)
+            job,
+            overrides=tuple(set_ or ()),
+            yes=yes,
+            progress=progress,
+            approve=terminal.approval(progress, yes=yes),
         )
     _show(view, as_json=json)
 
@@ -90,10 +95,10 @@ def resume(
     - `ayni resume` goes on with the newest run
     - `ayni resume 20261122-093000`
     """
-    with terminal.progress(f"Resuming {run}") as progress, _hint_how_to_resume(lambda: run):
+    with terminal.progress(f"Resuming {run}") as progress, _hint_how_to_resume(lambda: _known(run)):
         from ayni import wiring
 
-        view = wiring.resume(run, yes=yes, progress=progress, approve=terminal.approval(progress))
+        view = wiring.resume(run, yes=yes, progress=progress, approve=terminal.approval(progress, yes=yes))
     _show(view, as_json=json)
 
 
@@ -109,23 +114,40 @@ def _show(view: dict[str, Any], *, as_json: bool) -> None:
 
 @contextlib.contextmanager
 def _hint_how_to_resume(find_run: Callable[[], str | None]) -> Iterator[None]:
-    """On Ctrl-C or a polite kill, leave with 130 and say how to go on."""
+    """On Ctrl-C or a polite kill, leave with 130 and say how to go on; an error that is ours says it too."""
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     except KeyboardInterrupt as error:
         run_id = find_run()
-        text = (
-            "Stopped before a run began." if run_id is None else f"Stopped. Go on with: ayni resume {run_id}"
-        )
-        terminal.complain(text)
+        terminal.complain("Stopped before a run began." if run_id is None else _how_to_resume(run_id))
         raise typer.Exit(INTERRUPTED) from error
+    except UserError:
+        # The same job would fail the same way: what to mend is in the message.
+        raise
+    except Exception as error:
+        if (run_id := find_run()) is not None:
+            error.add_note(_how_to_resume(run_id))
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
+def _how_to_resume(run_id: str) -> str:
+    return f"Stopped; what is finished is kept. Go on with: ayni resume {run_id}"
+
+
 def _interrupt(_signal_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
+
+
+def _known(reference: str) -> str | None:
+    """The id that a reference means; None when it means none, which an error has then said."""
+    from ayni import wiring
+
+    ids = [str(summary["run"]) for summary in wiring.runs_list()]
+    matches = ids[:1] if reference == "latest" else [run_id for run_id in ids if run_id.startswith(reference)]
+    return matches[0] if len(matches) == 1 else None
 
 
 def _newest_run_since(begun: datetime) -> str | None:

@@ -88,8 +88,8 @@ def remove_run(
     from ayni import wiring
 
     summaries = wiring.runs_list()
-    matches = [one for one in summaries if one["run"].startswith(run)] or summaries[: run == "latest"]
-    # No match or several: the call below says so, and deletes nothing.
+    matches = summaries[:1] if run == "latest" else [one for one in summaries if one["run"].startswith(run)]
+    # None or several: the call below says so, and deletes nothing.
     if len(matches) == 1:
         run = matches[0]["run"]
         question = f"Delete the run {run} ({matches[0]['status']}) with its receipts and its report?"

@@ -151,7 +151,7 @@ def _footprint_lines(view: Json) -> list[str]:
     energy = formats.joules(
         total.get("energy_joules"), total.get("energy_low_joules"), total.get("energy_high_joules")
     )
-    tier = f", tier {total['tier']}" if total.get("tier") else ""
+    tier = f", tier {total['energy_tier']}" if total.get("energy_tier") else ""
     return [
         f"Took {energy}{tier}; {formats.grams(total.get('grams_co2e'))} CO2e; "
         f"{_credits(total.get('cost_microcredits'))} credits"
@@ -159,10 +159,9 @@ def _footprint_lines(view: Json) -> list[str]:
 
 
 def _metric(row: Json, name: str) -> str:
-    value = row.get("metric")
-    if value is None:
-        value = (row.get("metrics") or {}).get(name)
-    return formats.metric(value, name, row.get("metric_low"), row.get("metric_high"))
+    interval = row.get("interval") or {}
+    value = (row.get("metrics") or {}).get(name)
+    return formats.metric(value, name, interval.get("low"), interval.get("high"))
 
 
 def _short_count(value: int | None) -> str:

@@ -9,7 +9,8 @@ from ayni.cli import terminal
 
 def verify(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or `latest`.")
+        str,
+        typer.Argument(metavar="RUN", help="A run's id, the beginning of it, `latest`, or a run's folder."),
     ] = "latest",
     json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:

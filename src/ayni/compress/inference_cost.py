@@ -20,9 +20,8 @@ from ayni.train.local import one_thread
 
 CALLS_PER_TURN = 10
 WARM_UP_CALLS = 10
-LATENCY_SECONDS = 0.4
-ENERGY_SECONDS = 0.5
-"""CPU time ticks every 10 ms, so this is read to about 2 %."""
+MEASURE_SECONDS = 0.5
+"""CPU time ticks every 10 ms, so that energy modelled from it is read to about 2 %."""
 MIN_CALLS = 5
 MAX_CALLS = 4000
 
@@ -48,7 +47,7 @@ class InferenceEnergy:
 
 
 def measure_latency(
-    runtimes: Mapping[str, Runtime], examples: Sequence[torch.Tensor], *, seconds: float = LATENCY_SECONDS
+    runtimes: Mapping[str, Runtime], examples: Sequence[torch.Tensor], *, seconds: float = MEASURE_SECONDS
 ) -> dict[str, Latency]:
     """Latency of each runtime, measured in turns.
 
@@ -82,7 +81,7 @@ def measure_energy(
     *,
     meter: EnergyMeter,
     latency_seconds: float,
-    seconds: float = ENERGY_SECONDS,
+    seconds: float = MEASURE_SECONDS,
 ) -> InferenceEnergy:
     """Energy of 1,000 inferences, from as many as fit into about `seconds`.
 

@@ -15,7 +15,13 @@ import torch
 
 from ayni.compress.artefacts import ArtefactMaker
 from ayni.compress.config import METRIC_TERM, CompressConfig, DistillStep, PruneStep, Step
-from ayni.compress.inference_cost import InferenceEnergy, Latency, measure_energy, measure_latency
+from ayni.compress.inference_cost import (
+    MEASURE_SECONDS,
+    InferenceEnergy,
+    Latency,
+    measure_energy,
+    measure_latency,
+)
 from ayni.compress.ports import EnergyMeter, Observer
 from ayni.compress.score import (
     Values,
@@ -46,6 +52,7 @@ def compress(
     observer: Observer,
     metric_direction: MetricDirection = "higher",
     device: torch.device | None = None,
+    measure_seconds: float = MEASURE_SECONDS,
 ) -> CompressResult:
     """Make every variant, measure all of them together, choose one.
 
@@ -61,6 +68,7 @@ def compress(
         observer: hears of progress; may raise to stop.
         metric_direction: whether more of the first metric is better.
         device: where distillation computes, the CPU by default; inference is measured on the CPU.
+        measure_seconds: spent on the latency of each variant, and again on its energy.
 
     Raises:
         UnknownScoreTermError: the score weighs something that is not measured.
@@ -75,10 +83,14 @@ def compress(
     artefacts = [full, *_others(maker, config, progress)]
     progress.start("measure", "latency and energy of each variant")
     runtimes = {artefact.name: maker.runtime(artefact) for artefact in artefacts}
-    latencies = measure_latency(runtimes, maker.examples)
+    latencies = measure_latency(runtimes, maker.examples, seconds=measure_seconds)
     energies = {
         name: measure_energy(
-            runtime, maker.examples, meter=meter, latency_seconds=latencies[name].p50_seconds
+            runtime,
+            maker.examples,
+            meter=meter,
+            latency_seconds=latencies[name].p50_seconds,
+            seconds=measure_seconds,
         )
         for name, runtime in runtimes.items()
     }

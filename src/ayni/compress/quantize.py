@@ -15,6 +15,7 @@ weights are signed with z = 0.
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -138,11 +139,13 @@ def _reader(file: Path, calibration: Sequence[torch.Tensor]) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantizer advises on the root logger about preprocessing that was done."""
+    """No advice on the root logger about preprocessing that was done, no warnings about constant ranges."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(before)
 

@@ -126,12 +126,16 @@ def choose(
     left_out = f" Left out of the score, because unknown here: {', '.join(unrated)}." if unrated else ""
     return best.name, (
         f"{best.name} has the best score ({_text(best.score)}) of the {len(rated)} variants that lose at "
-        f"most {max_drop:g} of {metric} on the validation split; it loses {_text(best.drop)}.{left_out}"
+        f"most {max_drop:g} of {metric} on the validation split; it {_loss(best.drop)}.{left_out}"
     )
 
 
 def _or_lowest(score: float | None) -> float:
     return -math.inf if score is None else score
+
+
+def _loss(drop: float | None) -> str:
+    return f"gains {-drop:.4f}" if drop is not None and drop < 0 else f"loses {_text(drop)}"
 
 
 def _text(value: float | None) -> str:

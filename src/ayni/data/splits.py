@@ -97,8 +97,10 @@ def _pieces(value: Any) -> list[bytes]:
         value = value.detach().cpu().numpy()
     if hasattr(value, "tobytes") and hasattr(value, "dtype"):
         return [f"{value.dtype}{value.shape}".encode(), value.tobytes()]
+    # Every nest says what it is and how long, so that 0, [] and {} stay apart.
     if isinstance(value, Mapping):
-        return [piece for key in sorted(value) for part in (key, value[key]) for piece in _pieces(part)]
+        parts = [part for key in sorted(value) for part in (key, value[key])]
+        return [f"mapping {len(value)}".encode(), *(piece for part in parts for piece in _pieces(part))]
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [str(len(value)).encode(), *(piece for part in value for piece in _pieces(part))]
+        return [f"sequence {len(value)}".encode(), *(piece for part in value for piece in _pieces(part))]
     return [repr(value).encode()]

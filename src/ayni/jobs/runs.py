@@ -39,7 +39,7 @@ from ayni.jobs.loading import Job
 STEP_ORDER = ("plan", "train", "compress", "explain", "publish", "settle", "report")
 STATUSES = ("running", "finished", "failed", "interrupted")
 LATEST = "latest"
-_LOCK_TRIES, _LOCK_PAUSE_SECONDS = 10, 0.05
+_LOCK_TRIES, _LOCK_PAUSE_SECONDS = 10, 0.01
 
 
 class RunNotFoundError(UserError):

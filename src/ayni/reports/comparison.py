@@ -16,7 +16,7 @@ def planned_steps(view: View) -> list[dict[str, Any]]:
     """One row a step: planned and real time and energy; a side that is not there is None."""
     planned = {row["step"]: row for row in (view["plan"] or {}).get("rows", [])}
     real = {row["step"]: row for row in (view["footprint"] or {}).get("steps", [])}
-    names = list(planned) + [name for name in real if name not in planned]
+    names = list(real) + [name for name in planned if name not in real]
     return [_planned_step(name, planned.get(name), real.get(name)) for name in names]
 
 

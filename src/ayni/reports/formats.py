@@ -7,8 +7,9 @@ Not covered: other languages. A decimal point and thin thousands commas everywhe
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from ayni.units import MICROCREDITS_PER_CREDIT
 
@@ -57,11 +58,15 @@ def quantity(
     low: float | None = None,
     high: float | None = None,
     significant: int = 3,
+    like: float | None = None,
 ) -> str:
-    """A value in the unit that fits it, its interval in the same unit: 1.2 kJ (0.54-3.1)."""
+    """A value in the unit that fits it, its interval in the same unit: 1.2 kJ (0.54-3.1).
+
+    With `like` the unit is the one that fits that value, so that a column can be compared by eye.
+    """
     if value is None:
         return UNKNOWN
-    size, unit = _fitting(value, scales)
+    size, unit = _fitting(value if like is None else like, scales)
     text = f"{digits(value / size, significant)}{NO_BREAK_SPACE}{_printed(unit)}"
     if low is None or high is None:
         return text
@@ -74,28 +79,35 @@ def interval(low: float, high: float, written: Callable[[float], str]) -> str:
 
 
 def joules(
-    value: float | None, low: float | None = None, high: float | None = None, *, significant: int = 2
+    value: float | None,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    significant: int = 2,
+    like: float | None = None,
 ) -> str:
     """Energy with its interval. Two digits unless told: a model of energy carries no more."""
-    return quantity(value, JOULE_SCALES, low=low, high=high, significant=significant)
+    return quantity(value, JOULE_SCALES, low=low, high=high, significant=significant, like=like)
 
 
-def grams(value: float | None, low: float | None = None, high: float | None = None) -> str:
+def grams(
+    value: float | None, low: float | None = None, high: float | None = None, *, like: float | None = None
+) -> str:
     """Mass of CO2e with its interval, two digits."""
-    return quantity(value, GRAM_SCALES, low=low, high=high, significant=2)
+    return quantity(value, GRAM_SCALES, low=low, high=high, significant=2, like=like)
 
 
-def stored_bytes(value: float | None) -> str:
+def stored_bytes(value: float | None, *, like: float | None = None) -> str:
     """Bytes in decimal units: 1 kB = 1,000 bytes."""
-    if value is not None and value < 1000:
+    if value is not None and max(value, like or 0) < 1000:
         return f"{value:.0f}{NO_BREAK_SPACE}B"
-    return quantity(value, BYTE_SCALES)
+    return quantity(value, BYTE_SCALES, like=like)
 
 
-def seconds(value: float | None) -> str:
+def seconds(value: float | None, *, like: float | None = None) -> str:
     """A duration: 0.18 ms, 12.3 s, 4 min 05 s, 2 h 10 min."""
     if value is None or value < 60:
-        return quantity(value, SECOND_SCALES)
+        return quantity(value, SECOND_SCALES, like=like)
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     parts = f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
@@ -107,8 +119,15 @@ def credits(microcredits: int | None) -> str:
     if microcredits is None:
         return UNKNOWN
     amount = microcredits / MICROCREDITS_PER_CREDIT
-    decimals = 2 if amount == 0 or abs(amount) >= 1 else 4 if abs(amount) >= 0.01 else 6
+    if amount == 0:
+        return f"0{NO_BREAK_SPACE}credits"
+    decimals = 2 if abs(amount) >= 1 else 4 if abs(amount) >= 0.01 else 6
     return f"{amount:,.{decimals}f}{NO_BREAK_SPACE}credits".replace("-", MINUS)
+
+
+def largest(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    """The largest known value of a column, None without one: what `like` takes."""
+    return max((row[key] for row in rows if row[key] is not None), default=None)
 
 
 def is_share(metric_name: str | None) -> bool:

@@ -110,6 +110,8 @@ def gains(view: View) -> list[Figure]:
 def _price(footprint: Mapping[str, Any] | None) -> list[str]:
     if footprint is None:
         return []
+    if footprint["energy_joules"] is None:
+        return ["What all steps together took is unknown: a receipt has no energy."]
     energy = formats.joules(*_values(footprint, "energy_joules", "energy_low_joules", "energy_high_joules"))
     carbon = formats.grams(*_values(footprint, "grams_co2e", "low_grams_co2e", "high_grams_co2e"))
     value, bracket, ends = carbon.partition(" (")

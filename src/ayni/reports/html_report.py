@@ -27,6 +27,7 @@ FORMATS = (
     "digits",
     "grams",
     "joules",
+    "largest",
     "metric",
     "metric_change",
     "moment",

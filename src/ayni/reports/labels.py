@@ -42,8 +42,10 @@ def place_labels(
         names: what is to be written, in the order of importance.
         points: where the named things are.
         frame: left, top, right and bottom of the space that a name should not leave.
+        obstacles: boxes of the same form that a name should not cover.
     """
     taken = [_Box(x - 7, y - 7, x + 7, y + 7) for x, y in points]
+    taken += [_Box(*obstacle) for obstacle in obstacles]
     placed: list[Placed] = []
     for name, (x, y) in zip(names, points, strict=True):
         options = [(_box(option, name), option) for option in _around(x, y)]

@@ -252,7 +252,13 @@ def _names(points: Sequence[Point], x_axis: Axis, y_axis: Axis) -> Iterable[Mark
     anchors = [(x_axis.position(p.x), y_axis.position(p.y)) for p in points]
     frame = (LEFT, TOP - 6, WIDTH, HEIGHT - BOTTOM)
     names = [p.name for p in points]
-    for point, (x, y, anchor) in zip(points, place_labels(names, anchors, frame=frame), strict=True):
+    whiskers = [
+        (x - 3, y_axis.position(p.y_high), x + 3, y_axis.position(p.y_low))
+        for p, (x, _) in zip(points, anchors, strict=True)
+        if p.y_low is not None and p.y_high is not None
+    ]
+    places = place_labels(names, anchors, frame=frame, obstacles=whiskers)
+    for point, (x, y, anchor) in zip(points, places, strict=True):
         css = "label strong" if point.is_chosen else "label"
         yield _text(x, y, point.name, css=css, anchor=anchor)
 

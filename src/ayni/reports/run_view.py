@@ -64,9 +64,17 @@ VARIANT_KEYS = (
     "note",
 )
 INTERVAL_KEYS = ("low", "high", "level", "method")
-DATA_KEYS = ("name", "licence", "source", "attribution", "rows", "note")
+DATA_KEYS = ("name", "licence", "source", "attribution", "rows", "note", "splits")
 BASELINE_KEYS = ("name", "metrics", "interval", "seconds", "note")
-EXPLAIN_KEYS = ("method", "num_compared", "num_disagreements", "note", "items")
+EXPLAIN_KEYS = ("method", "num_compared", "num_disagreements", "deletion", "note", "items")
+DELETION_KEYS = (
+    "num_examples",
+    "fraction",
+    "probability_before",
+    "probability_after_top",
+    "probability_after_random",
+    "is_faithful",
+)
 ITEM_KEYS = (
     "index",
     "kind",
@@ -74,8 +82,10 @@ ITEM_KEYS = (
     "prediction",
     "variant_prediction",
     "confidence",
+    "variant_confidence",
     "input_image",
     "attribution_image",
+    "attribution_file",
 )
 PLAN_KEYS = ("rows", "totals", "offer", "limits", "violations", "risks")
 PLAN_ROW_KEYS = (
@@ -155,6 +165,7 @@ def run_view(
         "chosen": compressed.get("chosen"),
         "reason": compressed.get("reason"),
         "baseline": _baseline(results.get("baseline")),
+        "no_baseline_reason": results.get("explain", {}).get("no_baseline_reason"),
         "explain": _explain(results.get("explain"), folder),
         "footprint": footprint_view(receipts, folder=folder),
         "receipts": [str(path) for path in receipt_paths(receipts, folder)],
@@ -208,9 +219,10 @@ def _explain(result: Mapping[str, Any] | None, folder: Path) -> dict[str, Any] |
     explain = _picked(result, EXPLAIN_KEYS)
     if explain is None:
         return None
+    explain["deletion"] = _picked(explain["deletion"], DELETION_KEYS)
     explain["items"] = [_picked(item, ITEM_KEYS) for item in explain["items"] or []]
     for item in explain["items"]:
-        for key in ("input_image", "attribution_image"):
+        for key in ("input_image", "attribution_image", "attribution_file"):
             item[key] = _absolute(item[key], folder)
     return explain
 

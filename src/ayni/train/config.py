@@ -17,7 +17,8 @@ class TrainConfig:
         strategy: "diloco" exchanges once a round (few bytes), "sync" averages gradients each step.
         learners: Replicas that train in parallel, one core or device each.
         rounds: Exchanges between the learners. More rounds, more bytes and a closer fit to one process.
-        local_steps: Optimizer steps of a learner in one round. 30 to 100 keeps DiLoCo near per-step averaging.
+        local_steps: Optimizer steps of a learner in one round. With 30 to 100 DiLoCo stays close to
+            per-step averaging.
         batch_size: Examples per learner and step.
         device: Where learners compute; "auto" takes an accelerator when there is one.
         learning_rate: Peak of the inner AdamW, the value that most small models accept.

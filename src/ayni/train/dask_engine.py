@@ -81,8 +81,8 @@ class ClusterStartError(AyniError):
 
     def __init__(self, num_workers: int, cause: BaseException) -> None:
         super().__init__(
-            f"{num_workers} worker processes could not be started: {cause}. If the run was started from a Python "
-            "script, put the call under `if __name__ == '__main__':`, because each worker imports the script. "
+            f"{num_workers} worker processes could not be started: {cause}. If the run was started from a "
+            "Python script, put the call under `if __name__ == '__main__':`, because each worker imports it. "
             "Otherwise check free memory and the limit of open files (ulimit -n)."
         )
 
@@ -122,7 +122,7 @@ class _Answered:
     value: object
 
 
-class _Watch(SchedulerPlugin):  # type: ignore[misc]
+class _Watch(SchedulerPlugin):
     """Reports each worker that comes and goes, within milliseconds."""
 
     def __init__(self, news: "queue.SimpleQueue[Any]") -> None:
@@ -161,7 +161,7 @@ class DaskEngine:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="ayni-dask-"))
             try:
                 self._cluster = stack.enter_context(self._start_cluster(scratch))
-                self._client = stack.enter_context(distributed.Client(self._cluster, set_as_default=False))
+                self._client = stack.enter_context(self._connect())
                 self._cluster.sync(self._install_watch)
             except (OSError, RuntimeError, TimeoutError) as error:
                 raise ClusterStartError(self._num_workers, error) from error
@@ -219,7 +219,8 @@ class DaskEngine:
         return [pid for nanny in self._cluster.workers.values() if (pid := nanny.pid) is not None]
 
     def _start_cluster(self, scratch: str) -> Any:
-        return distributed.LocalCluster(
+        start: Any = distributed.LocalCluster
+        return start(
             n_workers=self._num_workers,
             threads_per_worker=1,
             processes=True,
@@ -228,6 +229,10 @@ class DaskEngine:
             local_directory=scratch,
             silence_logs=logging.CRITICAL,
         )
+
+    def _connect(self) -> Any:
+        connect: Any = distributed.Client
+        return connect(self._cluster, set_as_default=False)
 
     async def _install_watch(self) -> None:
         scheduler = self._cluster.scheduler
@@ -344,13 +349,13 @@ class DaskEngine:
     def _submit(self, learner: int, function: Any, *arguments: Any, base: NamedArrays | None = None) -> None:
         seat = self._seats[learner]
         seat.token += 1
-        call = self._call(learner, seat.token, seat.address, function, arguments, base)
+        answer = _Answered(learner=learner, token=seat.token, value=None)
+        call = self._call(answer, seat.address, function, arguments, base)
         asyncio.run_coroutine_threadsafe(call, self._client.loop.asyncio_loop)
 
     async def _call(
         self,
-        learner: int,
-        token: int,
+        answer: _Answered,
         address: str | None,
         function: Any,
         arguments: tuple[Any, ...],
@@ -372,10 +377,10 @@ class DaskEngine:
             return
         except Exception as error:  # whatever Dask raises becomes an event; the coordinator decides
             value = error
-        self._news.put(_Answered(learner=learner, token=token, value=value))
+        self._news.put(replace(answer, value=value))
 
     def _kill_worker(self, seat: _Seat) -> None:
-        """End a worker that does not answer; its nanny starts another one. SIGKILL also ends a stopped one."""
+        """End a worker that does not answer; SIGKILL also ends a stopped one; the nanny starts another."""
         for nanny in self._cluster.workers.values():
             if nanny.worker_address == seat.address and nanny.pid is not None:
                 os.kill(nanny.pid, signal.SIGKILL)

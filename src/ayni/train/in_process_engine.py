@@ -5,6 +5,7 @@ with. The caller's random generators are left as they were.
 """
 
 from collections import deque
+
 from ayni.train.engine import EngineEvent, LearnerUpdate, Order, PlaceFound, Session
 from ayni.train.learner import Learner, RoundOfWork
 from ayni.train.local import one_thread
@@ -26,9 +27,10 @@ class InProcessEngine:
         self._session = session
         self._orders.clear()
         self._events.clear()
-        before = random_states()
-        self._learners = {learner: Learner(session, learner) for learner in range(session.config.learners)}
-        set_random_states(before)
+        task = session.task.load()
+        self._learners = {
+            learner: Learner(session, task, learner) for learner in range(session.config.learners)
+        }
         self._events.extend(PlaceFound(learner=learner) for learner in self._learners)
 
     def start(self, order: Order) -> None:

@@ -11,14 +11,14 @@ task built them, so that a round that is tried again gives the same update.
 
 import hashlib
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import nn
 
-from ayni.task import TaskFailedError
+from ayni.task import Task, TaskFailedError
 from ayni.train.engine import LearnerUpdate, OptimizerState, Order, Session
 from ayni.train.local import (
     NonFiniteLossError,
@@ -43,29 +43,27 @@ from ayni.train.shards import Cursor, make_shard
 RoundOfWork: TypeAlias = Generator[list[torch.Tensor], None, LearnerUpdate]
 
 
-def build_model(session: Session) -> nn.Module:
-    """The untrained model of a session, the same in every process.
+def build_model(task: Task, *, seed: int) -> nn.Module:
+    """The untrained model of a job, the same in every process.
 
     Raises:
         TaskFailedError: the task's build_model raised.
     """
-    task = session.task.load()
     try:
-        with seeded(session.seed, "model"):
+        with seeded(seed, "model"):
             return task.build_model()
     except Exception as error:
         raise TaskFailedError(method="build_model", cause=error) from error
 
 
-def load_dataset(session: Session, split: str) -> Any:
-    """A split of the session's task, the same in every process.
+def load_dataset(task: Task, split: str, *, seed: int) -> Sequence[Any]:
+    """A split of a job's data, the same in every process.
 
     Raises:
         TaskFailedError: the task's dataset raised, or what it returned has no length.
     """
-    task = session.task.load()
     try:
-        with seeded(session.seed, "dataset", split):
+        with seeded(seed, "dataset", split):
             dataset = task.dataset(split)
             len(dataset)
             return dataset
@@ -76,25 +74,26 @@ def load_dataset(session: Session, split: str) -> Any:
 class Learner:
     """A replica of the model with its shard and its optimizer."""
 
-    def __init__(self, session: Session, learner: int) -> None:
+    def __init__(self, session: Session, task: Task, learner: int) -> None:
         config = session.config
         self._session = session
         self._learner = learner
-        self._task = session.task.load()
+        self._task = task
         self._device = resolve_device(config.device)
-        self._model = build_model(session).to(self._device)
+        self._model = build_model(task, seed=session.seed).to(self._device)
         self._counters = {
             name: buffer.clone()
             for name, buffer in self._model.named_buffers()
             if not buffer.is_floating_point()
         }
-        self._dataset = load_dataset(session, "train")
+        self._dataset = load_dataset(task, "train", seed=session.seed)
         self._shard = make_shard(
             seed=session.seed,
             num_examples=len(self._dataset),
             num_learners=config.learners,
             learner=learner,
         )
+        self._finished_round: int | None = None
         self._new_optimizer()
 
     def run_round(self, order: Order) -> RoundOfWork:
@@ -206,7 +205,7 @@ class Learner:
         self._optimizer = make_optimizer(
             self._model, learning_rate=config.learning_rate, weight_decay=config.weight_decay
         )
-        self._finished_round: int | None = None
+        self._finished_round = None
 
     @property
     def _is_in_gang(self) -> bool:
@@ -219,7 +218,7 @@ class Learner:
             raise TaskFailedError(method="dataset('train')[index]", cause=error) from error
 
     def _gradients(self) -> list[torch.Tensor]:
-        """Gradients in the order of the parameters; an unused parameter has zeros, so that all members agree."""
+        """Gradients in the order of the parameters; an unused parameter has zeros, so all agree."""
         gradients: list[torch.Tensor] = []
         for parameter in self._model.parameters():
             if parameter.requires_grad:
@@ -244,7 +243,7 @@ class Learner:
     def _check_finite(self, arrays: NamedArrays, order: Order) -> None:
         for name, array in arrays.items():
             if not np.isfinite(array).all():
-                where = f"round {order.round}, learner {self._learner}, in the values of {name} after the last step"
+                where = f"round {order.round}, learner {self._learner}, in {name} after the last step"
                 rate = self._session.config.learning_rate
                 raise NonFiniteLossError(loss=float("nan"), where=where, learning_rate=rate)
 

@@ -36,8 +36,8 @@ class NonFiniteLossError(UserError):
         self.where = where
         super().__init__(
             f"The loss became {loss} in {where}, at a learning rate of {learning_rate:g}. "
-            f"Lower train.learning_rate (try {learning_rate / 10:g}), add train.warmup_steps, or check the data "
-            "for values that are not finite. Nothing of this round was kept."
+            f"Lower train.learning_rate (try {learning_rate / 10:g}), add train.warmup_steps, or check "
+            "the data for values that are not finite. Nothing of this round was kept."
         )
 
 
@@ -72,6 +72,8 @@ def to_device(batch: Any, device: torch.device) -> Any:
         return batch.to(device, non_blocking=True)
     if isinstance(batch, Mapping):
         return {key: to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(to_device(value, device) for value in batch))
     if isinstance(batch, tuple | list):
         return type(batch)(to_device(value, device) for value in batch)
     return batch
@@ -136,8 +138,8 @@ def _check_loss(value: Any) -> None:
         )
     if not value.requires_grad:
         raise LossShapeError(
-            "The task's loss does not depend on the parameters. Compute it with torch from the model's output, "
-            "without .item(), .detach() or torch.no_grad()."
+            "The task's loss does not depend on the parameters. Compute it with torch from the model's "
+            "output, without .item(), .detach() or torch.no_grad()."
         )
 
 
@@ -177,9 +179,14 @@ def run_steps(
 
 
 def evaluate(
-    task: Task, model: nn.Module, split: str, *, device: torch.device, batch_size: int = 256
+    task: Task,
+    model: nn.Module,
+    dataset: Sequence[Any],
+    *,
+    device: torch.device,
+    batch_size: int = 256,
 ) -> dict[str, float]:
-    """The task's metrics over a split, with the model in evaluation mode and without gradients.
+    """The task's metrics over a dataset, with the model in evaluation mode and without gradients.
 
     Raises:
         TaskFailedError: the task's evaluate raised, or returned something else than named numbers.
@@ -187,7 +194,7 @@ def evaluate(
     model.eval()
     try:
         with torch.no_grad():
-            found = task.evaluate(model, batches(task.dataset(split), batch_size, device=device))
+            found = task.evaluate(model, batches(dataset, batch_size, device=device))
         metrics = {str(name): float(value) for name, value in found.items()}
     except AyniError:
         raise

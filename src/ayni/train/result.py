@@ -61,9 +61,11 @@ class SilentObserver:
         self.notices: list[str] = []
 
     def round_finished(self, progress: RoundProgress) -> None:
+        """Keep it in `rounds`."""
         self.rounds.append(progress)
 
     def noticed(self, message: str) -> None:
+        """Keep it in `notices`."""
         self.notices.append(message)
 
 

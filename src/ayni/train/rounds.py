@@ -171,20 +171,24 @@ class Rounds:
 
     def handle(self, event: Event) -> list[Command]:
         """The commands that follow from an event, to be carried out in order."""
-        if isinstance(event, UpdateReceived):
-            return self._take_update(event)
-        if self._is_over:
-            return []
-        if isinstance(event, LearnerJoined):
-            self._seats[event.learner].is_present = True
-            return self._start_waiting()
-        if isinstance(event, LearnerLost):
-            return self._lose(event.learner)
-        if isinstance(event, LearnerFailed):
-            return self._fail(event)
-        if isinstance(event, DeadlinePassed):
-            return self._pass_deadline(event)
-        return self._begin_next_round(event)
+        commands: list[Command] = []
+        match event:
+            case UpdateReceived():
+                commands = self._take_update(event)
+            case _ if self._is_over:
+                pass
+            case LearnerJoined():
+                self._seats[event.learner].is_present = True
+                commands = self._start_waiting()
+            case LearnerLost():
+                commands = self._lose(event.learner)
+            case LearnerFailed():
+                commands = self._fail(event)
+            case DeadlinePassed():
+                commands = self._pass_deadline(event)
+            case CheckpointSaved():
+                commands = self._begin_next_round(event)
+        return commands
 
     def _take_update(self, event: UpdateReceived) -> list[Command]:
         reason = self._why_not(event)
@@ -216,7 +220,7 @@ class Rounds:
         return None
 
     def _rest(self, event: UpdateReceived) -> list[Command]:
-        """A dropped update of the current attempt of a broken gang still says that a member has come to rest."""
+        """Dropped or not, an update says that this member of a broken gang has come to rest."""
         seat = self._seats[event.learner]
         if self._is_over or self._is_saving or not self.is_gang:
             return []
@@ -249,7 +253,7 @@ class Rounds:
             if seat.is_running:
                 seat.is_running = False
             elif not seat.has_update and not seat.is_present:
-                # An absent learner uses up attempts too; otherwise one that never returns holds the job for ever.
+                # An absent learner uses up attempts too; one that never returns must not hold the job.
                 seat.attempt += 1
         if self.is_gang:
             self._void_updates()

@@ -23,7 +23,8 @@ class EmptyDatasetError(UserError):
     def __init__(self, split: str) -> None:
         self.split = split
         super().__init__(
-            f"The task's {split} split is empty: dataset({split!r}) has length 0. Check the path and the filter."
+            f"The task's {split} split is empty: dataset({split!r}) has length 0. "
+            "Check the path and the filter."
         )
 
 
@@ -34,7 +35,8 @@ class TooFewExamplesError(UserError):
         self.num_examples = num_examples
         super().__init__(
             f"{num_examples} training examples are too few for {num_learners} learners with batches of "
-            f"{batch_size}: one step takes {num_learners * batch_size}. Lower train.learners or train.batch_size."
+            f"{batch_size}: one step takes {num_learners * batch_size}. "
+            "Lower train.learners or train.batch_size."
         )
 
 

@@ -12,9 +12,10 @@ Not covered: nccl, overlap of the exchange with the backward pass, gangs over se
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
-import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, ProcessGroupGloo, TCPStore
 
 from ayni.train.engine import LearnerUpdate
 from ayni.train.learner import RoundOfWork
@@ -34,9 +35,9 @@ class MeetingPlace:
     num_ranks: int
 
 
-def host_store() -> dist.TCPStore:
+def host_store() -> TCPStore:
     """A store for meeting places, on a free port of the loopback interface, in this process."""
-    return dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
 
 class Gang:
@@ -44,13 +45,14 @@ class Gang:
 
     def __init__(self, place: MeetingPlace) -> None:
         timeout = timedelta(seconds=GANG_TIMEOUT_SECONDS)
-        store = dist.TCPStore(place.host, place.port, is_master=False, timeout=timeout)
-        options = dist.ProcessGroupGloo._Options()
+        store = TCPStore(place.host, place.port, is_master=False, timeout=timeout)
+        gloo: Any = ProcessGroupGloo  # torch ships no types for the process groups
+        options = gloo._Options()
         # By default gloo binds to the address of the host's name, which may not resolve in a container.
-        options._devices = [dist.ProcessGroupGloo.create_device(hostname=place.host)]
+        options._devices = [gloo.create_device(hostname=place.host)]
         options._timeout = timeout
-        prefixed = dist.PrefixStore(place.prefix, store)
-        self._group = dist.ProcessGroupGloo(prefixed, place.rank, place.num_ranks, options)
+        prefixed = PrefixStore(place.prefix, store)
+        self._group = gloo(prefixed, place.rank, place.num_ranks, options)
         self._num_ranks = place.num_ranks
 
     def average(self, tensors: Sequence[torch.Tensor]) -> None:

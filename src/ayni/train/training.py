@@ -17,17 +17,18 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import nn
 
 from ayni.errors import AyniError, UserError
 from ayni.files import write_atomically
-from ayni.task import TaskReference
+from ayni.task import Task, TaskReference
 from ayni.train.accepted import AcceptedUpdate, append_accepted, reconcile_accepted
 from ayni.train.checkpoint import Checkpoint, load_latest, save_checkpoint
 from ayni.train.config import TrainConfig, config_to_json
@@ -47,6 +48,7 @@ from ayni.train.engine import (
 from ayni.train.learner import build_model, load_dataset
 from ayni.train.local import evaluate, one_thread, resolve_device
 from ayni.train.named_arrays import (
+    NamedArrays,
     buffer_names,
     check_manifest,
     get_arrays,
@@ -106,40 +108,42 @@ def train(
         LearnersLostError: a learner used up its attempts.
         DamagedCheckpointError: checkpoints are there and none can be read.
     """
+    user_task = task.load()
+    num_examples = _checked_length(user_task, config, seed)
+    validation = load_dataset(user_task, "validation", seed=seed)
+    if len(validation) == 0:
+        raise EmptyDatasetError("validation")
+    model = build_model(user_task, seed=seed)
+    untrained = get_arrays(model)
+    fingerprint = _fingerprint(config, seed, num_examples, untrained)
+    checkpoint, notices = load_latest(folder / "checkpoints")
+    if checkpoint is None:
+        checkpoint = Checkpoint(round=0, fingerprint=fingerprint, outer=OuterState(untrained))
+    check_manifest(make_manifest(untrained), make_manifest(checkpoint.outer.parameters))
+    _check_fingerprint(fingerprint, checkpoint)
+    for notice in notices:
+        observer.noticed(f"{notice}; going on from the one before")
     session = Session(
         session_id=uuid.uuid4().hex,
-        fingerprint="",
+        fingerprint=fingerprint,
         task=task,
         config=config,
         seed=seed,
         spill_folder=spill_folder,
     )
-    num_examples = _checked_length(session)
-    model = build_model(session)
-    manifest = make_manifest(get_arrays(model))
-    fingerprint = _fingerprint(config, seed, num_examples, manifest_digest(manifest))
-    checkpoint, notices = load_latest(folder / "checkpoints")
-    if checkpoint is None:
-        checkpoint = Checkpoint(round=0, fingerprint=fingerprint, outer=OuterState(get_arrays(model)))
-    check_manifest(manifest, make_manifest(checkpoint.outer.parameters))
-    _check_fingerprint(fingerprint, checkpoint)
-    for notice in notices:
-        observer.noticed(f"{notice}; going on from the one before")
-    session = replace(session, fingerprint=fingerprint)
-    return _Coordinator(session, model, checkpoint, folder, engine, observer).run()
+    validator = _Validator(user_task, model.to(resolve_device(config.device)), validation, seed)
+    return _Coordinator(session, validator, checkpoint, folder=folder, engine=engine, observer=observer).run()
 
 
-def _checked_length(session: Session) -> int:
-    num_examples = len(load_dataset(session, "train"))
-    config = session.config
+def _checked_length(task: Task, config: TrainConfig, seed: int) -> int:
+    num_examples = len(load_dataset(task, "train", seed=seed))
     check_data_suffices(num_examples=num_examples, num_learners=config.learners, batch_size=config.batch_size)
-    if len(load_dataset(session, "validation")) == 0:
-        raise EmptyDatasetError("validation")
     return num_examples
 
 
-def _fingerprint(config: TrainConfig, seed: int, num_examples: int, manifest_sha256: str) -> str:
+def _fingerprint(config: TrainConfig, seed: int, num_examples: int, untrained: NamedArrays) -> str:
     """Hash of all that must not change over a resume."""
+    manifest_sha256 = manifest_digest(make_manifest(untrained))
     steady = {key: value for key, value in config_to_json(config).items() if key not in _PACE_KEYS}
     content = json.dumps([steady, seed, num_examples, manifest_sha256], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
@@ -148,10 +152,27 @@ def _fingerprint(config: TrainConfig, seed: int, num_examples: int, manifest_sha
 def _check_fingerprint(fingerprint: str, checkpoint: Checkpoint) -> None:
     if checkpoint.fingerprint != fingerprint:
         raise ChangedTrainingError(
-            f"The checkpoint of round {checkpoint.round} was made with other values under `train:`, another seed "
-            f"or another number of examples. Restore them (only {', '.join(_PACE_KEYS)} may change), or start a "
-            "new run."
+            f"The checkpoint of round {checkpoint.round} was made with other values under `train:`, another "
+            "seed or another number of examples. Restore them "
+            f"(only {', '.join(_PACE_KEYS)} may change), or start a new run."
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Validator:
+    """A model of the coordinator's own, and the data that it is judged by."""
+
+    task: Task
+    model: nn.Module
+    dataset: Sequence[Any]
+    seed: int
+
+    def metrics_of(self, parameters: NamedArrays) -> dict[str, float]:
+        """The task's metrics on the validation split."""
+        set_arrays(self.model, parameters)
+        device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
+        with seeded(self.seed, "evaluate"), one_thread():
+            return evaluate(self.task, self.model, self.dataset, device=device)
 
 
 class _Coordinator:
@@ -160,17 +181,17 @@ class _Coordinator:
     def __init__(
         self,
         session: Session,
-        model: nn.Module,
+        validator: _Validator,
         checkpoint: Checkpoint,
+        *,
         folder: Path,
         engine: Engine,
         observer: Observer,
     ) -> None:
         config = session.config
-        self._session, self._config = session, config
-        self._device = resolve_device(config.device)
-        self._model = model.to(self._device)
+        self._session, self._config, self._validator = session, config, validator
         self._folder, self._engine, self._observer = folder, engine, observer
+        self._buffer_names = buffer_names(validator.model)
         self._outer, self._totals = checkpoint.outer, checkpoint.totals
         self._cursors = {update.learner: _end_of(update) for update in checkpoint.last_updates}
         self._rounds = Rounds(
@@ -295,7 +316,7 @@ class _Coordinator:
             mean_update([update.arrays for update in updates], [update.num_samples for update in updates]),
             learning_rate=self._config.outer_learning_rate,
             momentum=self._config.outer_momentum,
-            plain_names=buffer_names(self._model),
+            plain_names=self._buffer_names,
         )
 
     def _add_to_totals(self, updates: list[LearnerUpdate], sent: int) -> None:
@@ -311,8 +332,8 @@ class _Coordinator:
         for update in updates:
             if update.optimizer_state == "reset":
                 self._observer.noticed(
-                    f"learner {update.learner} began round {update.round} with a new optimizer state: the one it "
-                    "had was lost"
+                    f"learner {update.learner} began round {update.round} with a new optimizer state: "
+                    "the one it had was lost"
                 )
 
     def _measure_round(self, updates: list[LearnerUpdate], sent: int) -> dict[str, Any]:
@@ -349,9 +370,7 @@ class _Coordinator:
         if not self._is_validation_due:
             return
         self._is_validation_due = False
-        set_arrays(self._model, self._outer.parameters)
-        with seeded(self._session.seed, "evaluate"), one_thread():
-            metrics = evaluate(self._session.task.load(), self._model, "validation", device=self._device)
+        metrics = self._validator.metrics_of(self._outer.parameters)
         if self._rounds.is_over:
             # Nothing overlaps with the last validation, so it belongs to the wall time.
             self._totals.wall_seconds = self._wall_seconds()
@@ -379,9 +398,10 @@ class _Coordinator:
         return self._wall_before + spent
 
     def _finish(self) -> TrainResult:
-        set_arrays(self._model, self._outer.parameters)
+        model = self._validator.model
+        set_arrays(model, self._outer.parameters)
         path = self._folder / MODEL_FILE
-        write_atomically(path, _state_dict_bytes(self._model))
+        write_atomically(path, _state_dict_bytes(model))
         curve = read_curve(self._folder)
         metrics: Mapping[str, float] = curve[-1]["metrics"]
         return TrainResult(
@@ -394,7 +414,7 @@ class _Coordinator:
             compute_seconds=self._totals.compute_seconds,
             bytes_sent=self._totals.bytes_sent,
             metrics=dict(metrics),
-            num_parameters=sum(parameter.numel() for parameter in self._model.parameters()),
+            num_parameters=sum(parameter.numel() for parameter in model.parameters()),
             num_lost_updates=self._totals.num_lost_updates,
             num_optimizer_resets=self._totals.num_optimizer_resets,
             curve=curve,
@@ -426,7 +446,7 @@ def _end_of(update: AcceptedUpdate) -> Cursor:
 
 
 def _state_dict_bytes(model: nn.Module) -> bytes:
-    """The whole state dict; tied weights are written under each of their names, so that strict loading works."""
+    """The whole state dict; tied weights under each of their names, so that strict loading works."""
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     content: bytes = safetensors.torch.save(state)
     return content

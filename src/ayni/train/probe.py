@@ -1,0 +1,111 @@
+"""Try a task for a second before a job is planned: how long a step takes, and what is wrong with it.
+
+Finds before any work is spent: empty or too little data, a task that raises, a loss that is not a
+scalar or not finite on the first batch, metrics that are not named numbers, a missing accelerator.
+
+Not covered: how much slower a step gets when all cores are busy, and data whose first examples are
+not like the others.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ayni.task import Task, TaskFailedError
+from ayni.train.config import TrainConfig
+from ayni.train.learner import build_model, load_dataset
+from ayni.train.local import (
+    apply_gradients,
+    batches,
+    compute_gradients,
+    evaluate,
+    make_optimizer,
+    one_thread,
+    resolve_device,
+)
+from ayni.train.randomness import seeded
+from ayni.train.shards import EmptyDatasetError, check_data_suffices
+
+_STEP_SECONDS, _EVALUATE_SECONDS = 0.6, 0.3
+_MAX_STEPS, _MAX_EVALUATIONS = 20, 5
+_NUM_EVALUATED = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What a short trial of a task says.
+
+    Attributes:
+        step_seconds: Median wall time of one optimizer step of one learner with one thread.
+        evaluate_seconds_per_example: Of the validation split, in batches, with one thread.
+    """
+
+    step_seconds: float
+    evaluate_seconds_per_example: float
+    num_parameters: int
+    num_train_examples: int
+    num_validation_examples: int
+
+
+def probe(task: Task, config: TrainConfig) -> Probe:
+    """Measure a task on this machine; about a second after its data is loaded.
+
+    Raises:
+        EmptyDatasetError, TooFewExamplesError: not enough data.
+        TaskFailedError, LossShapeError, NonFiniteLossError: by the task's doing.
+        NoSuchDeviceError: the device asked for is absent.
+    """
+    device = resolve_device(config.device)
+    train = load_dataset(task, "train", seed=0)
+    validation = load_dataset(task, "validation", seed=0)
+    check_data_suffices(num_examples=len(train), num_learners=config.learners, batch_size=config.batch_size)
+    if len(validation) == 0:
+        raise EmptyDatasetError("validation")
+    model = build_model(task, seed=0).to(device)
+    with seeded(0, "probe"), one_thread():
+        step_seconds = _time_steps(task, model, _first_batch(train, config, device), config)
+        shown = [validation[index] for index in range(min(len(validation), _NUM_EVALUATED))]
+        evaluate_seconds = _median_seconds(
+            lambda: evaluate(task, model, shown, device=device), _EVALUATE_SECONDS, _MAX_EVALUATIONS
+        )
+    return Probe(
+        step_seconds=step_seconds,
+        evaluate_seconds_per_example=evaluate_seconds / len(shown),
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        num_train_examples=len(train),
+        num_validation_examples=len(validation),
+    )
+
+
+def _first_batch(dataset: Sequence[Any], config: TrainConfig, device: torch.device) -> Any:
+    try:
+        return next(batches(dataset, config.batch_size, device=device))
+    except Exception as error:
+        raise TaskFailedError(method="dataset('train')[index]", cause=error) from error
+
+
+def _time_steps(task: Task, model: nn.Module, batch: Any, config: TrainConfig) -> float:
+    optimizer = make_optimizer(model, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
+    model.train()
+
+    def step() -> None:
+        compute_gradients(model, optimizer, batch, task.loss, where="the first batch")
+        apply_gradients(optimizer, learning_rate=config.learning_rate, gradient_clip=config.gradient_clip)
+
+    return _median_seconds(step, _STEP_SECONDS, _MAX_STEPS)
+
+
+def _median_seconds(function: Callable[[], object], budget_seconds: float, max_calls: int) -> float:
+    """Median time of a call; the first is not counted, because it also allocates and compiles."""
+    begun = time.perf_counter()
+    function()
+    durations: list[float] = []
+    while not durations or (len(durations) < max_calls and time.perf_counter() - begun < budget_seconds):
+        started = time.perf_counter()
+        function()
+        durations.append(time.perf_counter() - started)
+    return sorted(durations)[len(durations) // 2]

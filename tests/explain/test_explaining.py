@@ -1,0 +1,180 @@
+"""The explain step on small models whose reasons are known."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ayni.explain.explaining import explain
+from ayni.explain.explanation import ExplainResult
+from ayni.task import TaskFailedError
+
+NUM_TEST = 30
+
+
+class Corners:
+    """Is the bright corner of a 6 x 6 image at the top left (0) or at the bottom right (1)?"""
+
+    def __init__(self, examples: list[Any] | None = None) -> None:
+        self.examples = examples
+
+    def build_model(self) -> nn.Module:
+        model = nn.Sequential(nn.Flatten(), nn.Linear(36, 2, bias=False))
+        with torch.no_grad():
+            model[1].weight.zero_()
+            model[1].weight[0, 0] = model[1].weight[1, 35] = 5.0
+        return model
+
+    def dataset(self, split: str) -> list[Any]:
+        if self.examples is not None:
+            return self.examples
+        images = 0.1 * torch.rand(NUM_TEST, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+        for row, image in enumerate(images):
+            image[0, *((0, 0) if row % 2 == 0 else (5, 5))] = 1.0
+        return [(image, torch.tensor(row % 2)) for row, image in enumerate(images)]
+
+    def labels(self) -> list[str]:
+        return ["top left", "bottom right"]
+
+
+def explained(
+    task: Any, folder: Path, variant: Callable[..., Any] | None = None, num_samples: int = 4
+) -> ExplainResult:
+    model = Corners().build_model()
+    return explain(task, model, variant=variant, num_samples=num_samples, seed=3, folder=folder)
+
+
+def always_bottom_right(inputs: torch.Tensor) -> torch.Tensor:
+    return torch.tensor([0.0, 1.0]).expand(len(inputs), 2)
+
+
+def test_samples_are_drawn_named_and_attributed_to_the_corner_that_decides(tmp_path: Path) -> None:
+    result = explained(Corners(), tmp_path / "explain")
+
+    assert [item.kind for item in result.items] == ["sample"] * 4
+    for item in result.items:
+        assert item.label == item.prediction == ["top left", "bottom right"][item.index % 2]
+        assert item.confidence > 0.9
+        assert (tmp_path / "explain" / str(item.input_image)).read_bytes().startswith(b"\x89PNG")
+        values = np.load(tmp_path / "explain" / str(item.attribution_file))
+        assert values.argmax() == (0 if item.index % 2 == 0 else 35)
+    assert result.deletion is not None
+    assert result.deletion.is_faithful
+
+
+def test_disagreements_are_counted_over_all_and_shown_up_to_the_number_asked(tmp_path: Path) -> None:
+    result = explained(Corners(), tmp_path, variant=always_bottom_right)
+
+    disagreements = [item for item in result.items if item.kind == "disagreement"]
+    assert (result.num_compared, result.num_disagreements) == (NUM_TEST, NUM_TEST // 2)
+    assert len(disagreements) == 4
+    assert {(item.prediction, item.variant_prediction) for item in disagreements} == {
+        ("top left", "bottom right")
+    }
+
+
+def test_without_a_variant_nothing_is_compared_and_that_is_not_called_zero(tmp_path: Path) -> None:
+    result = explained(Corners(), tmp_path)
+
+    assert result.num_compared == 0
+    assert result.num_disagreements is None
+    assert all(item.variant_prediction is None for item in result.items)
+
+
+def test_a_variant_that_agrees_has_zero_disagreements(tmp_path: Path) -> None:
+    result = explained(Corners(), tmp_path, variant=Corners().build_model())
+
+    assert result.num_disagreements == 0
+
+
+def test_the_same_seed_explains_the_same_examples(tmp_path: Path) -> None:
+    first, second = explained(Corners(), tmp_path / "a"), explained(Corners(), tmp_path / "b")
+
+    assert first.to_json() == second.to_json()
+
+
+def test_more_samples_than_examples_shows_them_all(tmp_path: Path) -> None:
+    result = explained(Corners(), tmp_path, num_samples=100)
+
+    assert [item.index for item in result.items] == list(range(NUM_TEST))
+
+
+def test_no_samples_still_compare_and_check(tmp_path: Path) -> None:
+    result = explained(Corners(), tmp_path, variant=always_bottom_right, num_samples=0)
+
+    assert result.items == []
+    assert result.num_disagreements == NUM_TEST // 2
+    assert result.deletion is not None
+
+
+def test_json_gives_the_same_result_back(tmp_path: Path) -> None:
+    result = explained(Corners(), tmp_path, variant=always_bottom_right)
+
+    written = json.loads(json.dumps(result.to_json()))
+
+    assert ExplainResult.from_json(written).to_json() == written
+    assert written["deletion"]["is_faithful"] is True
+
+
+class Sums(nn.Module):
+    """Logits that count the symbols seen so far: the last place answers with the most frequent one."""
+
+    def forward(self, symbols: torch.Tensor) -> torch.Tensor:
+        counts = nn.functional.one_hot(symbols, 5).float().cumsum(1)
+        # Symbol 0 stands for a removed one.
+        return counts * torch.tensor([0.0, 1, 1, 1, 1])
+
+
+def test_of_text_the_last_place_is_explained_by_the_symbols_that_speak_for_it(tmp_path: Path) -> None:
+    text = torch.tensor([1, 2, 3, 2, 4, 2])
+    task: Any = Corners([(text, torch.tensor([2, 3, 2, 4, 2, 2]))])
+
+    result = explain(task, Sums(), variant=None, num_samples=1, seed=0, folder=tmp_path)
+
+    (item,) = result.items
+    assert item.label == item.prediction == "2"
+    assert np.load(tmp_path / str(item.attribution_file)).tolist() == [0, 1, 0, 1, 0, 1]
+    assert (tmp_path / str(item.attribution_image)).exists()
+    assert "last place" in result.note
+
+
+def test_a_table_has_attributions_but_no_picture(tmp_path: Path) -> None:
+    task: Any = Corners([(torch.randn(36), torch.tensor(0)) for _ in range(3)])
+
+    result = explained(task, tmp_path)
+
+    assert all(item.input_image is None and item.attribution_image is None for item in result.items)
+    assert np.load(tmp_path / str(result.items[0].attribution_file)).shape == (36,)
+
+
+@pytest.mark.parametrize(
+    ("examples", "reason"),
+    [
+        ([], "empty"),
+        (["text"], "not a pair"),
+        ([({"a": 1}, 0)], "not a pair"),
+        ([(torch.zeros(36), 0), (torch.zeros(12), 0)], "different shapes"),
+    ],
+)
+def test_what_cannot_be_explained_is_said_and_is_no_crash(
+    examples: list[Any], reason: str, tmp_path: Path
+) -> None:
+    result = explained(Corners(examples), tmp_path)
+
+    assert result.method is None
+    assert result.items == []
+    assert reason in result.note
+
+
+def test_a_dataset_that_raises_is_the_tasks_failure(tmp_path: Path) -> None:
+    class Broken(Corners):
+        def dataset(self, split: str) -> list[Any]:
+            raise OSError("file is gone")
+
+    with pytest.raises(TaskFailedError, match="file is gone"):
+        explained(Broken(), tmp_path)

@@ -1,0 +1,74 @@
+import pytest
+import torch
+from torch import nn
+
+from ayni.train.named_arrays import (
+    ChangedModelError,
+    buffer_names,
+    check_manifest,
+    get_arrays,
+    make_manifest,
+    num_bytes,
+    set_arrays,
+)
+
+
+class Tied(nn.Module):
+    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(5, 3, dtype=dtype)
+        self.norm = nn.BatchNorm1d(3)
+        self.head = nn.Linear(3, 5, bias=False, dtype=dtype)
+        self.head.weight = self.embedding.weight
+        self.register_buffer("mask", torch.ones(2), persistent=False)
+
+
+def test_float_parameters_and_buffers_travel_and_tied_weights_once() -> None:
+    model = Tied()
+
+    names = set(get_arrays(model))
+
+    assert names == {
+        "embedding.weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"
+    }  # fmt: skip
+    assert buffer_names(model) == {"norm.running_mean", "norm.running_var"}
+
+
+def test_arrays_set_into_another_model_make_it_equal() -> None:
+    source, target = Tied(), Tied()
+
+    set_arrays(target, get_arrays(source))
+
+    assert torch.equal(target.head.weight, source.head.weight)
+    assert target.head.weight is target.embedding.weight
+
+
+def test_half_precision_travels_as_float32_and_returns_unchanged() -> None:
+    source, target = Tied(torch.bfloat16), Tied(torch.bfloat16)
+
+    arrays = get_arrays(source)
+    set_arrays(target, arrays)
+
+    assert arrays["embedding.weight"].dtype == "float32"
+    assert torch.equal(target.embedding.weight, source.embedding.weight)
+
+
+def test_arrays_are_copies() -> None:
+    model = Tied()
+    arrays = get_arrays(model)
+
+    arrays["norm.bias"][:] = 7
+
+    assert model.norm.bias.abs().sum() == 0
+
+
+def test_another_shape_is_refused_by_name() -> None:
+    expected = make_manifest(get_arrays(nn.Linear(2, 3)))
+    found = make_manifest(get_arrays(nn.Linear(2, 4)))
+
+    with pytest.raises(ChangedModelError, match=r"weight is \[\[4, 2\], 'float32'\], expected \[\[3, 2\]"):
+        check_manifest(expected, found)
+
+
+def test_bytes_are_counted_without_headers() -> None:
+    assert num_bytes(get_arrays(nn.Linear(2, 3))) == (6 + 3) * 4

@@ -1,0 +1,45 @@
+import threading
+
+import torch
+
+from ayni.train.sync import Gang, MeetingPlace, host_store, run_alone, run_together
+
+
+def work(tensors: list[torch.Tensor], result: object):  # type: ignore[no-untyped-def]
+    yield tensors
+    return result
+
+
+def test_learners_in_lock_step_all_get_the_mean() -> None:
+    ones, threes = [torch.ones(2), torch.ones(())], [3 * torch.ones(2), torch.zeros(())]
+
+    results = run_together([work(ones, "a"), work(threes, "b")])
+
+    assert results == ["a", "b"]
+    assert ones[0].tolist() == threes[0].tolist() == [2.0, 2.0]
+    assert ones[1].item() == threes[1].item() == 0.5
+
+
+def test_alone_the_mean_is_the_value_itself() -> None:
+    own = [torch.tensor([5.0])]
+
+    assert run_alone(work(own, "done")) == "done"
+    assert own[0].item() == 5.0
+
+
+def test_ranks_meet_over_gloo_and_average() -> None:
+    store = host_store()
+    tensors = [[torch.full((3,), float(rank)), torch.full((1,), 10.0 * rank)] for rank in range(3)]
+
+    def rank_work(rank: int) -> None:
+        place = MeetingPlace(host="127.0.0.1", port=store.port, prefix="t/1/1", rank=rank, num_ranks=3)
+        Gang(place).average(tensors[rank])
+
+    threads = [threading.Thread(target=rank_work, args=(rank,)) for rank in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [own[0].tolist() for own in tensors] == [[1.0, 1.0, 1.0]] * 3
+    assert [own[1].item() for own in tensors] == [10.0] * 3

@@ -1,0 +1,335 @@
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from ayni.errors import UserError
+from ayni.files import read_json_lines
+from ayni.task import TaskFailedError, TaskReference
+from ayni.train.accepted import check_samples, read_accepted
+from ayni.train.engine import (
+    AttemptFailed,
+    EngineEvent,
+    LearnersLostError,
+    LearnerUpdate,
+    Order,
+    PlaceFound,
+    PlaceLost,
+    Session,
+)
+from ayni.train.in_process_engine import InProcessEngine
+from ayni.train.learner import build_model
+from ayni.train.local import (
+    LossShapeError,
+    NonFiniteLossError,
+    apply_gradients,
+    collate,
+    compute_gradients,
+)
+from ayni.train.named_arrays import ChangedModelError
+from ayni.train.result import RoundProgress, SilentObserver, TrainResult
+from ayni.train.shards import Cursor, EmptyDatasetError, TooFewExamplesError, make_shard
+from ayni.train.training import ChangedTrainingError
+
+Train = Callable[..., TrainResult]
+
+
+class StopAfter:
+    """Raises, as a limit or Ctrl-C would, after a round."""
+
+    def __init__(self, round_: int) -> None:
+        self._round = round_
+
+    def round_finished(self, progress: RoundProgress) -> None:
+        if progress.round == self._round:
+            raise KeyboardInterrupt
+
+    def noticed(self, message: str) -> None:
+        pass
+
+
+class FlakyEngine:
+    """An engine in this process, and a script of what happens to the n-th update instead of its arrival."""
+
+    def __init__(self, script: dict[int, str]) -> None:
+        self._script = script
+        self._inner = InProcessEngine()
+        self._num_updates = 0
+        self._late: list[EngineEvent] = []
+
+    def open(self, session: Session) -> None:
+        self._inner.open(session)
+
+    def start(self, order: Order) -> None:
+        self._inner.start(order)
+
+    def wait(self, timeout_seconds: float) -> list[EngineEvent]:
+        found = [event for happened in self._inner.wait(timeout_seconds) for event in self._befall(happened)]
+        late, self._late = self._late, []
+        return found or late
+
+    def _befall(self, happened: EngineEvent) -> list[EngineEvent]:
+        if not isinstance(happened, LearnerUpdate):
+            return [happened]
+        self._num_updates += 1
+        learner = happened.learner
+        names = {"round": happened.round, "learner": learner, "attempt": happened.attempt}
+        match self._script.get(self._num_updates):
+            case "lost":
+                return [PlaceLost(learner=learner, reason="killed"), PlaceFound(learner=learner)]
+            case "failed":
+                return [AttemptFailed(**names, error=RuntimeError("connection closed"))]
+            case "twice":
+                return [happened, happened]
+            case "late":
+                self._late.append(happened)
+                return [AttemptFailed(**names, error=RuntimeError("given up"))]
+        return [happened]
+
+
+def parameters(result: TrainResult) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(result.model_path)
+
+
+def assert_same_model(one: TrainResult, other: TrainResult) -> None:
+    a, b = parameters(one), parameters(other)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("strategy", ["diloco", "sync"])
+def test_a_task_is_learned(train_tiny: Train, tmp_path: Path, strategy: str) -> None:
+    observer = SilentObserver()
+
+    result = train_tiny(strategy=strategy, rounds=6, learning_rate=0.02, observer=observer)
+
+    assert result.metrics["accuracy"] >= 0.8
+    assert result.samples == 2 * 6 * 4 * 8
+    assert result.num_parameters == 74
+    assert [progress.round for progress in observer.rounds] == [1, 2, 3, 4, 5, 6]
+    assert observer.notices == []
+    assert check_samples(tmp_path / "train") == []
+    assert result.curve == read_json_lines(tmp_path / "train" / "rounds.jsonl")
+
+
+def test_the_file_is_the_whole_state_dict(
+    train_tiny: Train, task_reference: Callable[..., TaskReference]
+) -> None:
+    result = train_tiny()
+
+    model = task_reference().load().build_model()
+    model.load_state_dict(parameters(result), strict=True)
+
+    assert Path(result.model_path).name == "model.safetensors"
+
+
+def test_equal_seeds_give_equal_bits_and_other_seeds_others(train_tiny: Train, tmp_path: Path) -> None:
+    one = train_tiny(folder=tmp_path / "one")
+    two = train_tiny(folder=tmp_path / "two")
+    other = train_tiny(folder=tmp_path / "other", seed=4)
+
+    assert_same_model(one, two)
+    assert not torch.equal(parameters(one)["0.weight"], parameters(other)["0.weight"])
+
+
+def test_gradient_averaging_is_one_process_with_all_batches(
+    train_tiny: Train, task_reference: Callable[..., TaskReference]
+) -> None:
+    """Oracle: the mean of two batches' gradients is the gradient of the two batches put together."""
+    together = train_tiny(strategy="sync", task="Plain", rounds=1, gradient_clip=None)
+
+    task = task_reference("Plain").load()
+    dataset = task.dataset("train")
+    model = build_model(task, seed=3)
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
+    shards = [make_shard(seed=3, num_examples=96, num_learners=2, learner=learner) for learner in (0, 1)]
+    streams = [[sample for _, sample in shard.take(Cursor(), 32)[0]] for shard in shards]
+    for step in range(4):
+        samples = [sample for stream in streams for sample in stream[8 * step : 8 * step + 8]]
+        compute_gradients(model, optimizer, collate([dataset[s] for s in samples]), task.loss, where="")
+        rate = 1e-3 * (1 + math.cos(math.pi * step / 4)) / 2
+        apply_gradients(optimizer, learning_rate=rate, gradient_clip=None)
+
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(parameters(together)[name], tensor, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("strategy", ["diloco", "sync"])
+@pytest.mark.parametrize("round_", [1, 2, 3])
+def test_a_stopped_training_goes_on_to_the_same_bits(
+    train_tiny: Train, tmp_path: Path, strategy: str, round_: int
+) -> None:
+    unbroken = train_tiny(strategy=strategy, rounds=4, folder=tmp_path / "unbroken")
+    folder = tmp_path / "broken"
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(strategy=strategy, rounds=4, folder=folder, observer=StopAfter(round_))
+    observer = SilentObserver()
+
+    resumed = train_tiny(strategy=strategy, rounds=4, folder=folder, observer=observer)
+
+    assert_same_model(resumed, unbroken)
+    assert resumed.metrics == unbroken.metrics
+    assert resumed.samples == unbroken.samples
+    assert resumed.num_optimizer_resets == 0
+    assert [line["round"] for line in resumed.curve] == [1, 2, 3, 4]
+    assert check_samples(folder) == []
+
+
+def test_a_finished_training_is_not_repeated(train_tiny: Train) -> None:
+    first = train_tiny()
+    observer = SilentObserver()
+
+    second = train_tiny(observer=observer, engine=None)
+
+    assert second == first
+    assert observer.rounds == []
+
+
+def test_a_lost_optimizer_state_is_said_and_the_training_goes_on(train_tiny: Train, tmp_path: Path) -> None:
+    folder = tmp_path / "train"
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(folder=folder, observer=StopAfter(1))
+    for path in (folder / "spill").glob("learner-0001-*"):
+        path.unlink()
+    observer = SilentObserver()
+
+    result = train_tiny(folder=folder, observer=observer)
+
+    assert result.num_optimizer_resets == 1
+    assert any("learner 1 began round 2 with a new optimizer" in notice for notice in observer.notices)
+
+
+def test_a_damaged_checkpoint_costs_one_round_and_no_sample(train_tiny: Train, tmp_path: Path) -> None:
+    unbroken = train_tiny(rounds=4, folder=tmp_path / "unbroken")
+    folder = tmp_path / "broken"
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(rounds=4, folder=folder, observer=StopAfter(3))
+    newest = max((folder / "checkpoints").glob("*.safetensors"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    observer = SilentObserver()
+
+    resumed = train_tiny(rounds=4, folder=folder, observer=observer)
+
+    assert_same_model(resumed, unbroken)
+    assert check_samples(folder) == []
+    assert "round-000003 is damaged" in observer.notices[0]
+
+
+def test_lines_that_a_crash_kept_back_are_mended(train_tiny: Train, tmp_path: Path) -> None:
+    folder = tmp_path / "train"
+    unbroken = train_tiny(folder=tmp_path / "unbroken")
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(folder=folder, observer=StopAfter(2))
+    for name in ("accepted.jsonl", "rounds.jsonl"):
+        lines = (folder / name).read_bytes().splitlines(keepends=True)
+        (folder / name).write_bytes(b"".join(lines[:-1]) + lines[-1][:10])
+
+    resumed = train_tiny(folder=folder)
+
+    assert_same_model(resumed, unbroken)
+    assert len(read_accepted(folder)) == 6
+    assert [line["round"] for line in resumed.curve] == [1, 2, 3]
+    assert check_samples(folder) == []
+
+
+@pytest.mark.parametrize("trouble", ["lost", "failed", "twice", "late"])
+@pytest.mark.parametrize("strategy", ["diloco", "sync"])
+def test_trouble_with_a_learner_does_not_change_the_model(
+    train_tiny: Train, tmp_path: Path, trouble: str, strategy: str
+) -> None:
+    unbroken = train_tiny(strategy=strategy, folder=tmp_path / "unbroken")
+    observer = SilentObserver()
+    folder = tmp_path / "troubled"
+
+    result = train_tiny(
+        strategy=strategy, folder=folder, engine=FlakyEngine({1: trouble, 4: trouble}), observer=observer
+    )
+
+    assert_same_model(result, unbroken)
+    assert check_samples(folder) == []
+    assert (result.num_lost_updates > 0) == (trouble != "twice")
+    assert (len(observer.notices) > 0) == (trouble != "twice")
+
+
+def test_a_learner_that_always_fails_ends_the_training_with_the_reason(train_tiny: Train) -> None:
+    engine = FlakyEngine(dict.fromkeys(range(1, 50), "failed"))
+
+    with pytest.raises(LearnersLostError, match="in 2 attempts; the last time: connection closed"):
+        train_tiny(engine=engine, max_attempts=2)
+
+
+@pytest.mark.parametrize(
+    ("task", "error"),
+    [
+        ("Empty", EmptyDatasetError),
+        ("Exploding", NonFiniteLossError),
+        ("Raising", TaskFailedError),
+        ("Vector", LossShapeError),
+        ("BadMetrics", TaskFailedError),
+    ],
+)
+def test_the_tasks_own_defects_are_the_users_errors(
+    train_tiny: Train, task: str, error: type[UserError]
+) -> None:
+    with pytest.raises(error):
+        train_tiny(task=task)
+
+
+def test_a_loss_that_is_nan_names_round_learner_and_step(train_tiny: Train) -> None:
+    with pytest.raises(NonFiniteLossError, match="round 1, learner 0, step 1"):
+        train_tiny(task="Exploding")
+
+
+def test_too_few_examples_are_refused(train_tiny: Train) -> None:
+    with pytest.raises(TooFewExamplesError, match="96 training examples"):
+        train_tiny(batch_size=64)
+
+
+def test_a_changed_model_is_not_resumed(train_tiny: Train) -> None:
+    train_tiny()
+
+    with pytest.raises(ChangedModelError, match=r"0\.weight"):
+        train_tiny(task="Wider")
+
+
+def test_a_changed_configuration_is_not_resumed_but_its_pace_may_change(train_tiny: Train) -> None:
+    train_tiny()
+
+    train_tiny(round_deadline_seconds=None, max_attempts=9)
+    with pytest.raises(ChangedTrainingError, match="another seed"):
+        train_tiny(learning_rate=0.5)
+
+
+def test_the_callers_random_numbers_are_left_alone(train_tiny: Train) -> None:
+    torch.manual_seed(5)
+    np.random.seed(5)
+    expected = torch.rand(2), np.random.rand()
+    torch.manual_seed(5)
+    np.random.seed(5)
+
+    train_tiny()
+
+    assert torch.equal(torch.rand(2), expected[0])
+    assert np.random.rand() == expected[1]
+
+
+def test_the_bytes_are_the_parameters_down_and_up(train_tiny: Train) -> None:
+    result = train_tiny()
+
+    travelling = (74 + 16) * 4  # parameters, and the two float buffers of the BatchNorm
+    assert result.bytes_sent == 3 * 2 * 2 * travelling
+
+
+def test_a_checkpoint_names_what_it_added(train_tiny: Train, tmp_path: Path) -> None:
+    train_tiny()
+
+    newest = max((tmp_path / "train" / "checkpoints").glob("*.json"))
+    state = json.loads(newest.read_text())
+
+    assert state["round"] == 3
+    assert [update["learner"] for update in state["last_updates"]] == [0, 1]

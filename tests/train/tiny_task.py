@@ -1,0 +1,81 @@
+"""A task that trains in milliseconds: which side of a line a point lies on. It has a BatchNorm and draws noise."""
+
+import time
+
+import numpy as np
+import torch
+from torch import nn
+
+
+class Tiny:
+    num_train = 96
+    seconds_per_step = 0.0
+
+    def build_model(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+
+    def dataset(self, split: str) -> list:
+        rng = np.random.default_rng(len(split))
+        points = rng.normal(size=(self.num_train if split == "train" else 40, 4)).astype("float32")
+        return [(point, int(point.sum() > 0)) for point in points]
+
+    def loss(self, model, batch) -> torch.Tensor:
+        inputs, labels = batch
+        time.sleep(self.seconds_per_step)
+        noisy = inputs + 0.01 * torch.randn_like(inputs) + 0.01 * float(np.random.normal())
+        return nn.functional.cross_entropy(model(noisy), labels)
+
+    def evaluate(self, model, batches) -> dict:
+        right = [(model(inputs).argmax(1) == labels) for inputs, labels in batches]
+        return {"accuracy": torch.cat(right).float().mean().item()}
+
+    def example_input(self) -> torch.Tensor:
+        return torch.zeros(1, 4)
+
+
+class Slow(Tiny):
+    seconds_per_step = 0.05
+
+
+class Empty(Tiny):
+    num_train = 0
+
+
+class Exploding(Tiny):
+    def loss(self, model, batch) -> torch.Tensor:
+        return super().loss(model, batch) * float("nan")
+
+
+class Raising(Tiny):
+    def loss(self, model, batch) -> torch.Tensor:
+        raise KeyError("label")
+
+
+class Vector(Tiny):
+    def loss(self, model, batch) -> torch.Tensor:
+        return model(batch[0])
+
+
+class Constant(Tiny):
+    def loss(self, model, batch) -> torch.Tensor:
+        return torch.tensor(1.0)
+
+
+class BadMetrics(Tiny):
+    def evaluate(self, model, batches) -> dict:
+        return {"accuracy": "high"}
+
+
+class Wider(Tiny):
+    def build_model(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 2))
+
+
+class Plain(Tiny):
+    """No noise and no BatchNorm, so that means over batches are exact."""
+
+    def build_model(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+
+    def loss(self, model, batch) -> torch.Tensor:
+        return nn.functional.cross_entropy(model(batch[0]), batch[1])
