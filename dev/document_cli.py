@@ -81,8 +81,8 @@ def _shown(argument: Any) -> str:
 
 
 def _spelling(option: Any) -> str:
-    """`--yes`, `-y` as one may write it, with what follows it."""
-    value = "" if option.is_flag else f" {option.metavar or option.type.name.upper()}"
+    """`--yes, -y` as one may write it, with what follows it."""
+    value = "" if option.is_flag else f" {option.metavar or option.name.upper()}"
     return ", ".join(f"{spelling}{value}" for spelling in [*option.opts, *option.secondary_opts])
 
 

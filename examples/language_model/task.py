@@ -152,10 +152,12 @@ def manual() -> np.ndarray:
     """The text as ASCII codes, uint8. Topics quote each other, so that each paragraph is taken once."""
     from pydoc_data.topics import topics
 
-    paragraphs = dict.fromkeys(
-        paragraph for name in sorted(topics) for paragraph in topics[name].split("\n\n") if paragraph.strip()
-    )
-    return np.frombuffer("\n\n".join(paragraphs).encode("ascii", errors="replace"), dtype=np.uint8)
+    paragraphs = [paragraph for name in sorted(topics) for paragraph in topics[name].split("\n\n")]
+    # Quotes differ in indentation and line breaks: those do not count in the comparison.
+    once = {
+        " ".join(paragraph.split()): paragraph.strip("\n") for paragraph in paragraphs if paragraph.strip()
+    }
+    return np.frombuffer("\n\n".join(once.values()).encode("ascii", errors="replace"), dtype=np.uint8)
 
 
 def symbols_of_split(split: str) -> np.ndarray:

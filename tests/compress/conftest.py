@@ -1,4 +1,4 @@
-"""Two small tasks with trained models: bars in images (a convolutional network), repeating symbols (integers)."""
+"""Two small tasks with trained models: bars in images (convolutions), repeating symbols (integers)."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

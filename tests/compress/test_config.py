@@ -61,7 +61,8 @@ def test_a_section_that_makes_no_sense_is_refused(section: dict[str, object]) ->
 
 
 def test_reading_a_job_imports_nothing_heavy() -> None:
-    code = "import sys, ayni.compress.config; print({'torch', 'numpy', 'onnx', 'onnxruntime'} & set(sys.modules))"
+    heavy = "{'torch', 'numpy', 'onnx', 'onnxruntime'}"
+    code = f"import sys, ayni.compress.config; print({heavy} & set(sys.modules))"
 
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 

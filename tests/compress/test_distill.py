@@ -1,6 +1,7 @@
 """Knowledge distillation."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from ayni.compress.artefacts import load_full_model
 from ayni.compress.config import DistillStep
 from ayni.compress.distill import CannotDistillError, distill, distillation_loss
 from ayni.task import Task
@@ -63,24 +65,26 @@ def test_the_gradient_keeps_its_size_when_the_temperature_rises() -> None:
     assert sizes[1] == pytest.approx(sizes[0], rel=0.05)
 
 
-def test_a_student_comes_closer_to_its_teacher_which_does_not_move(bars: Task) -> None:
+def test_a_student_learns_from_its_teacher_alone_and_the_teacher_does_not_move(
+    bars: Task, bars_file: Path
+) -> None:
     torch.manual_seed(0)
-    teacher, student = bars.build_model().eval(), bars.build_model()
+    teacher, student = load_full_model(bars, bars_file), bars.build_model()
     before = copy.deepcopy(teacher.state_dict())
     images = torch.stack([image for image, _ in bars.dataset("validation")])
-    distance_before = float((student.eval()(images) - teacher(images)).norm())
 
     distill(
         bars,
         student=student,
         teacher=teacher,
-        step=DistillStep(epochs=5, hard_label_weight=0.0, learning_rate=1e-2),
+        step=DistillStep(epochs=4, hard_label_weight=0.0, learning_rate=1e-2),
         seed=1,
         device=CPU,
         on_step=ignore,
     )
 
-    assert float((student(images) - teacher(images)).norm()) < distance_before / 2
+    agreement = (student(images).argmax(1) == teacher(images).argmax(1)).float().mean()
+    assert float(agreement) > 0.95
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
 
 

@@ -42,20 +42,32 @@ def test_nothing_is_printed_and_no_temporary_file_stays(
 
 
 @pytest.mark.slow
-def test_a_batch_size_frozen_by_tracing_is_noticed_and_the_other_exporter_used(tmp_path: Path) -> None:
+def test_what_tracing_cannot_export_the_other_exporter_does(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = nn.Sequential(nn.Linear(4, 6), nn.RMSNorm(6), nn.Linear(6, 2)).eval()
+
+    exporter = export_onnx(model, [torch.randn(3, 4)], tmp_path / "model.onnx")
+
+    assert exporter == "torch.export"
+    assert largest_difference(model, OnnxRuntime(tmp_path / "model.onnx"), [torch.randn(5, 4)]) < 1e-5
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_a_file_that_computes_something_else_is_noticed(tmp_path: Path) -> None:
     class FreezesTheBatch(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.dense = nn.Linear(4, 3)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            # int() makes a constant of the size for the tracer; torch.export keeps it a symbol.
+            # int() makes a constant of the size of the first batch.
             logits: torch.Tensor = self.dense(x).reshape(int(x.shape[0]), 3)
             return logits
 
-    exporter = export_onnx(FreezesTheBatch(), [torch.randn(3, 4)], tmp_path / "model.onnx")
-
-    assert exporter == "torch.export"
+    with pytest.raises(CannotExportError, match="tracing: ONNX Runtime cannot use"):
+        export_onnx(FreezesTheBatch(), [torch.randn(3, 4)], tmp_path / "model.onnx")
 
 
 @pytest.mark.slow

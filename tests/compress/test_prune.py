@@ -1,5 +1,7 @@
 """Structured pruning."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -33,7 +35,7 @@ class Residual(nn.Module):
 @settings(max_examples=15, deadline=None)
 def test_each_layer_keeps_its_share_and_the_output_its_size(widths: list[int], channels: float) -> None:
     sizes = [6, *widths, 5]
-    model = nn.Sequential(*(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)))
+    model = nn.Sequential(*(nn.Linear(a, b) for a, b in itertools.pairwise(sizes)))
     expected = [max(1, int(width * (1 - channels))) for width in widths]
 
     if expected == widths:
@@ -112,5 +114,5 @@ def test_a_model_whose_shape_is_written_into_its_code_is_refused_with_the_reason
 
 
 def test_a_model_without_weights_is_refused() -> None:
-    with pytest.raises(CannotPruneError, match="does not|not one tensor"):
+    with pytest.raises(CannotPruneError, match="depends on weights"):
         prune_channels(nn.ReLU(), torch.zeros(1, 4), channels=0.5)

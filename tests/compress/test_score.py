@@ -29,7 +29,7 @@ class Row:
 
 @given(st.dictionaries(st.sampled_from("abcd"), st.floats(0.1, 100), min_size=1))
 def test_the_full_models_score_is_the_sum_of_the_weights(values: dict[str, float]) -> None:
-    weights = {name: 0.5 for name in values}
+    weights = dict.fromkeys(values, 0.5)
 
     assert weighted_score(weights, values, values) == pytest.approx(0.5 * len(values))
 

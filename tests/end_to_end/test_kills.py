@@ -62,7 +62,9 @@ def kill_worker(process: subprocess.Popen[bytes], rng: random.Random) -> None:
 
 def runs_of(home: Path) -> list[Path]:
     folder = home / "runs"
-    return sorted(path for path in folder.iterdir() if not path.name.startswith(".")) if folder.exists() else []
+    return (
+        sorted(path for path in folder.iterdir() if not path.name.startswith(".")) if folder.exists() else []
+    )
 
 
 def bring_to_an_end(home: Path, process: subprocess.Popen[bytes]) -> Path:

@@ -182,6 +182,15 @@ def test_a_receipt_that_contradicts_itself_is_not_settled(changes: dict[str, Any
         make_settlement([receipt("train", 1, 1) | changes], lease=OWN, held_microcredits=50, policy=CHARGED)
 
 
+def test_electricity_that_no_meter_could_tell_is_not_charged_and_machine_time_is() -> None:
+    unknown = receipt("train", 20, 0)
+    unknown["cost"] |= {"electricity_microcredits": None, "total_microcredits": None}
+
+    settlement = make_settlement([unknown], lease=OWN, held_microcredits=50)
+
+    assert settlement.charges[0].cost_microcredits == 20
+
+
 def test_a_settlement_survives_json() -> None:
     settlement = make_settlement(RECEIPTS, lease=OWN, held_microcredits=30, policy=CHARGED)
 

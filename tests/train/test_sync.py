@@ -1,11 +1,12 @@
 import threading
+from typing import Any
 
 import torch
 
 from ayni.train.sync import Gang, MeetingPlace, host_store, run_alone, run_together
 
 
-def work(tensors: list[torch.Tensor], result: object):  # type: ignore[no-untyped-def]
+def work(tensors: list[torch.Tensor], result: object) -> Any:
     yield tensors
     return result
 

@@ -1,6 +1,11 @@
-"""A task that trains in milliseconds: which side of a line a point lies on. It has a BatchNorm and draws noise."""
+"""Tasks that train in milliseconds: on which side of a plane a point lies. With BatchNorm and noise."""
 
+import os
+import signal
 import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +24,13 @@ class Tiny:
         points = rng.normal(size=(self.num_train if split == "train" else 40, 4)).astype("float32")
         return [(point, int(point.sum() > 0)) for point in points]
 
-    def loss(self, model, batch) -> torch.Tensor:
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
         inputs, labels = batch
         time.sleep(self.seconds_per_step)
         noisy = inputs + 0.01 * torch.randn_like(inputs) + 0.01 * float(np.random.normal())
         return nn.functional.cross_entropy(model(noisy), labels)
 
-    def evaluate(self, model, batches) -> dict:
+    def evaluate(self, model: nn.Module, batches: Iterable) -> dict:
         right = [(model(inputs).argmax(1) == labels) for inputs, labels in batches]
         return {"accuracy": torch.cat(right).float().mean().item()}
 
@@ -42,27 +47,27 @@ class Empty(Tiny):
 
 
 class Exploding(Tiny):
-    def loss(self, model, batch) -> torch.Tensor:
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
         return super().loss(model, batch) * float("nan")
 
 
 class Raising(Tiny):
-    def loss(self, model, batch) -> torch.Tensor:
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
         raise KeyError("label")
 
 
 class Vector(Tiny):
-    def loss(self, model, batch) -> torch.Tensor:
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
         return model(batch[0])
 
 
 class Constant(Tiny):
-    def loss(self, model, batch) -> torch.Tensor:
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
         return torch.tensor(1.0)
 
 
 class BadMetrics(Tiny):
-    def evaluate(self, model, batches) -> dict:
+    def evaluate(self, model: nn.Module, batches: Iterable) -> dict:
         return {"accuracy": "high"}
 
 
@@ -77,5 +82,22 @@ class Plain(Tiny):
     def build_model(self) -> nn.Module:
         return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
 
-    def loss(self, model, batch) -> torch.Tensor:
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
         return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+
+class Killing(Tiny):
+    """Its process dies whenever a loss is computed."""
+
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return super().loss(model, batch)
+
+
+class KillingData(Tiny):
+    """Its process dies when a worker loads the data; the coordinator is spared."""
+
+    def dataset(self, split: str) -> list:
+        if "spawn_main" in Path("/proc/self/cmdline").read_text():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().dataset(split)

@@ -126,6 +126,9 @@ def _silence() -> Iterator[None]:
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
+    # The tracing exporter prints its graph from C++ when it fails; torch has no public switch for that.
+    if (set_graph_log := getattr(torch._C, "_jit_set_onnx_log_enabled", None)) is not None:
+        set_graph_log(False)
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),

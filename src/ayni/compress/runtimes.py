@@ -69,7 +69,7 @@ class OnnxRuntime:
         options.intra_op_num_threads = num_threads
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # Its errors come as exceptions; do not print them as well.
         self._file = file
         try:
             self._session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

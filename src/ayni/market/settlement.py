@@ -216,6 +216,10 @@ def _cost_of(receipt: Mapping[str, Any], *, step: str) -> int:
         raise ReceiptCostError(step=step, reason="it has no cost or no hash")
     names = ("machine_microcredits", "electricity_microcredits", "total_microcredits")
     parts = [cost.get(name) for name in names]
+    if parts[0] is not None and parts[1:] == [None, None]:
+        # Energy that no meter could tell (a GPU without a counter) is not charged; the receipt shows it as
+        # unknown. Refusing to settle would punish the owner for a missing sensor.
+        parts[1:] = [0, parts[0]]
     whole = [part for part in parts if type(part) is int and part >= 0]
     if len(whole) < len(parts):
         raise ReceiptCostError(step=step, reason=f"its cost {dict(cost)} is not in whole micro-credits")

@@ -373,7 +373,7 @@ class _Coordinator:
         metrics = self._validator.metrics_of(self._outer.parameters)
         if self._rounds.is_over:
             # Nothing overlaps with the last validation, so it belongs to the wall time.
-            self._totals.wall_seconds = self._wall_seconds()
+            self._progress = {**self._progress, "wall_seconds": self._wall_seconds()}
         progress = RoundProgress(**self._progress, metrics=metrics)
         append_round(self._folder, progress.to_json())
         self._observer.round_finished(progress)
@@ -410,7 +410,7 @@ class _Coordinator:
             num_learners=self._config.learners,
             rounds=self._config.rounds,
             samples=self._totals.samples,
-            wall_seconds=self._totals.wall_seconds,
+            wall_seconds=curve[-1]["wall_seconds"],
             compute_seconds=self._totals.compute_seconds,
             bytes_sent=self._totals.bytes_sent,
             metrics=dict(metrics),
