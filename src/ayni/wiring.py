@@ -123,13 +123,13 @@ def plan(
 
     Returns the plan as JSON values: rows, totals, offer, limits, violations, risks.
     """
-    from ayni.workflows.plan_job import plan_job
-
     progress = progress or SilentProgress()
     progress.started("load", total=None)
     loaded = _load_job(job, overrides)
     _require_modules(loaded)
     progress.finished("load", text=f"{loaded.path.name}, task {loaded.spec.task}")
+    from ayni.workflows.plan_job import plan_job
+
     progress.started("plan", total=None)
     found = plan_job(loaded, _Installation(read_settings(home=home)).house)
     progress.finished("plan", text="done")

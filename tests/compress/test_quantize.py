@@ -17,7 +17,7 @@ from ayni.task import Task
 
 def exported(task: Task, folder: Path) -> tuple[nn.Module, list[torch.Tensor], Path]:
     torch.manual_seed(0)
-    model = task.build_model().eval()
+    model = task.build_model().eval().requires_grad_(False)
     inputs = model_inputs(task, model, split="train", num_examples=64)
     export_onnx(model, inputs, folder / "float.onnx")
     return model, inputs, folder / "float.onnx"

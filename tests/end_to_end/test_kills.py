@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -77,15 +78,15 @@ def bring_to_an_end(home: Path, process: subprocess.Popen[bytes]) -> Path:
     raise AssertionError((home.parent / "output.log").read_text(encoding="utf-8")[-3000:])
 
 
-def count_of_each_sample(run: Path) -> dict[tuple[Any, ...], int]:
+def count_of_each_sample(run: Path) -> Counter[tuple[int, int, int]]:
     """How often each (learner, epoch, position) stands in an accepted update, read from the file alone."""
-    counts: dict[tuple[Any, ...], int] = {}
+    counts: Counter[tuple[int, int, int]] = Counter()
     for line in (run / "train" / "accepted.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        for interval in row["intervals"]:
-            for position in range(interval["start"], interval["end"]):
-                key = (row["learner"], interval["epoch"], position)
-                counts[key] = counts.get(key, 0) + 1
+        row: dict[str, Any] = json.loads(line)
+        size = row["shard_size"]
+        start = row["start_epoch"] * size + row["start_position"]
+        end = row["end_epoch"] * size + row["end_position"]
+        counts.update((row["learner"], offset // size, offset % size) for offset in range(start, end))
     return counts
 
 

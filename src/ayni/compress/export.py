@@ -25,6 +25,7 @@ from ayni.files import explain_os_errors
 EXPORTERS = ("tracing", "torch.export")
 OPSET = 18  # The newest that the tracing exporter and every ONNX Runtime since 1.14 know.
 RELATIVE_TOLERANCE = 1e-3
+_PRINT_GRAPH = "_jit_onnx_log"
 
 
 class CannotExportError(UserError):
@@ -126,9 +127,10 @@ def _silence() -> Iterator[None]:
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    # The tracing exporter prints its graph from C++ when it fails; torch has no public switch for that.
-    if (set_graph_log := getattr(torch._C, "_jit_set_onnx_log_enabled", None)) is not None:
-        set_graph_log(False)
+    # When it fails, the tracing exporter prints its graph from C++, past sys.stdout, and in torch 2.13 it
+    # turns its own switch for that on again. So the function goes away for a moment.
+    print_graph = getattr(torch._C, _PRINT_GRAPH, None)
+    setattr(torch._C, _PRINT_GRAPH, lambda *_arguments: None)
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -140,6 +142,7 @@ def _silence() -> Iterator[None]:
             yield
         finally:
             logger.setLevel(level)
+            setattr(torch._C, _PRINT_GRAPH, print_graph)
 
 
 def _first_line(error: BaseException) -> str:

@@ -30,6 +30,7 @@ from ayni.files import (
     append_json_line,
     explain_os_errors,
     flush_folder,
+    make_folder,
     read_json,
     read_json_lines,
     write_json,
@@ -272,7 +273,7 @@ class Runs:
         now = self._now()
         draft = self._folder / f".new-{secrets.token_hex(8)}"
         with explain_os_errors(draft):
-            draft.mkdir(parents=True)
+            make_folder(draft)
             write_json(draft / "job.json", job.to_json())
             for moment in (now + timedelta(milliseconds=late) for late in range(1000)):
                 # Two runs of one job that begin in the same millisecond: the second moves on by one.

@@ -16,11 +16,11 @@ from ayni.footprint.power_model import estimate_energy
 from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
 from ayni.jobs.spec import JobSpec
-from ayni.market.offers import Limits, Offer, own_machine_offer
 from ayni.market.planning import BudgetTooSmallError, Plan, StepEstimate, make_plan
 from ayni.train.probe import Probe, probe
 from ayni.units import microcredits_to_credits
 from ayni.workflows.house import House
+from ayni.workflows.offer import limits_of, offer_of
 from ayni.workflows.progress import Approve
 
 CONSENT_FILE = "consent.json"
@@ -60,32 +60,6 @@ def plan_job(job: Job, house: House) -> Plan:
     )
 
 
-def offer_of(spec: JobSpec, house: House) -> Offer:
-    """This machine at the cost that its owner declares in the job."""
-    site = spec.site
-    return own_machine_offer(
-        site=site.name,
-        member=spec.member,
-        num_cores=house.num_cores,
-        memory_bytes=house.memory_bytes,
-        zone=site.zone,
-        pue=site.pue,
-        ask_credits_per_core_hour=site.ask_credits_per_core_hour,
-        electricity_credits_per_kwh=site.electricity_credits_per_kwh,
-    )
-
-
-def limits_of(spec: JobSpec) -> Limits:
-    """The job's limits as the market sees them."""
-    limits = spec.limits
-    return Limits(
-        credits=limits.credits,
-        energy_kwh=limits.energy_kwh,
-        carbon_grams=limits.carbon_grams,
-        deadline_seconds=limits.deadline_seconds,
-    )
-
-
 def approve_plan(run: Run, plan: Plan, *, yes: bool, approve: Approve | None) -> bool:
     """Whether the run may go beyond its limits: said before, said now, or agreed by a person.
 
@@ -95,7 +69,9 @@ def approve_plan(run: Run, plan: Plan, *, yes: bool, approve: Approve | None) ->
     consent = run.folder / CONSENT_FILE
     if consent.exists():
         return True
-    is_agreed = yes or (bool(plan.violations()) and approve is not None and approve(plan.to_json()))
+    # Asked even within the limits, so that a person sees the plan before it is carried out.
+    says_yes = approve is not None and approve(plan.to_json())
+    is_agreed = yes or (says_yes and bool(plan.violations()))
     if is_agreed:
         write_json(consent, {"goes_beyond_limits": True})
     elif violations := plan.violations():

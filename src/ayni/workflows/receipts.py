@@ -19,12 +19,7 @@ from ayni.jobs.runs import Run
 from ayni.market.offers import Offer
 from ayni.units import MICROJOULES_PER_JOULE
 from ayni.workflows.house import House
-from ayni.workflows.plan_job import offer_of
-
-
-def reserved_cores(run: Run, house: House) -> int:
-    """The cores that a run keeps from others: one for each learner, as far as there are any."""
-    return min(run.job.spec.train.learners, house.num_cores)
+from ayni.workflows.offer import offer_of, reserved_cores
 
 
 def write_owed_receipts(run: Run, house: House, steps: Sequence[str]) -> None:
@@ -49,7 +44,7 @@ def write_owed_receipts(run: Run, house: House, steps: Sequence[str]) -> None:
                 subject=subject,
                 intensity=carbon_intensity(spec.site.zone),
                 pue=spec.site.pue,
-                cost=_cost(total, offer, reserved_cores(run, house)),
+                cost=_cost(total, offer, reserved_cores(spec, house)),
                 previous_hash=last_hash(folder),
             )
             write_receipt(folder, body, house.key)

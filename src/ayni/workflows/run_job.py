@@ -26,8 +26,8 @@ from ayni.workflows import (
 )
 from ayni.workflows.house import House
 from ayni.workflows.limits import LimitGuard
+from ayni.workflows.offer import limits_of, offer_of, reserved_cores
 from ayni.workflows.progress import Approve, Progress
-from ayni.workflows.receipts import reserved_cores
 from ayni.workflows.seal_run import seal_run
 from ayni.workflows.steps import Steps
 
@@ -100,9 +100,9 @@ def _guard(run: Run, house: House, *, is_lifted: bool) -> LimitGuard:
     return LimitGuard(
         run=run.id,
         windows_path=run.folder / "meter" / "windows.jsonl",
-        limits=plan_job.limits_of(spec),
-        offer=plan_job.offer_of(spec, house),
-        reserved_cores=reserved_cores(run, house),
+        limits=limits_of(spec),
+        offer=offer_of(spec, house),
+        reserved_cores=reserved_cores(spec, house),
         intensity=carbon_intensity(spec.site.zone),
         is_lifted=is_lifted,
     )
