@@ -9,7 +9,7 @@ import statistics
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ayni.jobs.loading import load_job
 from ayni.train.dask_engine import DaskEngine
@@ -20,8 +20,10 @@ from benchmarks.registry import HERE, Benchmark, Outcome
 
 JOB = load_job(HERE.parent / "examples" / "digits" / "job.yaml")
 
+Strategy = Literal["diloco", "sync"]
 
-def _train(seed: int, *, is_parallel: bool, strategy: str) -> TrainResult:
+
+def _train(seed: int, *, is_parallel: bool, strategy: Strategy) -> TrainResult:
     config = replace(JOB.spec.train, learners=2, strategy=strategy)
     if not is_parallel:
         config = replace(config, learners=1, local_steps=2 * config.local_steps, strategy="diloco")
@@ -41,7 +43,7 @@ def _train(seed: int, *, is_parallel: bool, strategy: str) -> TrainResult:
 def measure(quick: bool) -> Outcome:
     """The ratio of wall times, pair by pair; the bar is asked of DiLoCo's median."""
     seeds = (1,) if quick else (1, 2, 3, 4, 5)
-    ratios: dict[str, list[float]] = {"diloco": [], "sync": []}
+    ratios: dict[Strategy, list[float]] = {"diloco": [], "sync": []}
     accuracies: dict[str, list[float]] = {"diloco": [], "sync": [], "one_process": []}
     for seed in seeds:
         single = _train(seed, is_parallel=False, strategy="diloco")

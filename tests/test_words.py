@@ -6,11 +6,14 @@ import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import ayni
+from ayni.jobs.document import parse_document
+from ayni.jobs.loading import check_spec
 from ayni.settings import VARIABLES, read_settings
 
 ROOT = Path(__file__).parent.parent
@@ -23,21 +26,35 @@ def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
+def declares_all(path: Path) -> bool:
+    """Whether a module says what it exports."""
+    return any(
+        isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+    )
+
+
+def pages() -> list[Path]:
+    """Every document that a reader may open."""
+    return [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
+
+
 def test_every_exported_name_exists_and_is_documented() -> None:
     for name in ayni.__all__:
         exported = getattr(ayni, name)
         assert name == "__version__" or exported.__doc__, name
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_all_lists_only_names_that_the_module_has(path: Path) -> None:
-    declares_all = any(
-        isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
-    )
-    if not declares_all:
-        pytest.skip("no __all__ here")
+def test_the_exports_are_all_that_the_package_offers() -> None:
+    offered = {*ayni._HOME_OF_NAME, "__version__"}
 
+    assert sorted(ayni.__all__) == sorted(offered) == dir(ayni)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if declares_all(path)], ids=lambda path: str(path.relative_to(SOURCE))
+)
+def test_all_lists_only_names_that_the_module_has(path: Path) -> None:
     dotted = ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
     module = importlib.import_module(dotted)
 
@@ -53,9 +70,18 @@ def test_importing_ayni_imports_nothing_heavy() -> None:
     assert answer.stdout.strip() == "[]"
 
 
-def test_every_setting_is_documented() -> None:
-    for variable in VARIABLES:
-        assert f"`{variable}`" in read("docs/settings.md")
+def test_every_setting_is_documented_and_no_other() -> None:
+    in_docstring = re.findall(r"^\| (AYNI_\w+) \|", importlib.import_module("ayni.settings").__doc__, re.M)
+    on_page = re.findall(r"^\| `(AYNI_\w+)` \|", read("docs/settings.md"), re.MULTILINE)
+
+    assert list(VARIABLES) == in_docstring == on_page
+
+
+def test_no_document_names_a_setting_that_is_not_read() -> None:
+    # The tests' own variables are no settings.
+    named = {name for page in pages() for name in re.findall(r"\bAYNI_[A-Z_]+\b", page.read_text("utf-8"))}
+
+    assert {name for name in named if not name.startswith("AYNI_TEST_")} <= set(VARIABLES)
 
 
 def test_only_settings_reads_the_environment() -> None:
@@ -88,6 +114,55 @@ def test_both_readmes_have_the_same_headings_and_commands() -> None:
     for language in ("python", "yaml"):
         blocks = rf"```{language}\n(.*?)```"
         assert re.findall(blocks, chinese, re.DOTALL) == re.findall(blocks, english, re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["demo", "tour", "init", "ci"])
+def test_the_readme_has_commands_that_a_machine_can_run(name: str) -> None:
+    assert commands(read("README.md"), name)
+    # The words after `ayni` are held to the command line by tests/docs/test_cli_page.py.
+    assert {command.split()[0] for command in commands(read("README.md"), name)} <= {"make", "ayni"}
+
+
+def test_every_target_of_make_that_a_document_names_is_there_and_says_what_it_does() -> None:
+    targets = re.findall(r"^([a-z-]+):.*## \S", read("Makefile"), re.MULTILINE)
+    named = {
+        target
+        for page in pages()
+        for target in re.findall(r"(?:^|`)make ([a-z][a-z-]*)\b", page.read_text("utf-8"), re.MULTILINE)
+    }
+
+    assert {"demo", "test", "check", "install"} <= named <= set(targets)
+
+
+def test_the_job_in_the_readme_is_a_job() -> None:
+    (job,) = re.findall(r"```yaml\n(.*?)```", read("README.md"), re.DOTALL)
+
+    assert check_spec(parse_document(job, name="README.md")).name == "digits"
+
+
+def test_the_python_in_the_readme_uses_what_is_exported() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
+    used = {
+        node.attr
+        for block in blocks
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "ayni"
+    }
+
+    assert used and used <= set(ayni.__all__)
+
+
+def test_every_extra_that_is_named_can_be_installed() -> None:
+    extras = set(tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"])
+    texts = [path.read_text("utf-8") for path in [*MODULES, *pages()]]
+    named = {
+        extra.strip()
+        for text in texts
+        for group in re.findall(r"""ayni\[([a-z, ]+)\]|MissingExtraError\(extra="([a-z]+)\"""", text)
+        for extra in "".join(group).split(",")
+    }
+
+    assert {"train", "compress", "explain"} <= named <= extras
 
 
 def test_the_readme_names_every_folder_of_the_package() -> None:
@@ -129,19 +204,42 @@ def test_every_error_is_listed_in_the_documents() -> None:
     assert sorted(name for name in names if f"`{name}`" not in read("docs/errors.md")) == []
 
 
-def test_local_links_in_the_documents_lead_somewhere() -> None:
-    pages = [
-        ROOT / "README.md",
-        ROOT / "README.zh.md",
-        ROOT / "CONTRIBUTING.md",
-        *(ROOT / "docs").rglob("*.md"),
-    ]
+def test_code_is_ascii_and_leaves_nothing_undone_without_an_issue() -> None:
+    texts = {path.relative_to(SOURCE): path.read_text(encoding="utf-8") for path in MODULES}
 
+    assert [str(path) for path, text in texts.items() if not text.isascii()] == []
+    assert [
+        str(path) for path, text in texts.items() if re.search(r"\b(TODO|FIXME|XXX)\b(?!\(#\d+\))", text)
+    ] == []
+
+
+def test_every_changelog_fragment_has_one_to_three_lines() -> None:
+    fragments = [path for path in (ROOT / "changelog").glob("*.md") if path.name != "README.md"]
+
+    assert [path.name for path in fragments if not 1 <= len(path.read_text("utf-8").splitlines()) <= 3] == []
+
+
+def test_local_links_in_the_documents_lead_somewhere() -> None:
     broken = [
         f"{page.name}: {target}"
-        for page in pages
+        for page in pages()
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
         if not (page.parent / target).exists()
+    ]
+
+    assert broken == []
+
+
+def test_links_to_a_heading_lead_to_one() -> None:
+    def anchors(page: Path) -> set[str]:
+        headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+    broken = [
+        f"{page.name}: {target}#{anchor}"
+        for page in pages()
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text(encoding="utf-8"))
+        if anchor not in anchors(page.parent / target if target else page)
     ]
 
     assert broken == []

@@ -34,7 +34,11 @@ class _Box:
 
 
 def place_labels(
-    names: Sequence[str], points: Sequence[tuple[float, float]], *, frame: Frame
+    names: Sequence[str],
+    points: Sequence[tuple[float, float]],
+    *,
+    frame: Frame,
+    obstacles: Sequence[Frame] = (),
 ) -> list[Placed]:
     """A place for each name beside its point: the side that covers least of points and names before it.
 

@@ -17,7 +17,6 @@ import logging
 import os
 import queue
 import signal
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -63,6 +62,9 @@ _SETTINGS: dict[str, Any] = {
     # Processes that are daemons may not have children, and a task's DataLoader may want some.
     "distributed.worker.daemon": False,
     "distributed.worker.multiprocessing-method": "spawn",
+    # Nobody looks at HTTP pages of a cluster that lives for minutes; nothing is served.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
     "distributed.admin.tick.limit": "1h",
     "distributed.nanny.pre-spawn-environ": {
         "OMP_NUM_THREADS": "1",
@@ -158,9 +160,8 @@ class DaskEngine:
     def __enter__(self) -> "DaskEngine":
         with contextlib.ExitStack() as stack:
             stack.enter_context(dask.config.set(_SETTINGS))
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="ayni-dask-"))
             try:
-                self._cluster = stack.enter_context(self._start_cluster(scratch))
+                self._cluster = stack.enter_context(self._start_cluster())
                 self._client = stack.enter_context(self._connect())
                 self._cluster.sync(self._install_watch)
             except (OSError, RuntimeError, TimeoutError) as error:
@@ -218,15 +219,15 @@ class DaskEngine:
         """Process ids of the living workers, for tests that kill them and for metering."""
         return [pid for nanny in self._cluster.workers.values() if (pid := nanny.pid) is not None]
 
-    def _start_cluster(self, scratch: str) -> Any:
+    def _start_cluster(self) -> Any:
         start: Any = distributed.LocalCluster
         return start(
             n_workers=self._num_workers,
             threads_per_worker=1,
             processes=True,
             memory_limit=None,
-            dashboard_address=None,
-            local_directory=scratch,
+            # Any free port: the default one may be taken, and Dask would warn about it.
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             silence_logs=logging.CRITICAL,
         )
 
