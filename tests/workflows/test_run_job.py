@@ -111,7 +111,7 @@ def test_a_finished_run_that_is_worked_on_again_keeps_every_result(house: House,
 def test_a_plan_beyond_a_limit_is_refused_before_anything_is_trained(house: House, new_run: NewRun) -> None:
     run = new_run("limits.energy_kwh=1e-9")
 
-    with pytest.raises(BudgetTooSmallError, match="limits.energy_kwh"):
+    with pytest.raises(BudgetTooSmallError, match=r"limits\.energy_kwh"):
         work(run, house)
 
     assert run.result("train") is None

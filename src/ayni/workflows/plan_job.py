@@ -10,9 +10,11 @@ import math
 from collections.abc import Mapping
 
 from ayni.compress.config import DistillStep, PruneStep
+from ayni.data.card import read_data_card
 from ayni.files import write_json
 from ayni.footprint.carbon import carbon_intensity
 from ayni.footprint.power_model import estimate_energy
+from ayni.hub.licences import check_licence
 from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
 from ayni.jobs.spec import JobSpec
@@ -46,9 +48,13 @@ def plan_job(job: Job, house: House) -> Plan:
     Raises:
         TaskImportError, TaskFailedError: the task cannot be had, or fails on its first steps.
         UnknownZoneError: the site's zone is no grid that is known.
+        LicenceConflictError: the result could not be published under the licence that the job asks for.
     """
     spec = job.spec
-    measured = probe(job.task.load(), spec.train)
+    task = job.task.load()
+    if spec.publish is not None and spec.publish.licence is not None:
+        check_licence(spec.publish.licence, read_data_card(task).licence)
+    measured = probe(task, spec.train)
     cores = min(spec.train.learners, house.num_cores)
     seconds = _seconds_of_steps(spec, measured, cores)
     return make_plan(

@@ -12,7 +12,6 @@ from ayni.data.card import DataCard
 from ayni.footprint.receipts import receipt_paths
 from ayni.hub.card import CardData, CardFootprint, CardLineage, CardVariant, ModelCard, model_card
 from ayni.hub.config import CONFIG_FILE, WEIGHTS_FILE, ModelConfig, PipelineTag
-from ayni.hub.licences import check_licence
 from ayni.hub.repositories import Published
 from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
@@ -32,16 +31,6 @@ def repository_of(job: Job) -> str:
     assert job.spec.publish is not None
     name = job.spec.publish.repository
     return name if "/" in name else f"{job.spec.member}/{name}"
-
-
-def check_publication(job: Job, data: DataCard) -> None:
-    """Refuse what could not be published before work is spent on it.
-
-    Raises:
-        LicenceConflictError, UnknownLicenceError: the licence that the job asks for cannot be given.
-    """
-    if job.spec.publish is not None and job.spec.publish.licence is not None:
-        check_licence(job.spec.publish.licence, data.licence)
 
 
 def publish_model(

@@ -10,6 +10,8 @@ from ayni.workflows.house import House
 from ayni.workflows.receipts import receipts_of
 
 LEDGER_FILE = "ledger.json"
+# A plan may be wrong by far, and what the escrow cannot pay is lost to the site.
+HELD_TIMES_PLAN = 10
 # Settling and reporting come after the bill; their receipts are kept and not charged.
 CHARGED_STEPS = ("plan", "train", "compress", "explain", "publish")
 
@@ -25,7 +27,8 @@ def lease_of(run: Run) -> Lease:
 def hold_credits(run: Run, house: House, plan: Plan, *, goes_beyond: bool) -> int:
     """Set credits aside before work begins; a new member gets its declared grant first.
 
-    Returns the amount held, in micro-credits: the job's limit, or what the plan may need at most.
+    Returns the amount held, in micro-credits: the job's limit; more where the owner agreed to go beyond it;
+    without a limit a multiple of what the plan may need at most, for a plan is an estimate.
 
     Raises:
         InsufficientCreditsError: the member has less than the plan expects.
@@ -37,8 +40,9 @@ def hold_credits(run: Run, house: House, plan: Plan, *, goes_beyond: bool) -> in
         policy="new-member",
     )
     needed, at_most = int(plan.total("cost_microcredits")), int(plan.total("high_cost_microcredits"))
-    limit = plan.limits.credits
-    budget = at_most if limit is None or goes_beyond else credits_to_microcredits(limit)
+    budget = 0 if plan.limits.credits is None else credits_to_microcredits(plan.limits.credits)
+    if plan.limits.credits is None or goes_beyond:
+        budget = max(budget, HELD_TIMES_PLAN * at_most)
     return open_lease(house.ledger, lease_of(run), budget_microcredits=budget, needed_microcredits=needed)
 
 
