@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from ayni.compress.ports import EnergyMeter
-from ayni.compress.runtimes import Runtime
-from ayni.train.local import one_thread
+from ayni.compress.runtimes import Runtime, torch_threads
 
 CALLS_PER_TURN = 10
 WARM_UP_CALLS = 10
@@ -58,7 +57,7 @@ def measure_latency(
     """
     wall: dict[str, list[float]] = {name: [] for name in runtimes}
     cpu: dict[str, list[float]] = {name: [] for name in runtimes}
-    with one_thread():
+    with torch_threads(1):
         for runtime in runtimes.values():
             _call(runtime, examples, WARM_UP_CALLS)
         while unfinished := [name for name in runtimes if not _is_enough(wall[name], seconds)]:
@@ -88,7 +87,7 @@ def measure_energy(
     joules_per_1000 = 1000 * joules / num_calls
     """
     num_calls = max(MIN_CALLS, round(seconds / latency_seconds))
-    with one_thread():
+    with torch_threads(1):
         _call(runtime, examples, MIN_CALLS)
         estimate = meter.measure(_block(runtime, examples, num_calls))
 

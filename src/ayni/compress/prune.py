@@ -36,7 +36,7 @@ def prune_channels(
     """Remove the fraction `channels` of every layer's output channels, lowest magnitude first. In place.
 
         importance of a channel = mean over its coupled layers of its L2 norm, normalised by layer
-        a layer with C channels keeps floor(C * (1 - channels)), at least 1
+        a layer with C channels keeps floor(C * (1 - channels)); one that would keep none is left whole
 
     The layers that make the output keep theirs. The result is a function of the weights: pruning the
     same weights twice removes the same channels.

@@ -6,6 +6,7 @@ one thread, because that is what a row of the table promises.
 Not covered: models with several inputs; outputs other than one tensor.
 """
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -110,3 +111,14 @@ def import_onnxruntime() -> Any:
     except ImportError as error:
         raise MissingExtraError(extra="compress", package="onnxruntime") from error
     return onnxruntime
+
+
+@contextlib.contextmanager
+def torch_threads(num_threads: int) -> Iterator[None]:
+    """Torch computes on so many threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

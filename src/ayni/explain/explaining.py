@@ -29,7 +29,7 @@ Predictor = Callable[[torch.Tensor], torch.Tensor]
 MAX_COMPARED = 2_000
 NUM_CHECKED = 64
 # Ablation needs one pass for each part of the input, so that long inputs get a smaller check.
-MAX_ABLATION_PASSES = 2_000
+MAX_ABLATION_PASSES = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,13 +66,14 @@ _SETTINGS: dict[str, Any] = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.admin.tick.limit": "1h",
+    # This replaces Dask's own list, whose MALLOC_TRIM_THRESHOLD_ makes every large tensor a fresh mapping:
+    # page faults then cost as much as the training itself.
     "distributed.nanny.pre-spawn-environ": {
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         # Threads that spin while they wait steal the core of another learner.
         "OMP_WAIT_POLICY": "PASSIVE",
-        "MALLOC_TRIM_THRESHOLD_": "65536",
     },
 }
 _NUM_PREPARE_TRIES = 3
@@ -83,7 +84,7 @@ class ClusterStartError(AyniError):
 
     def __init__(self, num_workers: int, cause: BaseException) -> None:
         super().__init__(
-            f"{num_workers} worker processes could not be started: {cause}. If the run was started from a "
+            f"{num_workers} worker processes could not be started ({cause}). If the run was started from a "
             "Python script, put the call under `if __name__ == '__main__':`, because each worker imports it. "
             "Otherwise check free memory and the limit of open files (ulimit -n)."
         )
@@ -384,4 +385,5 @@ class DaskEngine:
         """End a worker that does not answer; SIGKILL also ends a stopped one; the nanny starts another."""
         for nanny in self._cluster.workers.values():
             if nanny.worker_address == seat.address and nanny.pid is not None:
-                os.kill(nanny.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(nanny.pid, signal.SIGKILL)
