@@ -76,6 +76,16 @@ def test_a_mean_gets_students_interval_over_batches(seed: int, num_examples: int
     assert interval.low + interval.high == pytest.approx(2 * values.mean(), rel=1e-6)
 
 
+def test_a_mean_that_wavers_with_the_batch_still_gets_its_interval() -> None:
+    values = np.arange(200) / 100
+
+    interval = batch_interval(
+        float(values.mean()) + 1e-4, 200, lambda run: float(values[run.start : run.stop].mean())
+    )
+
+    assert interval is not None
+
+
 def test_a_metric_that_is_no_mean_gets_no_interval() -> None:
     task = Numbers(lambda numbers: float(np.max(numbers)) + 2, [float(index) for index in range(60)])
 

@@ -67,6 +67,22 @@ def test_the_mode_of_the_job_wins_over_the_suitable_one(bars: Task, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["float.onnx", "int8.onnx"]
 
 
+def test_a_convolution_beside_attention_is_no_reason_for_static_ranges(tmp_path: Path) -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.dense = nn.Conv1d(4, 4, 3, padding=1), nn.Linear(6, 6)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.dense(self.convolution(x))
+            mixed: torch.Tensor = nn.functional.scaled_dot_product_attention(x, x, x)
+            return mixed
+
+    export_onnx(Both(), [torch.randn(2, 4, 6)], tmp_path / "float.onnx")
+
+    assert suitable_mode(tmp_path / "float.onnx") == "dynamic"
+
+
 def test_a_damaged_source_is_refused_and_leaves_nothing_behind(tmp_path: Path) -> None:
     source = tmp_path / "float.onnx"
     source.write_bytes(b"not a graph")

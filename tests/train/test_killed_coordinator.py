@@ -1,6 +1,8 @@
 """What is left when the coordinator dies by SIGKILL, again and again, at moments nobody chose."""
 
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -76,6 +78,23 @@ def test_the_workers_of_a_killed_coordinator_end_with_it(tmp_path: Path) -> None
 
     # A worker that lived on could overwrite the optimizer state of the resumed run.
     assert wait_for(lambda: not any(is_alive(pid) for pid in workers), seconds=10)
+
+
+def test_ctrl_c_ends_all_processes_without_a_traceback_of_a_worker(tmp_path: Path) -> None:
+    folder = tmp_path / "interrupted"
+    folder.mkdir()
+    command = [sys.executable, SCRIPT, "Slow", "diloco", folder]
+    coordinator = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
+    assert wait_for(lambda: num_rounds_done(folder) > 0)
+    workers = [int(word) for word in (folder / "workers").read_text().split()]
+
+    # A terminal sends Ctrl-C to the whole process group, workers included.
+    os.killpg(coordinator.pid, signal.SIGINT)
+    _, complaints = coordinator.communicate(timeout=60)
+
+    assert complaints.count(b"KeyboardInterrupt") == 1
+    assert b"nanny" not in complaints
+    assert not any(is_alive(pid) for pid in workers)
 
 
 def is_alive(pid: int) -> bool:

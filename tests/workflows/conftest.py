@@ -1,6 +1,7 @@
 """A job that takes a second: a linear model on points in the plane, trained without worker processes."""
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from ayni.jobs.loading import load_job
 from ayni.jobs.runs import Run
 from ayni.settings import read_settings
 from ayni.workflows.house import House
+from ayni.workflows.progress import SilentProgress
+from ayni.workflows.run_job import run_job
 
 TASK = '''
 import torch
@@ -54,18 +57,15 @@ publish: {repository: me/points, licence: mit}
 """
 
 
-@pytest.fixture
-def job_file(tmp_path: Path) -> Path:
+def write_job(folder: Path) -> Path:
     """A job folder with its task."""
-    folder = tmp_path / "job"
     folder.mkdir()
     (folder / "task.py").write_text(TASK)
     (folder / "job.yaml").write_text(JOB)
     return folder / "job.yaml"
 
 
-@pytest.fixture
-def house(home: Path) -> House:
+def open_house(home: Path) -> House:
     """A real house, but for learners that run in this process."""
     from ayni.train.in_process_engine import InProcessEngine
 
@@ -77,6 +77,16 @@ def house(home: Path) -> House:
 
 
 @pytest.fixture
+def job_file(tmp_path: Path) -> Path:
+    return write_job(tmp_path / "job")
+
+
+@pytest.fixture
+def house(home: Path) -> House:
+    return open_house(home)
+
+
+@pytest.fixture
 def new_run(house: House, job_file: Path) -> Callable[..., Run]:
     """Begins a run of the job, with overrides."""
 
@@ -84,3 +94,21 @@ def new_run(house: House, job_file: Path) -> Callable[..., Run]:
         return house.runs.create(load_job(job_file, overrides))
 
     return begin
+
+
+@pytest.fixture(scope="module")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, House]:
+    """A finished run and its house. Look, do not touch."""
+    folder = tmp_path_factory.mktemp("finished")
+    house = open_house(folder / "home")
+    run = house.runs.create(load_job(write_job(folder / "job")))
+    with run.lock():
+        run_job(run, house, progress=SilentProgress(), approve=None, yes=False)
+    return run, house
+
+
+@pytest.fixture
+def finished(finished_once: tuple[Run, House], tmp_path: Path) -> Run:
+    """A copy of the finished run's folder, to be spoiled."""
+    run, _ = finished_once
+    return Run(Path(shutil.copytree(run.folder, tmp_path / "runs" / run.id)))

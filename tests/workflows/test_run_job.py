@@ -1,6 +1,7 @@
 """The whole story on a job that takes a second: every step, interrupted anywhere, verified after."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,12 @@ class StopAt:
 
 
 @pytest.fixture
-def finished(house: House, new_run: NewRun) -> Run:
-    run = new_run()
-    work(run, house)
-    return run
+def its_house(finished_once: tuple[Run, House]) -> House:
+    """The house of the finished run."""
+    return finished_once[1]
 
 
-def test_a_job_leaves_everything_that_it_promised(house: House, finished: Run) -> None:
+def test_a_job_leaves_everything_that_it_promised(its_house: House, finished: Run) -> None:
     view = view_of(finished)
 
     assert [step for step in STEP_ORDER if finished.result(step) is not None] == list(STEP_ORDER)
@@ -72,15 +72,15 @@ def test_a_job_leaves_everything_that_it_promised(house: House, finished: Run) -
     assert view["baseline"]["metrics"]["accuracy"] > 0.9
     path = report_path(finished)
     assert path is not None and "points" in path.read_text(encoding="utf-8")
-    assert problems(finished, house) == []
+    assert problems(finished, its_house) == []
 
 
-def test_the_owner_pays_its_own_site_and_ends_with_its_grant(house: House, finished: Run) -> None:
+def test_the_owner_pays_its_own_site_and_ends_with_its_grant(its_house: House, finished: Run) -> None:
     kinds = [transaction["kind"] for transaction in read_json(finished.folder / "ledger.json")]
 
     assert kinds[0] == "hold" and kinds[-2:] == ["release", "pay-out"]
-    assert house.ledger.balance(available("me")) == 100_000_000
-    assert house.ledger.check() == []
+    assert its_house.ledger.balance(available("me")) == 100_000_000
+    assert its_house.ledger.check() == []
 
 
 @pytest.mark.parametrize("step", STEP_ORDER)
@@ -98,11 +98,11 @@ def test_a_run_stopped_before_any_step_ends_as_if_it_had_not_been(
     assert [run.num_attempts(each) for each in ("plan", "train", "publish")] == [1, 1, 1]
 
 
-def test_a_finished_run_that_is_worked_on_again_keeps_every_result(house: House, finished: Run) -> None:
+def test_a_finished_run_that_is_worked_on_again_keeps_every_result(its_house: House, finished: Run) -> None:
     before = {step: finished.result(step) for step in STEP_ORDER}
     progress = RecordedProgress()
 
-    work(finished, house, progress=progress)
+    work(finished, its_house, progress=progress)
 
     assert {step: finished.result(step) for step in STEP_ORDER} == before
     assert all("kept" in text or "job" in text for event, _, text in progress.events if event == "finished")
@@ -179,46 +179,47 @@ def test_the_same_seed_trains_the_same_model(house: House, new_run: NewRun) -> N
         "job.json",
     ],
 )
-def test_one_changed_byte_in_any_file_is_found(name: str, house: House, finished: Run) -> None:
+def test_one_changed_byte_in_any_file_is_found(name: str, its_house: House, finished: Run) -> None:
     path = finished.folder / name
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
 
-    assert problems(finished, house) != []
+    assert problems(finished, its_house) != []
 
 
-def test_a_changed_published_file_is_found(house: House, finished: Run) -> None:
-    folder = Path(view_of(finished)["published"]["folder"])
+def test_a_changed_published_file_is_found(house: House, new_run: NewRun) -> None:
+    run = new_run()
+    work(run, house)
+    folder = Path(view_of(run)["published"]["folder"])
     (folder / "config.json").write_text("{}")
 
-    assert any("config.json was changed" in problem for problem in problems(finished, house))
+    assert any("config.json was changed" in problem for problem in problems(run, house))
 
 
-def test_an_added_and_a_removed_file_are_found(house: House, finished: Run) -> None:
+def test_an_added_and_a_removed_file_are_found(its_house: House, finished: Run) -> None:
     (finished.folder / "receipts" / "0007-train.json").write_text("{}")
     (finished.folder / "train" / "rounds.jsonl").unlink()
 
-    found = "\n".join(problems(finished, house))
+    found = "\n".join(problems(finished, its_house))
 
     assert "0007-train.json was added" in found and "rounds.jsonl is missing" in found
 
 
-def test_a_run_signed_by_another_key_is_not_ours(house: House, finished: Run) -> None:
+def test_a_run_signed_by_another_key_is_not_ours(its_house: House, finished: Run) -> None:
     checks = verify_run(finished.folder, expected_public_key="AAAA")
 
     assert {check.name for check in checks if check.problems} >= {"files", "receipts"}
 
 
 def test_a_run_moved_to_another_machine_verifies_by_its_own_key(
-    house: House, finished: Run, tmp_path: Path
+    house: House, new_run: NewRun, tmp_path: Path
 ) -> None:
-    import shutil
-
-    copy = tmp_path / "copy"
-    shutil.copytree(finished.folder, copy)
+    run = new_run()
+    work(run, house)
+    copy = shutil.copytree(run.folder, tmp_path / "copy")
     shutil.rmtree(house.spill_folder.parent)
 
-    checks = verify_run(copy, expected_public_key=None)
+    checks = verify_run(Path(copy), expected_public_key=None)
 
     assert [check.name for check in checks if check.problems] == []

@@ -74,8 +74,8 @@ class QuantizeStep:
 
     bits: 8 is what ONNX Runtime computes with on every CPU.
     mode: "static" fixes the range of activations from training data, "dynamic" measures it in each
-    call; "auto" is static for networks with convolutions, where it is the faster one, and dynamic for
-    others: transformers lose far more accuracy to fixed ranges.
+    call; "auto" is static for networks with convolutions and no attention, where it is the faster one, and
+    dynamic for others: transformers lose far more accuracy to fixed ranges.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}

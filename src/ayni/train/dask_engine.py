@@ -18,7 +18,9 @@ import os
 import queue
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +164,8 @@ class DaskEngine:
         with contextlib.ExitStack() as stack:
             stack.enter_context(dask.config.set(_SETTINGS))
             try:
-                self._cluster = stack.enter_context(self._start_cluster())
+                with _without_interrupts():
+                    self._cluster = stack.enter_context(self._start_cluster())
                 self._client = stack.enter_context(self._connect())
                 self._cluster.sync(self._install_watch)
             except (OSError, RuntimeError, TimeoutError) as error:
@@ -387,3 +390,20 @@ class DaskEngine:
             if nanny.worker_address == seat.address and nanny.pid is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(nanny.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let no thread or process that is started inside the block ever see Ctrl-C.
+
+    A terminal sends SIGINT to all processes of its group. The coordinator alone shall act on it, by
+    ending the workers; they would only print tracebacks. Signal masks are inherited, also by workers
+    that Dask's thread starts later, and an interrupt inside the block arrives after it.
+    """
+    # Python's resource tracker unblocks SIGINT in the thread that starts it, so it must run before.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

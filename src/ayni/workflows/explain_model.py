@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from threadpoolctl import threadpool_limits
+
 from ayni.compress.artefacts import load_full_model
 from ayni.compress.runtimes import OnnxRuntime
 from ayni.compress.variants import CompressResult
@@ -13,6 +15,7 @@ from ayni.data.splits import SplitCheck, check_splits
 from ayni.explain.explaining import explain
 from ayni.explain.explanation import ExplainResult, Explanation
 from ayni.jobs.runs import Run
+from ayni.train.local import one_thread
 from ayni.train.result import TrainResult
 
 FOLDER = "explain"
@@ -59,15 +62,18 @@ def explain_model(run: Run, trained: TrainResult, compressed: CompressResult | N
     chosen = (
         None if compressed is None or compressed.chosen is None else compressed.variant(compressed.chosen)
     )
-    found = explain(
-        task,
-        load_full_model(task, run.folder / trained.model_path),
-        variant=None if chosen is None else OnnxRuntime(run.folder / chosen.file),
-        num_samples=spec.explain.samples,
-        seed=spec.seed,
-        folder=run.folder / FOLDER,
-    )
-    baseline = fit_baseline(task, seed=spec.seed)
+    # On a machine that others use too, more threads wait for each other longer than they compute: one
+    # thread took 4 s where two took 23 s beside another training.
+    with one_thread(), threadpool_limits(1):
+        found = explain(
+            task,
+            load_full_model(task, run.folder / trained.model_path),
+            variant=None if chosen is None else OnnxRuntime(run.folder / chosen.file),
+            num_samples=spec.explain.samples,
+            seed=spec.seed,
+            folder=run.folder / FOLDER,
+        )
+        baseline = fit_baseline(task, seed=spec.seed)
     return Understanding(
         explanations=replace(found, items=[_within_run(item) for item in found.items]),
         baseline=baseline if isinstance(baseline, Baseline) else None,
