@@ -84,6 +84,7 @@ def test_a_worker_killed_in_the_middle_of_a_round_costs_an_attempt_and_nothing_e
     assert check_samples(tmp_path / "killed") == []
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_replaced_at_the_deadline(
     train_tiny: Train, tmp_path: Path, engine: DaskEngine
 ) -> None:

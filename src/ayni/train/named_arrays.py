@@ -42,9 +42,13 @@ def get_arrays(model: nn.Module) -> NamedArrays:
 
 def to_array(tensor: torch.Tensor) -> NDArray[Any]:
     """A copy on the CPU; half precision becomes float32, because numpy has no bfloat16."""
-    dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    dtype = getattr(torch, _dtype_name(tensor))
     array: NDArray[Any] = tensor.detach().to("cpu", dtype, copy=True).numpy()
     return array
+
+
+def _dtype_name(tensor: torch.Tensor) -> str:
+    return "float64" if tensor.dtype == torch.float64 else "float32"
 
 
 def set_arrays(model: nn.Module, arrays: NamedArrays) -> None:
@@ -54,9 +58,8 @@ def set_arrays(model: nn.Module, arrays: NamedArrays) -> None:
         ChangedModelError: a name or shape differs.
     """
     tensors = travelling_tensors(model)
-    check_manifest(
-        make_manifest({name: to_array(tensor) for name, tensor in tensors.items()}), make_manifest(arrays)
-    )
+    expected = {name: [list(tensor.shape), _dtype_name(tensor)] for name, tensor in tensors.items()}
+    check_manifest(expected, make_manifest(arrays))
     with torch.no_grad():
         for name, tensor in tensors.items():
             # The engine may hand out the array that other learners hold too; copy_ leaves it alone.
