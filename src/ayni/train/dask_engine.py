@@ -20,7 +20,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, spawn
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,8 @@ from ayni.train.packed_error import PackedError, unpack_error
 if TYPE_CHECKING:
     from ayni.train.sync import MeetingPlace
 
+# What Dask calls the process of a worker.
+_WORKER_PROCESS = "Dask Worker process"
 _SETTINGS: dict[str, Any] = {
     # A worker that dies takes its task with it; the coordinator alone decides about the next attempt.
     "distributed.scheduler.allowed-failures": 0,
@@ -86,9 +88,8 @@ class ClusterStartError(AyniError):
 
     def __init__(self, num_workers: int, cause: BaseException) -> None:
         super().__init__(
-            f"{num_workers} worker processes could not be started ({cause}). If the run was started from a "
-            "Python script, put the call under `if __name__ == '__main__':`, because each worker imports it. "
-            "Otherwise check free memory and the limit of open files (ulimit -n)."
+            f"{num_workers} worker processes could not be started ({cause}). Check free memory and the "
+            "limits of processes and open files (ulimit -u, ulimit -n)."
         )
 
 
@@ -163,6 +164,7 @@ class DaskEngine:
     def __enter__(self) -> "DaskEngine":
         with contextlib.ExitStack() as stack:
             stack.enter_context(dask.config.set(_SETTINGS))
+            stack.enter_context(_workers_without_main())
             try:
                 with _without_interrupts():
                     self._cluster = stack.enter_context(self._start_cluster())
@@ -407,3 +409,27 @@ def _without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _workers_without_main() -> Iterator[None]:
+    """Keep workers from importing the script that started the run: it would start runs of its own.
+
+    multiprocessing has each process that it spawns import the parent's main module, which is why scripts
+    are told to guard their last lines. Our workers need nothing of it: tasks are found by their file.
+    Other processes that the caller spawns meanwhile are left alone.
+    """
+    original = spawn.get_preparation_data
+
+    def prepared(name: str) -> dict[str, Any]:
+        data: dict[str, Any] = original(name)
+        if name.startswith(_WORKER_PROCESS):
+            data.pop("init_main_from_name", None)
+            data.pop("init_main_from_path", None)
+        return data
+
+    spawn.get_preparation_data = prepared
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = original
