@@ -9,7 +9,7 @@ TORCH ?= torch>=2.9,<2.14
 KILLS ?= $(if $(CI),5,20)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo check test test-slow bench docs clean
+.PHONY: help install install-dev demo check check-static check-tests test test-slow bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,10 +42,15 @@ demo: $(VENV)/.installed ## run the main job on real data, from job.yaml to sign
 	@$(BIN)/ayni run examples/digits/job.yaml --yes
 
 check: install-dev ## format, lint, types, import rules and fast tests (at most a minute)
+	@$(MAKE) --no-print-directory --output-sync=target -j 2 check-static check-tests
+
+check-static:
 	@echo "== ruff"; $(BIN)/ruff format --check . && $(BIN)/ruff check .
 	@echo "== mypy"; $(BIN)/mypy
 	@echo "== import-linter"; $(BIN)/lint-imports
-	@echo "== fast tests"; $(BIN)/python -m pytest -m "not slow and not cluster and not browser"
+
+check-tests:
+	@echo "== fast tests"; $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not cluster and not browser"
 
 test: install-dev ## all tests but the slow ones
 	@dev/install_system_packages

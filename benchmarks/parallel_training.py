@@ -9,22 +9,28 @@ import statistics
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from ayni.jobs.loading import load_job
-from ayni.train.dask_engine import DaskEngine
-from ayni.train.in_process_engine import InProcessEngine
-from ayni.train.result import SilentObserver, TrainResult
-from ayni.train.training import train
 from benchmarks.registry import HERE, Benchmark, Outcome
 
-JOB = load_job(HERE.parent / "examples" / "digits" / "job.yaml")
+if TYPE_CHECKING:
+    from ayni.train.result import TrainResult
+
+JOB = HERE.parent / "examples" / "digits" / "job.yaml"
 
 Strategy = Literal["diloco", "sync"]
 
 
-def _train(seed: int, *, is_parallel: bool, strategy: Strategy) -> TrainResult:
-    config = replace(JOB.spec.train, learners=2, strategy=strategy)
+def _train(seed: int, *, is_parallel: bool, strategy: Strategy) -> "TrainResult":
+    # Imported here, so that listing the benchmarks does not import torch.
+    from ayni.jobs.loading import load_job
+    from ayni.train.dask_engine import DaskEngine
+    from ayni.train.in_process_engine import InProcessEngine
+    from ayni.train.result import SilentObserver
+    from ayni.train.training import train
+
+    job = load_job(JOB)
+    config = replace(job.spec.train, learners=2, strategy=strategy)
     if not is_parallel:
         config = replace(config, learners=1, local_steps=2 * config.local_steps, strategy="diloco")
     with tempfile.TemporaryDirectory() as folder:
@@ -36,8 +42,8 @@ def _train(seed: int, *, is_parallel: bool, strategy: Strategy) -> TrainResult:
         }
         if is_parallel:
             with DaskEngine(num_workers=2) as engine:
-                return train(JOB.task, config, engine=engine, **ports)
-        return train(JOB.task, config, engine=InProcessEngine(), **ports)
+                return train(job.task, config, engine=engine, **ports)
+        return train(job.task, config, engine=InProcessEngine(), **ports)
 
 
 def measure(quick: bool) -> Outcome:

@@ -6,11 +6,10 @@ The names below are the whole public interface; everything heavy is imported on 
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
 __all__ = ["AyniError", "UserError", "__version__", "load", "plan", "predict", "resume", "run", "verify"]
 
 if TYPE_CHECKING:
+    __version__: str
     from ayni.errors import AyniError, UserError
     from ayni.wiring import load, plan, predict, resume, run, verify
 
@@ -28,6 +27,10 @@ _HOME_OF_NAME = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used (PEP 562)."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("ayni")
     if name not in _HOME_OF_NAME:
         raise AttributeError(f"module 'ayni' has no attribute {name!r}")
     from importlib import import_module

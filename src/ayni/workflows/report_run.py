@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-import ayni
 from ayni.files import read_json
 from ayni.jobs.runs import STEP_ORDER, Run
 from ayni.reports.html_report import write_report
@@ -58,7 +58,7 @@ def report_run(run: Run) -> Report:
     path = write_report(
         {**view_of(run), "status": "finished", "error": None},
         folder=run.folder / "report",
-        version=ayni.__version__,
+        version=version("ayni"),
     )
     return Report(path=str(path.relative_to(run.folder)))
 
