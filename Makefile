@@ -64,6 +64,8 @@ bench: install-dev ## run every benchmark in its quick form and renew docs/bench
 
 docs: install-dev ## renew the generated pages of docs/
 	@$(BIN)/python -m benchmarks document
+	@$(BIN)/python dev/document_cli.py
+	@$(BIN)/python dev/document_errors.py
 
 clean: ## remove the environment and caches; your runs in ~/.ayni stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -6,9 +6,10 @@ them, so that `ayni verify` and `ayni runs` work with the light install.
 
 import importlib.util
 import os
+import shutil
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -215,8 +216,21 @@ def runs_report_path(run: str, home: Path | None = None) -> Path:
 
 
 def runs_remove(run: str, home: Path | None = None) -> None:
-    """Delete a run's folder; what it published and settled stays."""
-    _Installation(read_settings(home=home)).runs.remove(run)
+    """Delete a run's folder; what it published and settled stays.
+
+    An unfinished run pays for the steps that it finished, and the rest of its credits goes back.
+    """
+    from ayni.jobs.runs import DamagedRunError
+    from ayni.workflows.settle_job import abandon_job
+
+    installation = _Installation(read_settings(home=home))
+    found = installation.runs.open(run)
+    # A run whose files cannot be read has nothing to settle by; removing it must be possible all the same.
+    with suppress(DamagedRunError), found.lock():
+        if found.result("plan") is not None:
+            abandon_job(found, installation.house)
+    installation.runs.remove(found.id)
+    shutil.rmtree(installation.spill_folder / found.id, ignore_errors=True)
 
 
 class _Installation:
@@ -230,6 +244,10 @@ class _Installation:
         from ayni.jobs.runs import Runs
 
         return Runs(self._settings.runs_folder)
+
+    @property
+    def spill_folder(self) -> Path:
+        return self._settings.spill_folder
 
     @cached_property
     def database(self) -> "Database":
@@ -271,7 +289,7 @@ class _Installation:
             node=socket.gethostname(),
             num_cores=_usable_cores(),
             memory_bytes=psutil.virtual_memory().total,
-            spill_folder=self._settings.spill_folder,
+            spill_folder=self.spill_folder,
             make_engine=_make_engine,
             make_meter=_make_meter,
             now=lambda: datetime.now(UTC),

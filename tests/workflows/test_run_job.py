@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from ayni import wiring
 from ayni.files import read_json
 from ayni.jobs.runs import STEP_ORDER, Run
 from ayni.market.double_entry import available
 from ayni.market.planning import BudgetTooSmallError
 from ayni.workflows.house import House
 from ayni.workflows.limits import LimitReachedError
-from ayni.workflows.progress import RecordedProgress, SilentProgress
+from ayni.workflows.progress import SilentProgress
 from ayni.workflows.report_run import report_path, view_of
 from ayni.workflows.run_job import run_job
 from ayni.workflows.verify_run import verify_run
@@ -98,14 +99,38 @@ def test_a_run_stopped_before_any_step_ends_as_if_it_had_not_been(
     assert [run.num_attempts(each) for each in ("plan", "train", "publish")] == [1, 1, 1]
 
 
-def test_a_finished_run_that_is_worked_on_again_keeps_every_result(its_house: House, finished: Run) -> None:
-    before = {step: finished.result(step) for step in STEP_ORDER}
-    progress = RecordedProgress()
+def test_a_run_killed_between_its_seal_and_its_status_is_not_touched_again(
+    its_house: House, finished: Run
+) -> None:
+    work(finished, its_house)
 
-    work(finished, its_house, progress=progress)
+    assert problems(finished, its_house) == []
 
-    assert {step: finished.result(step) for step in STEP_ORDER} == before
-    assert all("kept" in text or "job" in text for event, _, text in progress.events if event == "finished")
+
+def test_removing_an_unfinished_run_pays_for_its_steps_and_gives_the_rest_back(
+    house: House, new_run: NewRun
+) -> None:
+    run = new_run("site.ask_credits_per_core_hour=100")
+    with pytest.raises(KeyboardInterrupt):
+        work(run, house, progress=StopAt("explain"))
+    assert house.ledger.balance(available("me")) == 99_000_000
+
+    wiring.runs_remove(run.id)
+
+    assert house.ledger.balance(available("me")) == 100_000_000
+    kinds = [transaction["kind"] for transaction in house.ledger.transactions(run.id)]
+    assert kinds == ["hold", "draw", "draw", "release", "pay-out"]
+    assert not run.folder.exists()
+
+
+def test_going_beyond_the_credits_of_a_job_sets_more_aside(house: House, new_run: NewRun) -> None:
+    run = new_run("limits.credits=1e-6", "site.ask_credits_per_core_hour=100")
+
+    work(run, house, yes=True)
+
+    settled = run.result("settle")
+    assert settled is not None and settled["unpaid_microcredits"] == 0
+    assert house.ledger.check() == []
 
 
 def test_a_plan_beyond_a_limit_is_refused_before_anything_is_trained(house: House, new_run: NewRun) -> None:

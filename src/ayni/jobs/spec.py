@@ -100,7 +100,8 @@ class LimitsSpec(_Section):
     """Grams of CO2e, building overhead included."""
 
     deadline: Duration | None = None
-    """Longest time from start to report, for example 90s, 45m, 2h or 1h30m."""
+    """Longest working time from start to report, for example 90s, 45m, 2h or 1h30m; the time between a
+    stop and its resume does not count."""
 
     @property
     def deadline_seconds(self) -> float | None:

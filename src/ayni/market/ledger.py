@@ -70,7 +70,8 @@ class InsufficientCreditsError(UserError):
             f"{member} needs {microcredits_to_credits(needed_microcredits):g} credits and has "
             f"{microcredits_to_credits(balance_microcredits):g}. Offer machine time worth "
             f"{microcredits_to_credits(self.shortfall_microcredits):g} credits, lower limits.credits in the "
-            "job, or ask for less work."
+            "job, or ask for less work. Unfinished runs keep credits set aside: finish or remove them "
+            "(`ayni runs list`)."
         )
 
 
@@ -139,10 +140,17 @@ class Ledger:
             return _booked(book, transaction.id) or self._append(book, transaction)
 
     def held(self, lease: Lease) -> int | None:
-        """Micro-credits that were set aside for the lease when it began; None before that."""
+        """Micro-credits that were set aside for the lease so far; None before it began."""
+        account = double_entry.escrow(lease.member, lease.lease_id)
         with self._store.open() as book:
-            found = _booked(book, _hold_id(lease))
-        return None if found is None else max(row["amount_microcredits"] for row in found["postings"])
+            holds = [row for row in book.rows(run=lease.run) if row["kind"] == "hold"]
+        amounts = [
+            posting["amount_microcredits"]
+            for row in holds
+            for posting in row["postings"]
+            if posting["account"] == account
+        ]
+        return sum(amounts) if amounts else None
 
     def hold(self, lease: Lease, *, amount_microcredits: int) -> dict[str, Any]:
         """Set aside what a lease may cost at most.
@@ -151,9 +159,22 @@ class Ledger:
             InsufficientCreditsError: the member has less.
             ReusedIdError: another amount was held for this lease.
         """
+        return self._set_aside(lease, id=_hold_id(lease), amount_microcredits=amount_microcredits)
+
+    def hold_more(self, lease: Lease, *, held_microcredits: int, amount_microcredits: int) -> dict[str, Any]:
+        """Add to what is set aside for a lease, on top of the `held_microcredits` that the caller saw.
+
+        Raises:
+            InsufficientCreditsError: the member has less.
+            ReusedIdError: another amount was added on top of the same sum.
+        """
+        id = f"{_hold_id(lease)}:{held_microcredits}"
+        return self._set_aside(lease, id=id, amount_microcredits=amount_microcredits)
+
+    def _set_aside(self, lease: Lease, *, id: str, amount_microcredits: int) -> dict[str, Any]:
         account = double_entry.available(lease.member)
         transaction = Transaction(
-            id=_hold_id(lease),
+            id=id,
             kind="hold",
             run=lease.run,
             memo=f"set aside by {lease.member} for work on {lease.site}",

@@ -156,14 +156,19 @@ def make_settlement(
 def open_lease(ledger: Ledger, lease: Lease, *, budget_microcredits: int, needed_microcredits: int) -> int:
     """Hold the budget, or all the member has if that is less, and return the amount held.
 
-    A lease that was opened before keeps its escrow, whatever the balance is now.
+    A lease that was opened before keeps its escrow; where the budget was raised since, more is held, as far
+    as the balance goes.
 
     Raises:
         InsufficientCreditsError: the member has less than `needed_microcredits`, what the plan expects.
     """
-    if (held := ledger.held(lease)) is not None:
-        return held
+    held = ledger.held(lease)
     balance = ledger.balance(double_entry.available(lease.member))
+    if held is not None:
+        extra = min(max(0, budget_microcredits - held), balance)
+        if extra > 0:
+            ledger.hold_more(lease, held_microcredits=held, amount_microcredits=extra)
+        return held + extra
     if balance < needed_microcredits:
         raise InsufficientCreditsError(
             member=lease.member, needed_microcredits=needed_microcredits, balance_microcredits=balance

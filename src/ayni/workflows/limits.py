@@ -3,7 +3,6 @@
 Not covered: stopping in the middle of a round. What is asked after each round can overshoot by one.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 from ayni.errors import UserError
@@ -81,6 +80,3 @@ class LimitGuard:
         windows = [row for row in read_json_lines(self._path) if row.get("kind") == "window"]
         microjoules = sum(job_microjoules(window, self._run) or 0 for window in windows)
         return sum(window["seconds"] for window in windows), microjoules / MICROJOULES_PER_JOULE
-
-
-Check = Callable[[], None]

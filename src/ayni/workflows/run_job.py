@@ -28,7 +28,7 @@ from ayni.workflows.house import House
 from ayni.workflows.limits import LimitGuard
 from ayni.workflows.offer import limits_of, offer_of, reserved_cores
 from ayni.workflows.progress import Approve, Progress
-from ayni.workflows.seal_run import seal_run
+from ayni.workflows.seal_run import is_sealed, seal_run
 from ayni.workflows.steps import Steps
 
 
@@ -41,6 +41,9 @@ def run_job(run: Run, house: House, *, progress: Progress, approve: Approve | No
         BudgetTooSmallError: the plan exceeds a limit and nobody agreed.
         LimitReachedError: a limit was used up on the way.
     """
+    if is_sealed(run):
+        # Killed between the seal and the status: a meter that starts now would break the seal.
+        return
     spec = run.job.spec
     with house.make_meter(run) as meter:
         steps = Steps(run=run, house=house, meter=meter, progress=progress)
@@ -70,6 +73,7 @@ def run_job(run: Run, house: House, *, progress: Progress, approve: Approve | No
                 text=compress_model.text_of,
                 total=1.0,
             )
+        guard.check()
         explained = steps.do(
             "explain",
             explain_model.Understanding,
@@ -79,6 +83,7 @@ def run_job(run: Run, house: House, *, progress: Progress, approve: Approve | No
         if spec.publish is None:
             steps.skip("publish", reason="the job names no repository")
         else:
+            guard.check()
             steps.do(
                 "publish",
                 Published,

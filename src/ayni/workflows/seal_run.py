@@ -19,10 +19,13 @@ def sealed_files(folder: Path) -> list[str]:
     return sorted(name for name in files if name not in UNSEALED)
 
 
+def is_sealed(run: Run) -> bool:
+    """Whether the run's manifest is written: nothing in its folder may change any more."""
+    return (run.folder / MANIFEST_FILE).exists()
+
+
 def seal_run(run: Run, key: SigningKey) -> None:
-    """Write the manifest of a run whose steps are all finished. Sealing twice changes nothing."""
-    if (run.folder / MANIFEST_FILE).exists():
-        return
+    """Write the manifest of a run whose steps are all finished."""
     body: dict[str, Any] = {
         "schema": SCHEMA,
         "run": run.id,

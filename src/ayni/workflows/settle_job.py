@@ -58,6 +58,13 @@ def settle_job(run: Run, house: House, *, held_microcredits: int) -> Settlement:
     return settlement
 
 
+def abandon_job(run: Run, house: House) -> None:
+    """Pay for what an unfinished run did, and give back the rest of what was set aside for it."""
+    held = house.ledger.held(lease_of(run))
+    if held is not None and run.result("settle") is None:
+        settle_job(run, house, held_microcredits=held)
+
+
 def text_of(settlement: Settlement) -> str:
     """The result in a few words."""
     paid = microcredits_to_credits(settlement.paid_microcredits)
