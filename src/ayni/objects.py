@@ -51,11 +51,6 @@ class ObjectStore:
         self.url = url
         self._file_system, self._root = _open_url(url)
 
-    def put_file(self, path: Path) -> str:
-        """Store a file's content and return its SHA-256. Storing the same content twice is free."""
-        with path.open("rb") as source:
-            return self.put(source)
-
     def put(self, source: BinaryIO) -> str:
         """Store a stream and return its SHA-256; a broken stream leaves nothing visible.
 

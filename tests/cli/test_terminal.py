@@ -127,6 +127,18 @@ def test_a_person_decides_about_a_plan_that_exceeds_a_limit(
     assert "credits: about 2 credits (up to 3), allowed 1" in capsys.readouterr().err
 
 
+def test_ctrl_c_at_the_question_is_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(Terminal):
+        def readline(self, *_: object) -> str:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin", Interrupted())
+    approve = terminal.approval(PlainProgress(io.StringIO()), yes=False)
+
+    with pytest.raises(KeyboardInterrupt):
+        approve({**PLAN, "violations": [VIOLATION]})
+
+
 def test_where_nobody_can_be_asked_the_answer_is_no(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     approve = terminal.approval(PlainProgress(io.StringIO()), yes=False)

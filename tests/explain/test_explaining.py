@@ -1,6 +1,7 @@
 """The explain step on small models whose reasons are known."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,12 +105,18 @@ def test_more_samples_than_examples_shows_them_all(tmp_path: Path) -> None:
     assert [item.index for item in result.items] == list(range(NUM_TEST))
 
 
-def test_no_samples_still_compare_and_check(tmp_path: Path) -> None:
-    result = explained(Corners(), tmp_path, variant=always_bottom_right, num_samples=0)
+def test_no_samples_still_compare_and_attribute_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without Captum an attribution fails.
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
 
-    assert result.items == []
-    assert result.num_disagreements == NUM_TEST // 2
-    assert result.deletion is not None
+    result = explained(Corners(), tmp_path / "explain", variant=always_bottom_right, num_samples=0)
+
+    assert (result.num_compared, result.num_disagreements) == (NUM_TEST, NUM_TEST // 2)
+    assert (result.items, result.method, result.deletion) == ([], None, None)
+    assert "0 samples" in result.note
+    assert not (tmp_path / "explain").exists()
 
 
 def test_json_gives_the_same_result_back(tmp_path: Path) -> None:

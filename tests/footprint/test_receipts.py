@@ -10,6 +10,7 @@ from ayni.footprint.receipts import (
     DamagedReceiptError,
     ReceiptSubject,
     build_receipt,
+    cost_of,
     facility_microjoules,
     grams_of_energy,
     last_hash,
@@ -32,6 +33,7 @@ TOTAL = EnergyTotal(
     started_at="2026-03-01T12:00:00+00:00",
     ended_at="2026-03-01T12:10:00+00:00",
     wall_seconds=600.0,
+    core_seconds=1200.0,
     cpu_seconds=900.0,
     job_microjoules=3_600_000_000_000,
     low_microjoules=1_800_000_000_000,
@@ -49,12 +51,8 @@ TOTAL = EnergyTotal(
 )
 UNKNOWN = replace(TOTAL, job_microjoules=None, low_microjoules=None, high_microjoules=None, tier="W5")
 SUBJECT = ReceiptSubject(run="r1", job="digits", member="me", site="own", node="vm")
-COST = Cost(
-    electricity_microcredits=360_000,
-    machine_microcredits=3_333,
-    tariff_microcredits_per_kwh=300_000,
-    ask_microcredits_per_core_hour=10_000,
-)
+PRICES = {"pue": 1.2, "tariff_microcredits_per_kwh": 300_000, "ask_microcredits_per_core_hour": 10_000}
+COST = cost_of(TOTAL, **PRICES)
 
 
 def receipt(total: EnergyTotal = TOTAL, cost: Cost = COST, previous_hash: str = FIRST_OF_CHAIN) -> dict:
@@ -103,6 +101,18 @@ def test_the_receipt_says_how_it_knows_and_that_water_is_unknown() -> None:
     assert body["unmetered_seconds_at_most"] == 1.5
 
 
+def test_one_kilowatt_hour_and_a_third_of_a_core_hour_cost_their_tariff_and_their_ask() -> None:
+    assert (COST.electricity_microcredits, COST.machine_microcredits) == (360_000, 3_333)
+    assert receipt()["cost"]["total_microcredits"] == 363_333
+
+
+def test_electricity_that_is_unknown_has_no_price_and_machine_time_has_one() -> None:
+    cost = cost_of(UNKNOWN, **PRICES)
+
+    assert (cost.electricity_microcredits, cost.machine_microcredits) == (None, 3_333)
+    assert cost.total_microcredits is None
+
+
 def test_unknown_energy_makes_facility_carbon_and_cost_unknown_and_none_of_them_zero() -> None:
     body = receipt(UNKNOWN, replace(COST, electricity_microcredits=None))
 
@@ -149,5 +159,8 @@ def test_a_file_that_is_no_receipt_is_named(tmp_path: Path, content: str) -> Non
     path = tmp_path / "0001-plan.json"
     path.write_text(content)
 
-    with pytest.raises(DamagedReceiptError, match=r"0001-plan\.json"):
+    with pytest.raises(DamagedReceiptError, match=r"0001-plan\.json") as caught:
         read_receipt(path)
+
+    # A finished run is not worked on again: resuming would not bring the file back.
+    assert "backup" in str(caught.value) and "resume" not in str(caught.value)

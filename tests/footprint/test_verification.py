@@ -10,18 +10,13 @@ from ayni.footprint.cascade import NodeCounters
 from ayni.footprint.cpu_time import ScriptedCpuClock
 from ayni.footprint.meters import ScriptedCounter
 from ayni.footprint.node_meter import NodeMeter
-from ayni.footprint.receipts import Cost, ReceiptSubject, build_receipt, last_hash, write_receipt
+from ayni.footprint.receipts import ReceiptSubject, build_receipt, cost_of, last_hash, write_receipt
 from ayni.footprint.verification import verify_receipts
 from ayni.footprint.windows import total_of_windows
 from ayni.signing import SigningKey, load_or_create_key
 
 STEPS = ("plan", "train", "compress", "publish")
-COST = Cost(
-    electricity_microcredits=7,
-    machine_microcredits=5,
-    tariff_microcredits_per_kwh=300_000,
-    ask_microcredits_per_core_hour=10_000,
-)
+PRICES = {"pue": 1.3, "tariff_microcredits_per_kwh": 300_000, "ask_microcredits_per_core_hour": 10_000_000}
 
 
 def meter_steps(path: Path, *, unknown: tuple[str, ...] = ()) -> None:
@@ -42,12 +37,13 @@ def meter_steps(path: Path, *, unknown: tuple[str, ...] = ()) -> None:
 def write_receipts(folder: Path, key: SigningKey, *, steps: tuple[str, ...] = STEPS) -> None:
     rows = read_json_lines(folder / "meter" / "windows.jsonl")
     for step in steps:
+        total = total_of_windows(rows, step, job="r1")
         body = build_receipt(
-            total_of_windows(rows, step, job="r1"),
+            total,
             subject=ReceiptSubject(run="r1", job="digits", member="me", site="own", node="vm"),
             intensity=carbon_intensity(None),
             pue=1.3,
-            cost=COST,
+            cost=cost_of(total, **PRICES),
             previous_hash=last_hash(folder / "receipts"),
         )
         write_receipt(folder / "receipts", body, key)
@@ -193,16 +189,52 @@ def test_receipts_signed_by_somebody_else_are_refused(run: Path, tmp_path: Path)
     assert any("somebody else" in problem for problem in verify_receipts(run, other.public_key))
 
 
-def test_a_re_signed_lie_is_caught_by_the_windows(run: Path, key: SigningKey) -> None:
-    paths = sorted((run / "receipts").iterdir())
-    body = json.loads(paths[-1].read_text())
-    paths[-1].unlink()
+def sign_again(run: Path, key: SigningKey, change: Callable[[dict], None]) -> None:
+    """What a liar with the key would do: change the last receipt and sign it."""
+    path = sorted((run / "receipts").iterdir())[-1]
+    body = json.loads(path.read_text())
+    path.unlink()
     for name in ("public_key", "hash", "signature"):
         body.pop(name)
-    body["energy_microjoules"] //= 2
+    change(body)
     write_receipt(run / "receipts", body, key)
 
-    assert any("energy_microjoules" in problem for problem in verify_receipts(run, key.public_key))
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "energy_microjoules",
+        "facility_energy_microjoules",
+        "cpu_seconds",
+        "carbon.grams_co2e",
+        "carbon.low_grams_co2e",
+        "carbon.high_grams_co2e",
+        "cost.machine_microcredits",
+        "cost.electricity_microcredits",
+        "cost.total_microcredits",
+    ],
+)
+def test_a_re_signed_lie_is_caught_by_the_windows(run: Path, key: SigningKey, field: str) -> None:
+    *section, name = field.split(".")
+
+    def raise_it(body: dict) -> None:
+        place = body[section[0]] if section else body
+        place[name] = place[name] * 2 + 1
+
+    sign_again(run, key, raise_it)
+
+    assert [problem for problem in verify_receipts(run, key.public_key) if f" {name} is " in problem]
+
+
+def test_a_re_signed_cost_whose_parts_still_add_up_is_caught(run: Path, key: SigningKey) -> None:
+    def raise_both(body: dict) -> None:
+        body["cost"]["machine_microcredits"] += 1000
+        body["cost"]["total_microcredits"] += 1000
+
+    sign_again(run, key, raise_both)
+
+    problems = verify_receipts(run, key.public_key)
+    assert any("machine_microcredits" in problem for problem in problems)
 
 
 def test_a_run_without_receipts_or_windows_is_a_finding_and_not_a_crash(tmp_path: Path) -> None:

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ayni.market.offers import Limits, own_machine_offer
-from ayni.market.planning import BudgetTooSmallError, Plan, StepEstimate, make_plan, refuse_over_budget
+from ayni.market.planning import (
+    BudgetTooSmallError,
+    Plan,
+    StepEstimate,
+    UnwatchableLimitError,
+    make_plan,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OFFER = own_machine_offer(
@@ -95,27 +101,25 @@ def test_a_plan_within_its_limits_has_no_violation() -> None:
 
     assert plan.violations() == []
     assert plan.risks() == []
-    refuse_over_budget(plan)
 
 
-def test_a_plan_without_limits_is_never_refused() -> None:
-    refuse_over_budget(plan_of(estimate(high_joules=1e30, energy_joules=1e29)))
+def test_a_plan_without_limits_violates_none() -> None:
+    assert plan_of(estimate(high_joules=1e30, energy_joules=1e29)).violations() == []
 
 
 def test_every_limit_that_is_exceeded_is_listed_with_its_numbers_and_a_remedy_that_works() -> None:
     plan = plan_of(limits=Limits(credits=0.1, energy_kwh=0.05, carbon_grams=20, deadline_seconds=60))
 
-    with pytest.raises(BudgetTooSmallError) as caught:
-        refuse_over_budget(plan)
+    error = BudgetTooSmallError(plan.violations())
 
-    text = str(caught.value)
+    text = str(error)
     assert "credits: about 0.37 credits needed (up to 0.74), 0.1 allowed" in text
     assert "energy_kwh: about 1 kWh needed (up to 2), 0.05 allowed" in text
     assert "carbon_grams: about 480 g CO2e needed (up to 1200), 20 allowed" in text
     assert "deadline: about 1800 s needed (up to 3600), 60 allowed" in text
     assert "limits.credits=0.74" in text
     assert "limits.deadline=61m" in text
-    assert caught.value.exit_code == 2
+    assert error.exit_code == 2
     enough = Limits(credits=0.74, energy_kwh=2, carbon_grams=1200, deadline_seconds=61 * 60)
     assert plan.violations(enough) == plan.risks(enough) == []
 
@@ -141,9 +145,42 @@ def test_a_plan_survives_json() -> None:
     assert data["rows"][0]["start"] == "2026-03-01T12:00:00+00:00"
 
 
+UNKNOWN: dict[str, Any] = {"energy_joules": None, "low_joules": None, "high_joules": None, "tier": "W5"}
+
+
+def test_energy_that_nothing_can_meter_is_unknown_in_row_and_totals_and_machine_time_is_charged() -> None:
+    plan = plan_of(estimate("train", **UNKNOWN), estimate("explain"), limits=Limits(credits=1))
+
+    row, totals = plan.rows[0], plan.to_json()["totals"]
+    assert (row.tier, row.energy_joules, row.grams_co2e, row.electricity_microcredits) == ("W5", *3 * [None])
+    assert row.cost_microcredits == row.machine_microcredits == 10_000
+    assert (totals["energy_joules"], totals["grams_co2e"], totals["electricity_microcredits"]) == (
+        *3 * [None],
+    )
+    assert totals["cost_microcredits"] == 10_000 + 370_000
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+@pytest.mark.parametrize(("limit", "value"), [("energy_kwh", 1.0), ("carbon_grams", 0.0)])
+def test_a_limit_on_what_nothing_can_meter_is_refused(limit: str, value: float) -> None:
+    with pytest.raises(UnwatchableLimitError, match=rf"limits\.{limit} cannot be watched") as caught:
+        plan_of(estimate("train", **UNKNOWN), estimate("explain"), limits=Limits(**{limit: value}))
+
+    assert f"--set limits.{limit}=null" in str(caught.value)
+    assert "in train (tier W5" in str(caught.value)
+
+
+def test_limits_on_time_and_credits_hold_where_energy_is_unknown() -> None:
+    plan = plan_of(estimate(**UNKNOWN), limits=Limits(credits=0.001, deadline_seconds=60))
+
+    assert [found.limit for found in plan.violations()] == ["credits", "deadline"]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
+        {"low_joules": None},
+        {"energy_joules": None},
         {"low_joules": 5e6},
         {"high_joules": 1.0},
         {"low_joules": -1.0},

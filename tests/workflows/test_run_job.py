@@ -73,6 +73,7 @@ def test_a_job_leaves_everything_that_it_promised(its_house: House, finished: Ru
     assert view["baseline"]["metrics"]["accuracy"] > 0.9
     path = report_path(finished)
     assert path is not None and "points" in path.read_text(encoding="utf-8")
+    assert read_json(path.with_name("run.json"))["variants"] == view["variants"]
     assert problems(finished, its_house) == []
 
 

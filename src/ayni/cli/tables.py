@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ayni.reports import formats
+from ayni.units import JOULES_PER_KWH, MICROCREDITS_PER_CREDIT
 
 Json = Mapping[str, Any]
 CHOSEN_MARK = "*"
@@ -99,7 +100,24 @@ def violations_text(plan: Json) -> Text:
     if risks:
         head = "Within the limits of the job, but the high end of the estimate is not:"
         return Text("\n".join([head, *map(_limit_line, risks)]))
-    return Text("Within the limits of the job.")
+    return Text(f"Within the limits of the job{_budget(plan)}.")
+
+
+def _budget(plan: Json) -> str:
+    """What the plan would use of each limit; empty when the job has none."""
+    limits, totals = plan.get("limits") or {}, plan.get("totals") or {}
+    compared = (
+        ("credits", limits.get("credits"), totals.get("cost_microcredits"), MICROCREDITS_PER_CREDIT),
+        ("kWh", limits.get("energy_kwh"), totals.get("energy_joules"), JOULES_PER_KWH),
+        ("g CO2e", limits.get("carbon_grams"), totals.get("grams_co2e"), 1.0),
+        ("s", limits.get("deadline_seconds"), totals.get("seconds"), 1.0),
+    )
+    shares = [
+        f"{used / scale:.2g} of {allowed:g} {unit}"
+        for unit, allowed, used, scale in compared
+        if allowed is not None and used is not None
+    ]
+    return f": {', '.join(shares)}" if shares else ""
 
 
 def runs_table(summaries: Sequence[Json]) -> Table:

@@ -177,10 +177,18 @@ def approval(shown: ShownProgress, *, yes: bool) -> Callable[[Mapping[str, Any]]
 
 
 def ask(question: str) -> bool:
-    """Whether a person says yes; no when nobody can be asked."""
+    """Whether a person says yes; no when nobody can be asked.
+
+    Raises:
+        KeyboardInterrupt: the answer was Ctrl-C.
+    """
     if not sys.stdin.isatty():
         return False
-    return typer.confirm(question, err=True)
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort as error:
+        # To the rest of Ayni typer's own exception would be a failure and no wish to stop.
+        raise KeyboardInterrupt from error
 
 
 def show(part: "RenderableType", *, to_stderr: bool = False) -> None:

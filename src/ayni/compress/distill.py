@@ -26,10 +26,13 @@ from torch import nn
 from ayni.compress.config import DistillStep
 from ayni.errors import UserError
 from ayni.task import Task
-from ayni.train.local import batches, make_optimizer, run_steps, to_device
+from ayni.train.local import batches, compute_gradients, make_optimizer, run_steps, to_device
 
 PEAK_SHARE = 0.1
 """Share of the steps in which the learning rate rises: the moments of a new AdamW are noise at first."""
+
+NUM_CHECKED = 8
+"""Examples in the batch of a trial; more than one, for batch norm."""
 
 
 class CannotDistillError(UserError):
@@ -106,6 +109,27 @@ def distill(
         teacher.to("cpu")
     tail = losses[-max(1, len(losses) // 10) :]
     return sum(tail) / len(tail)
+
+
+def check_distillable(task: Task, *, student: nn.Module, teacher: nn.Module, step: DistillStep) -> None:
+    """Compute the loss of one small batch, as `distill` would, and change nothing.
+
+    Raises:
+        CannotDistillError: the output has no classes, or the loss never calls the model.
+        NonFiniteLossError, LossShapeError, TaskFailedError: as in training.
+    """
+    dataset = task.dataset("train")
+    indices = range(min(len(dataset), step.batch_size, NUM_CHECKED))
+    optimizer = make_optimizer(student.train(), learning_rate=step.learning_rate, weight_decay=0.01)
+    loss = _Loss(task, teacher.eval(), step)
+    hook = student.register_forward_hook(loss.catch)
+    try:
+        with torch.random.fork_rng():
+            batch = next(batches(dataset, len(indices), indices=indices))
+            compute_gradients(student, optimizer, batch, loss, where="a trial of distillation")
+    finally:
+        hook.remove()
+        student.eval()
 
 
 class _Loss:

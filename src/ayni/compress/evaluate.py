@@ -15,12 +15,11 @@ from typing import Any, Literal
 
 from ayni.compress.runtimes import Runtime
 from ayni.errors import AyniError, UserError
+from ayni.intervals import LEVEL, NORMAL_QUANTILE, wilson_interval
 from ayni.task import Task, TaskFailedError
 from ayni.train.local import batches
 
 EVALUATION_BATCH_SIZE = 128
-LEVEL = 0.95
-NORMAL_QUANTILE = 1.959964  # of (1 + LEVEL) / 2
 MAX_INTERVAL_BATCHES = 20
 ROUNDING = 1e-6
 MEAN_TOLERANCE = 0.02
@@ -86,26 +85,6 @@ def metric_interval(
         low, high = wilson_interval(round(num_right), num_examples)
         return Interval(low=low, high=high, method="wilson")
     return batch_interval(value, num_examples, lambda run: _metric_on(task, runtime, split, metric, run))
-
-
-def wilson_interval(num_right: int, num_examples: int) -> tuple[float, float]:
-    """Interval of a share p = k / n at LEVEL.
-
-        (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
-
-    Stays inside [0, 1] and does not collapse at p = 1, unlike p +- z sqrt(p (1 - p) / n).
-
-    Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA 22, 1927.
-
-    Raises:
-        ValueError: not 0 <= num_right <= num_examples, or no examples.
-    """
-    if not 0 <= num_right <= num_examples or num_examples == 0:
-        raise ValueError(f"{num_right} of {num_examples} is not a share")
-    share, z2_n = num_right / num_examples, NORMAL_QUANTILE**2 / num_examples
-    centre = share + z2_n / 2
-    spread_ = math.sqrt(z2_n * (share * (1 - share) + z2_n / 4))
-    return max(0.0, (centre - spread_) / (1 + z2_n)), min(1.0, (centre + spread_) / (1 + z2_n))
 
 
 def batch_interval(

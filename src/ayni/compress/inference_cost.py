@@ -20,7 +20,7 @@ from ayni.compress.runtimes import Runtime, torch_threads
 CALLS_PER_TURN = 10
 WARM_UP_CALLS = 10
 MEASURE_SECONDS = 0.5
-"""CPU time ticks every 10 ms, so that energy modelled from it is read to about 2 %."""
+"""CPU time ticks every 10 ms, so that energy modelled from it is read to 2 % in half a second."""
 MIN_CALLS = 5
 MAX_CALLS = 4000
 

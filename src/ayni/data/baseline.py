@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ayni.errors import MissingExtraError, UserError
+from ayni.errors import MissingExtraError
+from ayni.intervals import LEVEL, wilson_interval
 from ayni.task import Task, TaskFailedError
 
 if TYPE_CHECKING:
@@ -24,12 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 MAX_TRAIN_EXAMPLES = 10_000
-NORMAL_QUANTILE = 1.959964  # two-sided, 95 %
 EVALUATION_BATCH_SIZE = 256
-
-
-class BaselineError(UserError):
-    """The task's own baseline returned something that is not a mapping of names to numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +45,7 @@ class Baseline:
         interval = self.interval and {
             "low": self.interval[0],
             "high": self.interval[1],
-            "level": 0.95,
+            "level": LEVEL,
             "method": "wilson",
         }
         return {
@@ -70,7 +66,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoBaseline:
-    """There is no simple model for this task, and why."""
+    """There is no simple model beside this one, and why."""
 
     reason: str
 
@@ -78,45 +74,44 @@ class NoBaseline:
 def fit_baseline(task: Task, *, seed: int) -> Baseline | NoBaseline:
     """Fit and evaluate the simple model that suits the task.
 
+    A baseline that fails is a reason and no error: it is a comparison, and the result that it should be
+    compared with is there already.
+
     Args:
         task: What is learned.
         seed: Chooses the training examples when there are more than MAX_TRAIN_EXAMPLES.
 
     Raises:
-        TaskFailedError: the task's baseline, dataset or evaluate raised.
-        BaselineError: the task's baseline is not a mapping of names to finite numbers.
+        TaskFailedError: the task's dataset raised.
         MissingExtraError: scikit-learn is needed and absent.
     """
     started = time.perf_counter()
     if hasattr(task, "baseline"):
         return _stated_baseline(task.baseline, started)
-    train = _dataset(task, "train")
+    train, test = _dataset(task, "train"), _dataset(task, "test")
     if reason := why_unsuitable(train):
         return NoBaseline(reason=reason)
-    model, note = _fit_logistic_regression(train, seed)
-    metrics, num_right, num_examples = _evaluate(task, model)
-    is_share = math.isclose(next(iter(metrics.values()), math.nan), num_right / num_examples, abs_tol=1e-9)
+    try:
+        model, note = _fit_logistic_regression(train, seed)
+    except MissingExtraError:
+        raise
+    except Exception as error:  # Whatever scikit-learn, NumPy or the examples themselves raise.
+        return NoBaseline(reason=f"logistic regression could not be fitted ({_told(error)})")
+    try:
+        metrics, num_right = _evaluate(task, model, test)
+    except Exception as error:
+        return NoBaseline(
+            reason="the task's evaluate cannot be given logits of classes, which is what logistic "
+            f"regression answers ({_told(error)})"
+        )
+    is_share = math.isclose(next(iter(metrics.values())), num_right / len(test), abs_tol=1e-9)
     return Baseline(
         name="logistic regression",
         metrics=metrics,
-        interval=wilson_interval(num_right, num_examples) if is_share else None,
+        interval=wilson_interval(num_right, len(test)) if is_share else None,
         seconds=time.perf_counter() - started,
         note=note,
     )
-
-
-def wilson_interval(num_right: int, num_examples: int) -> tuple[float, float]:
-    """95 % interval of a share k / n, inside [0, 1] even for k = 0 and k = n.
-
-        (p + z^2/2n  -+  z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2/n)
-
-    Source: Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
-    """
-    n, z = num_examples, NORMAL_QUANTILE
-    share = num_right / n
-    middle = share + z * z / (2 * n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
 
 
 def why_unsuitable(dataset: Sequence[Any]) -> str:
@@ -139,16 +134,16 @@ def why_unsuitable(dataset: Sequence[Any]) -> str:
     return ""
 
 
-def _stated_baseline(method: Any, started: float) -> Baseline:
+def _stated_baseline(method: Any, started: float) -> Baseline | NoBaseline:
     """What the task measured itself: names to numbers, and under "name" what the model is called."""
     try:
         stated = dict(method())
     except Exception as error:
-        raise TaskFailedError(method="baseline", cause=error) from error
+        return NoBaseline(reason=f"the task's baseline failed ({_told(error)})")
     name = str(stated.pop("name", "the task's own baseline"))
     for key, value in stated.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise BaselineError(f"The task's baseline gives {key} = {value!r}, expected a finite number.")
+            return NoBaseline(reason=f"the task's baseline gives {key} = {value!r}, expected a finite number")
     return Baseline(
         name=name,
         metrics={str(key): float(value) for key, value in stated.items()},
@@ -156,6 +151,10 @@ def _stated_baseline(method: Any, started: float) -> Baseline:
         seconds=time.perf_counter() - started,
         note="Measured by the task itself.",
     )
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _fit_logistic_regression(train: Sequence[Any], seed: int) -> "tuple[torch.nn.Module, str]":
@@ -223,23 +222,25 @@ def _as_module(regression: Any, shift: Any, scale: Any) -> "torch.nn.Module":
     return torch.nn.Sequential(torch.nn.Flatten(), linear.float()).eval()
 
 
-def _evaluate(task: Task, model: "torch.nn.Module") -> tuple[dict[str, float], int, int]:
-    """The task's metrics on the test split, and how many of its examples got the right class."""
+def _evaluate(task: Task, model: "torch.nn.Module", test: Sequence[Any]) -> tuple[dict[str, float], int]:
+    """The task's metrics on the test split, and how many of its examples got the right class.
+
+    Raises:
+        ValueError: a metric is not finite, or there is none; and whatever the task raises.
+    """
     import torch
     from torch.utils.data import default_collate
 
-    test = _dataset(task, "test")
     batches = [
         default_collate([test[row] for row in range(first, min(first + EVALUATION_BATCH_SIZE, len(test)))])
         for first in range(0, len(test), EVALUATION_BATCH_SIZE)
     ]
-    try:
-        metrics = {name: float(value) for name, value in task.evaluate(model, batches).items()}
-    except Exception as error:
-        raise TaskFailedError(method="evaluate", cause=error) from error
+    metrics = {name: float(value) for name, value in task.evaluate(model, batches).items()}
+    if not metrics or not all(map(math.isfinite, metrics.values())):
+        raise ValueError(f"its metrics are {metrics}")
     with torch.no_grad():
         num_right = sum(int((model(inputs).argmax(1) == labels).sum()) for inputs, labels in batches)
-    return metrics, num_right, len(test)
+    return metrics, num_right
 
 
 def _dataset(task: Task, split: str) -> Sequence[Any]:

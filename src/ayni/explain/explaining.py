@@ -49,13 +49,13 @@ def explain(
         task: What is learned; its optional `labels()` names the classes.
         model: The full model, on the CPU; put into evaluation mode.
         variant: The chosen variant, from an input tensor to logits; None when none qualified.
-        num_samples: Pictures of each kind, 0 or more.
+        num_samples: Pictures of each kind; 0 compares the variant with the full model and explains nothing.
         seed: Chooses the samples.
         folder: Where PNGs and arrays are written; made when absent.
 
     Returns:
-        What was found. When inputs or outputs are of a kind that cannot be explained there are no
-        items, `method` is None, and `note` says why.
+        What was found. When nothing was asked for, or inputs or outputs are of a kind that cannot be
+        explained, there are no items, `method` is None, and `note` says why.
 
     Raises:
         TaskFailedError: the task's dataset or labels raised.
@@ -70,6 +70,11 @@ def explain(
     full = _answers(model, inputs)
     other = _answers(variant, inputs) if variant is not None else None
     differing = _differing_rows(full, other) if other else []
+    num_compared, num_disagreements = (len(inputs), len(differing)) if other else (0, None)
+    if num_samples == 0:
+        return _unexplained(
+            "the job asks for 0 samples", num_compared=num_compared, num_disagreements=num_disagreements
+        )
     rng = np.random.default_rng(seed)
     samples, checked = _draw(rng, len(inputs), num_samples), _draw(rng, len(inputs), _num_checked(inputs))
     rows = sorted({*samples, *differing[:num_samples], *checked})
@@ -97,8 +102,8 @@ def explain(
             *(explanation(row, "sample") for row in samples),
             *(explanation(row, "disagreement") for row in differing[:num_samples]),
         ],
-        num_compared=len(inputs) if other else 0,
-        num_disagreements=len(differing) if other else None,
+        num_compared=num_compared,
+        num_disagreements=num_disagreements,
         method=found.method,
         deletion=check_by_deletion(
             model,
@@ -135,11 +140,13 @@ def _why_unsuitable(model: nn.Module, examples: Sequence[Any]) -> str:
         return why_not_attributable(model(first), first)
 
 
-def _unexplained(reason: str) -> ExplainResult:
+def _unexplained(
+    reason: str, *, num_compared: int = 0, num_disagreements: int | None = None
+) -> ExplainResult:
     return ExplainResult(
         items=[],
-        num_compared=0,
-        num_disagreements=None,
+        num_compared=num_compared,
+        num_disagreements=num_disagreements,
         method=None,
         deletion=None,
         note=f"Not explained: {reason}.",

@@ -7,6 +7,8 @@ is null: energy that no counter could tell, and water, which nothing here measur
     facility energy = IT energy * PUE
     grams CO2e      = facility energy in kWh * grams per kWh
     interval        : logarithms of the independent factors (energy, intensity) add in quadrature
+    machine         = reserved core-hours * ask
+    electricity     = facility energy in kWh * tariff
 
 A signature proves who said it, not that the watts are true: the tier stands beside every number.
 
@@ -26,6 +28,7 @@ from ayni.signing import FIRST_OF_CHAIN, SigningKey, sign_record
 from ayni.units import microjoules_to_kwh
 
 SCHEMA = "ayni/receipt/1"
+_SECONDS_PER_HOUR = 3600.0
 Receipt = dict[str, Any]
 
 
@@ -35,8 +38,9 @@ class DamagedReceiptError(AyniError):
     def __init__(self, path: Path) -> None:
         self.path = path
         super().__init__(
-            f"{path} does not hold a receipt. If the run still has its meter/windows.jsonl, move the damaged "
-            "file away: `ayni resume RUN` writes receipts that are missing."
+            f"{path} does not hold a receipt. Put the same file back from a backup or from a copy of the run; the "
+            "receipts of the steps before publishing are also in the published repository, in its folder "
+            "receipts/."
         )
 
 
@@ -81,6 +85,22 @@ class Cost:
             "tariff_microcredits_per_kwh": self.tariff_microcredits_per_kwh,
             "ask_microcredits_per_core_hour": self.ask_microcredits_per_core_hour,
         }
+
+
+def cost_of(
+    total: EnergyTotal, *, pue: float, tariff_microcredits_per_kwh: int, ask_microcredits_per_core_hour: int
+) -> Cost:
+    """What the windows of a step cost at these prices; each line is rounded to the nearest micro-credit."""
+    energy = total.job_microjoules
+    core_hours = total.core_seconds / _SECONDS_PER_HOUR
+    return Cost(
+        electricity_microcredits=None
+        if energy is None
+        else round(microjoules_to_kwh(energy) * pue * tariff_microcredits_per_kwh),
+        machine_microcredits=round(core_hours * ask_microcredits_per_core_hour),
+        tariff_microcredits_per_kwh=tariff_microcredits_per_kwh,
+        ask_microcredits_per_core_hour=ask_microcredits_per_core_hour,
+    )
 
 
 def facility_microjoules(it_microjoules: int | None, pue: float) -> int | None:

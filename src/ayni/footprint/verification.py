@@ -5,12 +5,13 @@
     coverage                each window is in exactly one receipt, with the SHA-256 that was signed
     sums                    energy, facility energy, carbon and cost follow from the windows
 
-Not covered: whether the watts are true. The tier says how far they can be trusted.
+Not covered: whether the watts are true (the tier says how far they can be trusted), and whether the prices
+and the grid's intensity are those that were agreed: a receipt names them, and its job does.
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ayni.footprint.receipts import (
     SCHEMA,
     DamagedReceiptError,
     Receipt,
+    cost_of,
     facility_microjoules,
     grams_of_energy,
     read_receipt,
@@ -153,28 +155,50 @@ def _check_sums(receipt: Receipt, rows: list[Row]) -> list[str]:
         total = total_of_windows(rows, step, job=receipt["run"])
     except ValueError as error:
         return [str(error)]
-    expected = _expected_fields(total, receipt["pue"], receipt["carbon"])
-    problems = [
-        f"receipt of {step}: {name} is {actual(receipt)}, its windows say {value}"
-        for name, (actual, value) in expected.items()
-        if not _equal(actual(receipt), value)
+    return [
+        f"receipt of {step}: {name} is {actual}, its windows say {expected}"
+        for name, actual, expected in _compared_fields(receipt, total)
+        if not _equal(actual, expected)
     ]
-    cost = receipt["cost"]
-    parts = [cost["electricity_microcredits"], cost["machine_microcredits"]]
-    total_cost = None if None in parts else sum(parts)
-    if cost["total_microcredits"] != total_cost:
-        problems.append(
-            f"receipt of {step}: cost is {cost['total_microcredits']} micro-credits, "
-            f"its parts make {total_cost}"
-        )
-    return problems
 
 
-def _expected_fields(
-    total: EnergyTotal, pue: float, carbon: dict[str, Any]
-) -> dict[str, tuple[Callable[[Receipt], Any], Any]]:
-    """What each field must be, next to how to look it up."""
-    intensity = CarbonIntensity(
+def _compared_fields(receipt: Receipt, total: EnergyTotal) -> list[tuple[str, Any, Any]]:
+    """Name of each field, what the receipt says, and what follows from its windows."""
+    pue, carbon, cost = receipt["pue"], receipt["carbon"], receipt["cost"]
+    grams = grams_of_energy(total, pue, _intensity(carbon)) or (None, None, None)
+    expected_cost = cost_of(
+        total,
+        pue=pue,
+        tariff_microcredits_per_kwh=cost["tariff_microcredits_per_kwh"],
+        ask_microcredits_per_core_hour=cost["ask_microcredits_per_core_hour"],
+    ).to_json()
+    expected = {
+        "energy_microjoules": total.job_microjoules,
+        "energy_low_microjoules": total.low_microjoules,
+        "energy_high_microjoules": total.high_microjoules,
+        "facility_energy_microjoules": facility_microjoules(total.job_microjoules, pue),
+        "tier": total.tier,
+        "attempts": total.num_attempts,
+        "started_at": total.started_at,
+        "ended_at": total.ended_at,
+        "wall_seconds": total.wall_seconds,
+        "cpu_seconds": total.cpu_seconds,
+        "unmetered_seconds_at_most": total.unmetered_seconds_at_most,
+    }
+    return [
+        *((name, receipt[name], value) for name, value in expected.items()),
+        ("node_microjoules", receipt["node_account"]["node_microjoules"], total.node_microjoules),
+        ("windows.count", receipt["windows"]["count"], total.num_windows),
+        ("windows.sha256", receipt["windows"]["sha256"], total.windows_sha256),
+        ("grams_co2e", carbon["grams_co2e"], grams[0]),
+        ("low_grams_co2e", carbon["low_grams_co2e"], grams[1]),
+        ("high_grams_co2e", carbon["high_grams_co2e"], grams[2]),
+        *((name, cost[name], value) for name, value in expected_cost.items()),
+    ]
+
+
+def _intensity(carbon: dict[str, Any]) -> CarbonIntensity:
+    return CarbonIntensity(
         grams_co2e_per_kwh=carbon["grams_co2e_per_kwh"],
         low=carbon["low_grams_co2e_per_kwh"],
         high=carbon["high_grams_co2e_per_kwh"],
@@ -183,26 +207,6 @@ def _expected_fields(
         source=carbon["source"],
         year=carbon["year"],
     )
-    grams = grams_of_energy(total, pue, intensity)
-    return {
-        "energy_microjoules": (lambda r: r["energy_microjoules"], total.job_microjoules),
-        "energy_low_microjoules": (lambda r: r["energy_low_microjoules"], total.low_microjoules),
-        "energy_high_microjoules": (lambda r: r["energy_high_microjoules"], total.high_microjoules),
-        "facility_energy_microjoules": (
-            lambda r: r["facility_energy_microjoules"],
-            facility_microjoules(total.job_microjoules, pue),
-        ),
-        "node_microjoules": (lambda r: r["node_account"]["node_microjoules"], total.node_microjoules),
-        "grams_co2e": (lambda r: r["carbon"]["grams_co2e"], None if grams is None else grams[0]),
-        "tier": (lambda r: r["tier"], total.tier),
-        "attempts": (lambda r: r["attempts"], total.num_attempts),
-        "windows.count": (lambda r: r["windows"]["count"], total.num_windows),
-        "windows.sha256": (lambda r: r["windows"]["sha256"], total.windows_sha256),
-        "unmetered_seconds_at_most": (
-            lambda r: r["unmetered_seconds_at_most"],
-            total.unmetered_seconds_at_most,
-        ),
-    }
 
 
 def _equal(actual: Any, expected: Any) -> bool:

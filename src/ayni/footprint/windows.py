@@ -74,7 +74,8 @@ class EnergyTotal:
 
     Energies are integer microjoules; None when any window's energy is unknown. `low` and `high`
     enclose the job's energy with 90 %: the error of one meter is the same in all its windows, so it
-    does not shrink with their number. `windows_sha256` covers the windows and their meters.
+    does not shrink with their number. `core_seconds` are those reserved, used or not. `windows_sha256`
+    covers the windows and their meters.
     """
 
     step: str
@@ -82,6 +83,7 @@ class EnergyTotal:
     started_at: str
     ended_at: str
     wall_seconds: float
+    core_seconds: float
     cpu_seconds: float
     job_microjoules: int | None
     low_microjoules: int | None
@@ -117,6 +119,9 @@ def total_of_windows(rows: Iterable[Row], step: str, *, job: str) -> EnergyTotal
         started_at=windows[0]["started_at"],
         ended_at=windows[-1]["ended_at"],
         wall_seconds=round(sum(window["seconds"] for window in windows), 6),
+        core_seconds=round(
+            sum(window["seconds"] * meters[window["meter"]]["reserved_cores"] for window in windows), 6
+        ),
         cpu_seconds=round(sum(_of_job(window, job).get("cpu_seconds", 0.0) for window in windows), 6),
         job_microjoules=_sum_or_none(job_microjoules(window, job) for window in windows),
         low_microjoules=_rounded(_sum_or_none(None if pair is None else pair[0] for pair in interval)),
@@ -139,11 +144,6 @@ def total_of_windows(rows: Iterable[Row], step: str, *, job: str) -> EnergyTotal
             3,
         ),
     )
-
-
-def steps_of(rows: Iterable[Row]) -> list[str]:
-    """The steps that have windows, in order of their first window."""
-    return list(dict.fromkeys(row["step"] for row in rows if row.get("kind") == "window"))
 
 
 def job_microjoules(window: Row, job: str) -> int | None:

@@ -6,6 +6,10 @@
 Every figure has a low and a high end. They are products of the ends of their factors, which is
 wider than a 90 % interval of the product would be: a plan should rather surprise by what is left.
 
+Energy that nothing here can meter is unknown (None, tier W5), and so are its carbon and the price of its
+electricity; a step then costs its machine time, as it will be settled. Limits on what is unknown cannot be
+watched, so they are refused before anything starts.
+
 Not covered: choosing among several offers, and waiting for a greener hour. Steps run one after the
 other on one site.
 """
@@ -47,25 +51,28 @@ class CarbonIntensityLike(Protocol):
 class StepEstimate:
     """What one step is expected to take, whatever it costs.
 
-    num_cores are reserved (and paid) for wall_seconds. Energy is that of the machines in joules;
-    tier names how it was estimated. high_seconds None = as long as wall_seconds.
+    num_cores are reserved (and paid) for wall_seconds. Energy is that of the machines in joules, with
+    both ends, or all three are None = unknown; tier names how it was estimated. high_seconds None = as
+    long as wall_seconds.
     """
 
     step: str
     wall_seconds: float
     num_cores: int
-    energy_joules: float
-    low_joules: float
-    high_joules: float
+    energy_joules: float | None
+    low_joules: float | None
+    high_joules: float | None
     tier: str
     high_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if not (0 <= self.low_joules <= self.energy_joules <= self.high_joules < float("inf")):
-            raise ValueError(
-                f"{self.step}: the energy {self.energy_joules} J is not within "
-                f"[{self.low_joules}, {self.high_joules}]"
-            )
+        low, energy, high = self.low_joules, self.energy_joules, self.high_joules
+        if low is None or energy is None or high is None:
+            is_possible = low is energy is high is None
+        else:
+            is_possible = 0 <= low <= energy <= high < float("inf")
+        if not is_possible:
+            raise ValueError(f"{self.step}: the energy {energy} J is not within [{low}, {high}]")
         if not (0 <= self.wall_seconds <= self.longest_seconds < float("inf")) or self.num_cores < 1:
             raise ValueError(
                 f"{self.step}: {self.wall_seconds} s (at most {self.longest_seconds} s) on "
@@ -80,7 +87,7 @@ class StepEstimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRow:
-    """One step in the plan, in the half-open interval [start, end)."""
+    """One step in the plan, in the half-open interval [start, end). None = unknown, as its energy is."""
 
     step: str
     site: str
@@ -88,21 +95,21 @@ class PlanRow:
     end: datetime
     longest_seconds: float
     num_cores: int
-    energy_joules: float
-    low_joules: float
-    high_joules: float
+    energy_joules: float | None
+    low_joules: float | None
+    high_joules: float | None
     tier: str
-    grams_co2e: float
-    low_grams_co2e: float
-    high_grams_co2e: float
+    grams_co2e: float | None
+    low_grams_co2e: float | None
+    high_grams_co2e: float | None
     machine_microcredits: int
-    electricity_microcredits: int
+    electricity_microcredits: int | None
     high_cost_microcredits: int
 
     @property
     def cost_microcredits(self) -> int:
-        """Machine time and electricity together."""
-        return self.machine_microcredits + self.electricity_microcredits
+        """Machine time and electricity together; electricity that is unknown is not charged."""
+        return self.machine_microcredits + (self.electricity_microcredits or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +139,14 @@ class Plan:
     limits: Limits
 
     def total(self, field: str) -> float:
-        """Sum of one number of all rows; integers stay integers."""
+        """Sum of one number that all rows have; integers stay integers."""
         total: float = sum(getattr(row, field) for row in self.rows)
         return total
+
+    def known_total(self, field: str) -> float | None:
+        """The same; None when a row does not know the number, never a partial sum."""
+        is_known = all(getattr(row, field) is not None for row in self.rows)
+        return self.total(field) if is_known else None
 
     def violations(self, limits: Limits | None = None) -> list[LimitViolation]:
         """The limits (the plan's own by default) that the estimate itself exceeds."""
@@ -156,17 +168,14 @@ class Plan:
             ("energy_kwh", "kWh", limits.energy_kwh, "energy_joules", "high_joules", per_kwh),
             ("carbon_grams", "g CO2e", limits.carbon_grams, "grams_co2e", "high_grams_co2e", 1.0),
         ]
-        found = [
-            LimitViolation(
-                limit=name,
-                unit=unit,
-                allowed=allowed,
-                estimated=self.total(field) / scale,
-                high=self.total(high_field) / scale,
-            )
-            for name, unit, allowed, field, high_field, scale in compared
-            if allowed is not None
-        ]
+        found = []
+        for name, unit, allowed, field, high_field, scale in compared:
+            estimated, high = self.known_total(field), self.known_total(high_field)
+            if allowed is not None and estimated is not None and high is not None:
+                estimated, high = estimated / scale, high / scale
+                found.append(
+                    LimitViolation(limit=name, unit=unit, allowed=allowed, estimated=estimated, high=high)
+                )
         if (deadline := limits.deadline_seconds) is not None:
             longest = self.total("longest_seconds")
             found.append(
@@ -180,7 +189,7 @@ class Plan:
             "rows": [_row_to_json(row) for row in self.rows],
             "totals": {
                 "seconds": sum((row.end - row.start).total_seconds() for row in self.rows),
-                **{field: self.total(field) for field in TOTALLED_FIELDS},
+                **{field: self.known_total(field) for field in TOTALLED_FIELDS},
             },
             "offer": self.offer.to_json(),
             "limits": self.limits.to_json(),
@@ -227,6 +236,22 @@ class BudgetTooSmallError(UserError):
         )
 
 
+class UnwatchableLimitError(UserError):
+    """The job limits what nothing on this machine can meter."""
+
+    def __init__(self, *, limits: Sequence[str], steps: Sequence[str]) -> None:
+        self.limits = tuple(limits)
+        self.steps = tuple(steps)
+        named = " and ".join(f"limits.{name}" for name in limits)
+        dropped = " ".join(f"--set limits.{name}=null" for name in limits)
+        super().__init__(
+            f"Nothing here can meter the energy of the accelerator that the job uses in {', '.join(steps)} (tier "
+            f"W5: unknown), so {named} cannot be watched, and nothing was started. Leave the limit out "
+            f"({dropped}), or run where the energy is known: on the CPU (--set train.device=cpu), or with the "
+            "counters of an NVIDIA GPU (pip install 'ayni[nvidia]')."
+        )
+
+
 def make_plan(
     estimates: Sequence[StepEstimate],
     *,
@@ -238,12 +263,14 @@ def make_plan(
     """Put the steps one after the other on the offer, from `now`, and price each.
 
     Raises:
+        UnwatchableLimitError: energy or carbon is limited, and the energy of a step is unknown.
         ValueError: `now` has no time zone, or there is no step.
     """
     if now.tzinfo is None:
         raise ValueError(f"the plan's start {now} has no time zone")
     if not estimates:
         raise ValueError("a plan without steps")
+    _refuse_unwatchable(estimates, limits)
     rows, start = [], now
     for estimate in estimates:
         row = _planned(estimate, offer=offer, start=start, carbon_intensity=carbon_intensity)
@@ -252,14 +279,12 @@ def make_plan(
     return Plan(rows=tuple(rows), offer=offer, limits=limits)
 
 
-def refuse_over_budget(plan: Plan) -> None:
-    """Do nothing when the plan keeps its limits.
-
-    Raises:
-        BudgetTooSmallError: it does not; the message lists each limit that is exceeded.
-    """
-    if violations := plan.violations():
-        raise BudgetTooSmallError(violations)
+def _refuse_unwatchable(estimates: Sequence[StepEstimate], limits: Limits) -> None:
+    limited = {"energy_kwh": limits.energy_kwh, "carbon_grams": limits.carbon_grams}
+    names = [name for name, allowed in limited.items() if allowed is not None]
+    unknown = [estimate.step for estimate in estimates if estimate.energy_joules is None]
+    if names and unknown:
+        raise UnwatchableLimitError(limits=names, steps=unknown)
 
 
 def _planned(
@@ -267,13 +292,12 @@ def _planned(
 ) -> PlanRow:
     # More learners than cores share the cores: no more than all of them can be reserved.
     num_cores = min(estimate.num_cores, offer.num_cores)
-    price = offer.price(core_seconds=num_cores * estimate.wall_seconds, energy_joules=estimate.energy_joules)
-    high_price = offer.price(
-        core_seconds=num_cores * estimate.longest_seconds, energy_joules=estimate.high_joules
-    )
+    energy, low, high = estimate.energy_joules, estimate.low_joules, estimate.high_joules
+    price = offer.price(core_seconds=num_cores * estimate.wall_seconds, energy_joules=energy or 0.0)
+    high_price = offer.price(core_seconds=num_cores * estimate.longest_seconds, energy_joules=high or 0.0)
 
-    def grams(joules: float, grams_co2e_per_kwh: float) -> float:
-        return joules_to_kwh(joules) * offer.pue * grams_co2e_per_kwh
+    def grams(joules: float | None, grams_co2e_per_kwh: float) -> float | None:
+        return None if joules is None else joules_to_kwh(joules) * offer.pue * grams_co2e_per_kwh
 
     return PlanRow(
         step=estimate.step,
@@ -282,15 +306,15 @@ def _planned(
         end=start + timedelta(seconds=estimate.wall_seconds),
         longest_seconds=estimate.longest_seconds,
         num_cores=num_cores,
-        energy_joules=estimate.energy_joules,
-        low_joules=estimate.low_joules,
-        high_joules=estimate.high_joules,
+        energy_joules=energy,
+        low_joules=low,
+        high_joules=high,
         tier=estimate.tier,
-        grams_co2e=grams(estimate.energy_joules, carbon_intensity.grams_co2e_per_kwh),
-        low_grams_co2e=grams(estimate.low_joules, carbon_intensity.low),
-        high_grams_co2e=grams(estimate.high_joules, carbon_intensity.high),
+        grams_co2e=grams(energy, carbon_intensity.grams_co2e_per_kwh),
+        low_grams_co2e=grams(low, carbon_intensity.low),
+        high_grams_co2e=grams(high, carbon_intensity.high),
         machine_microcredits=price.machine_microcredits,
-        electricity_microcredits=price.electricity_microcredits,
+        electricity_microcredits=None if energy is None else price.electricity_microcredits,
         high_cost_microcredits=high_price.total_microcredits,
     )
 

@@ -15,6 +15,14 @@ class LearnerError(AyniError):
     """A learner raised something that Ayni did not foresee."""
 
 
+class RemoteError(Exception):
+    """The traceback of another process as text: the cause of an error that was unpacked here."""
+
+    def __str__(self) -> str:
+        """On a line of its own, so that it reads as a traceback."""
+        return f"in the worker:\n{super().__str__()}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedError:
     """An exception as plain data, with the traceback of the worker as text."""
@@ -40,9 +48,9 @@ def pack_error(error: Exception) -> PackedError:
 
 
 def unpack_error(packed: PackedError) -> Exception:
-    """The error, with the worker's traceback as a note that `--debug` shows."""
+    """The error, with the worker's traceback as its cause: shown where tracebacks are, and nowhere else."""
     error = packed.error_class.__new__(packed.error_class, *packed.arguments)
     for name, value in packed.attributes.items():
         setattr(error, name, value)
-    error.add_note(f"In the worker:\n{packed.traceback_text}")
+    error.__cause__ = RemoteError(packed.traceback_text)
     return error

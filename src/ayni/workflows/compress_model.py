@@ -6,6 +6,7 @@ from ayni.compress.pipeline import compress
 from ayni.compress.variants import CompressResult
 from ayni.footprint.node_meter import NodeMeter
 from ayni.jobs.runs import Run
+from ayni.train.local import resolve_device
 from ayni.train.result import TrainResult
 from ayni.workflows.limits import LimitGuard
 from ayni.workflows.progress import Progress
@@ -26,6 +27,7 @@ def compress_model(
         meter=meter,
         observer=_Watch(progress, guard.check),
         metric_direction=spec.metric.better,
+        device=resolve_device(spec.train.device),
     )
 
 

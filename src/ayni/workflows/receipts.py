@@ -6,20 +6,18 @@ from typing import Any
 from ayni.files import read_json_lines
 from ayni.footprint.carbon import carbon_intensity
 from ayni.footprint.receipts import (
-    Cost,
     ReceiptSubject,
     build_receipt,
+    cost_of,
     last_hash,
     read_receipt,
     receipt_paths,
     write_receipt,
 )
-from ayni.footprint.windows import EnergyTotal, total_of_windows
+from ayni.footprint.windows import total_of_windows
 from ayni.jobs.runs import Run
-from ayni.market.offers import Offer
-from ayni.units import MICROJOULES_PER_JOULE
 from ayni.workflows.house import House
-from ayni.workflows.offer import offer_of, reserved_cores
+from ayni.workflows.offer import offer_of
 
 
 def write_owed_receipts(run: Run, house: House, steps: Sequence[str]) -> None:
@@ -44,7 +42,12 @@ def write_owed_receipts(run: Run, house: House, steps: Sequence[str]) -> None:
                 subject=subject,
                 intensity=carbon_intensity(spec.site.zone),
                 pue=spec.site.pue,
-                cost=_cost(total, offer, reserved_cores(spec, house)),
+                cost=cost_of(
+                    total,
+                    pue=spec.site.pue,
+                    tariff_microcredits_per_kwh=offer.electricity_microcredits_per_kwh,
+                    ask_microcredits_per_core_hour=offer.ask_microcredits_per_core_hour,
+                ),
                 previous_hash=last_hash(folder),
             )
             write_receipt(folder, body, house.key)
@@ -53,16 +56,3 @@ def write_owed_receipts(run: Run, house: House, steps: Sequence[str]) -> None:
 def receipts_of(run: Run) -> list[dict[str, Any]]:
     """The signed receipts of a run in the order of their chain."""
     return [read_receipt(path) for path in receipt_paths(run.folder / "receipts")]
-
-
-def _cost(total: EnergyTotal, offer: Offer, num_cores: int) -> Cost:
-    energy = total.job_microjoules
-    price = offer.price(
-        core_seconds=total.wall_seconds * num_cores, energy_joules=(energy or 0) / MICROJOULES_PER_JOULE
-    )
-    return Cost(
-        electricity_microcredits=None if energy is None else price.electricity_microcredits,
-        machine_microcredits=price.machine_microcredits,
-        tariff_microcredits_per_kwh=offer.electricity_microcredits_per_kwh,
-        ask_microcredits_per_core_hour=offer.ask_microcredits_per_core_hour,
-    )

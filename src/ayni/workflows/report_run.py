@@ -6,12 +6,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-from ayni.files import read_json
+from ayni.files import read_json, write_json
 from ayni.jobs.runs import STEP_ORDER, Run
 from ayni.reports.html_report import write_report
 from ayni.reports.run_view import run_view
 from ayni.workflows.receipts import receipts_of
 from ayni.workflows.settle_job import LEDGER_FILE
+
+OBJECT_FILE = "run.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +55,11 @@ def view_of(run: Run) -> dict[str, Any]:
 
 
 def report_run(run: Run) -> Report:
-    """Write the page. The report's own receipt comes after it and is not on it."""
-    # The page tells how the run ended, which is decided by the page being there.
-    path = write_report(
-        {**view_of(run), "status": "finished", "error": None},
-        folder=run.folder / "report",
-        version=version("ayni"),
-    )
+    """Write the page and the same as JSON. The report's own receipt comes after them and is not in them."""
+    # Page and object tell how the run ended, which is decided by their being there.
+    view = {**view_of(run), "status": "finished", "error": None}
+    path = write_report(view, folder=run.folder / "report", version=version("ayni"))
+    write_json(path.with_name(OBJECT_FILE), {**view, "report": str(path)})
     return Report(path=str(path.relative_to(run.folder)))
 
 

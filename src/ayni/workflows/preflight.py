@@ -1,0 +1,129 @@
+"""Look for what would stop a run after its training, before any of it is done.
+
+What a task gets wrong beside its training shows late: a metric that the score names and nobody measures, a
+model that cannot be pruned, labels that are no texts. Each is looked at here with an untrained model and
+a few examples.
+
+Not covered: what depends on the trained weights or on all of the data. A run that such a thing stops can be
+mended with `ayni resume RUN --set ...` and keeps its training.
+"""
+
+import math
+import tempfile
+from pathlib import Path
+
+import torch
+
+from ayni.compress.score import check_terms
+from ayni.compress.trial import try_steps
+from ayni.data.card import read_data_card
+from ayni.errors import UserError
+from ayni.hub.licences import check_licence
+from ayni.jobs.spec import JobSpec
+from ayni.task import Task, TaskFailedError
+from ayni.train.learner import build_model, load_dataset
+from ayni.train.local import evaluate, one_thread
+from ayni.train.probe import Probe
+from ayni.train.shards import EmptyDatasetError
+
+NUM_TEST_EXAMPLES = 64
+
+
+class UnusableMetricError(UserError):
+    """The metric that everything is judged by is not a number."""
+
+    def __init__(self, *, metric: str, value: float) -> None:
+        self.metric = metric
+        self.value = value
+        super().__init__(
+            f"The task's evaluate gives {metric} = {value} on the validation split, already before training. "
+            "The first metric judges model and variants: let it be finite, or put another one first."
+        )
+
+
+class UnusableLabelsError(UserError):
+    """The task's labels are not a list of texts."""
+
+    def __init__(self, found: object) -> None:
+        super().__init__(
+            f"The task's labels() returned {found!r:.80}, expected a list of texts, one for each output of the "
+            'model in order, as in ["cat", "dog"].'
+        )
+
+
+def check_before_training(spec: JobSpec, task: Task, probed: Probe) -> None:
+    """Raise now what would be raised when the training is done; about a second.
+
+    Args:
+        spec: what is asked for.
+        task: the task, whose training works: `probed` says so.
+        probed: the metrics of an untrained model.
+
+    Raises:
+        UnusableMetricError, UnusableLabelsError, DataCardError, LicenceConflictError: see there.
+        UnknownScoreTermError: compress.score weighs what is not measured.
+        EmptyDatasetError: there is nothing to measure variants on.
+        TaskFailedError: the task raised in something that training does not ask of it.
+        UserError: a step of compression is impossible for this model; the message names it.
+    """
+    _check_card(spec, task)
+    _check_labels(task)
+    _check_example_input(task)
+    _check_metric(task, probed)
+    _check_test_split(spec, task)
+    if spec.compress is not None:
+        check_terms(spec.compress.score, list(probed.metrics))
+        with tempfile.TemporaryDirectory(prefix="ayni-trial-") as folder:
+            try_steps(task, spec.compress, seed=spec.seed, folder=Path(folder))
+
+
+def _check_card(spec: JobSpec, task: Task) -> None:
+    card = read_data_card(task)
+    if spec.publish is not None and spec.publish.licence is not None:
+        check_licence(spec.publish.licence, card.licence)
+
+
+def _check_labels(task: Task) -> None:
+    method = getattr(task, "labels", None)
+    if method is None:
+        return
+    try:
+        labels = method()
+    except Exception as error:
+        raise TaskFailedError(method="labels", cause=error) from error
+    is_list = isinstance(labels, list | tuple)
+    if not is_list or not all(isinstance(label, str) for label in labels):
+        raise UnusableLabelsError(labels)
+
+
+def _check_example_input(task: Task) -> None:
+    try:
+        example = task.example_input()
+        if not isinstance(example, torch.Tensor) or example.dim() < 1 or len(example) != 1:
+            shown = tuple(example.shape) if isinstance(example, torch.Tensor) else type(example).__name__
+            raise ValueError(f"found {shown}, expected one tensor with a batch dimension of 1")
+    except Exception as error:
+        raise TaskFailedError(method="example_input", cause=error) from error
+
+
+def _check_metric(task: Task, probed: Probe) -> None:
+    """The probe saw few examples, on which a rank or a ratio may be undefined; then all of them count."""
+    if _first_is_finite(probed.metrics):
+        return
+    metrics = _evaluated(task, "validation", num_examples=None)
+    if not _first_is_finite(metrics):
+        name, value = next(iter(metrics.items()), ("nothing", math.nan))
+        raise UnusableMetricError(metric=name, value=value)
+
+
+def _first_is_finite(metrics: "dict[str, float] | Probe") -> bool:
+    return math.isfinite(next(iter(metrics.values()), math.nan))
+
+
+def _check_test_split(spec: JobSpec, task: Task) -> None:
+    """Training never looks at this split; variants are measured on it."""
+    num_examples = len(load_dataset(task, "test", seed=spec.seed))
+    if num_examples == 0 and spec.compress is not None:
+        raise EmptyDatasetError("test")
+    if num_examples:
+        _evaluated(task, "test", num_examples=min(num_examples, NUM_TEST_EXAMPLES))
