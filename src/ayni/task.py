@@ -13,6 +13,7 @@ import difflib
 import importlib.util
 import sys
 import threading
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ class Task(Protocol):
         ...
 
 
+# Names of the modules that tasks are imported as begin so; tracebacks are searched for it.
+_MODULE_PREFIX = "ayni_task_"
 REQUIRED_METHODS = ("build_model", "dataset", "loss", "evaluate", "example_input")
 
 
@@ -68,8 +71,8 @@ class TaskFailedError(UserError):
     def __init__(self, *, method: str, cause: BaseException) -> None:
         self.method = method
         super().__init__(
-            f"The task's {method} raised {type(cause).__name__}: {cause}. "
-            "Mend the task; `--debug` shows where."
+            f"The task's {method} raised {type(cause).__name__}: {cause}{_place_of(cause)}. "
+            "Mend the task; `--debug` shows more."
         )
 
 
@@ -147,7 +150,7 @@ def _hash_of(path: Path) -> str:
 def _import_file(path: Path) -> ModuleType:
     path = path.resolve()
     # The name carries the content's hash, so that two versions of a file can live in one process.
-    name = f"ayni_task_{path.stem}_{_hash_of(path)[:12]}"
+    name = f"{_MODULE_PREFIX}{path.stem}_{_hash_of(path)[:12]}"
     with _import_lock:
         if name in sys.modules:
             return sys.modules[name]
@@ -168,3 +171,12 @@ def _import_file(path: Path) -> ModuleType:
             with contextlib.suppress(ValueError):  # the task may have tidied up sys.path itself
                 sys.path.remove(str(path.parent))
     return module
+
+
+def _place_of(cause: BaseException) -> str:
+    """File and line in the task's own code where an exception began; empty where it never was there."""
+    place = ""
+    for frame, line in traceback.walk_tb(cause.__traceback__):
+        if str(frame.f_globals.get("__name__", "")).startswith(_MODULE_PREFIX):
+            place = f" ({Path(frame.f_code.co_filename).name}, line {line})"
+    return place

@@ -84,7 +84,14 @@ def run(
     loaded = _load_job(job, overrides)
     _require_modules(loaded)
     progress.finished("load", text=f"{loaded.path.name}, task {loaded.spec.task}, seed {loaded.spec.seed}")
-    return _work_on(installation.runs.create(loaded), installation, progress, approve, yes=yes)
+    begun = installation.runs.create(loaded)
+    try:
+        return _work_on(begun, installation, progress, approve, yes=yes)
+    except UserError:
+        # Refused before any work was done: there is nothing to resume, and nothing to look at.
+        if begun.result("plan") is None or not (begun.folder / "train").exists():
+            runs_remove(begun.id, home=home)
+        raise
 
 
 def resume(
@@ -160,7 +167,7 @@ def predict(
     variant: str | None = None,
     home: Path | None = None,
 ) -> list[dict[str, Any]]:
-    """Answers of a published variant (the chosen one by default) to input files (.npy, .json, .png, .jpg)."""
+    """Answers of a published variant (the chosen one by default) to files (.npy, .json, .txt, .png, .jpg)."""
     from ayni.hub.prediction import predict as predict_files
 
     snapshot = _Installation(read_settings(home=home)).hub.find(repository, revision)
@@ -168,26 +175,22 @@ def predict(
 
 
 def verify(run: str | Path, *, home: Path | None = None) -> dict[str, Any]:
-    """Check a run from its files alone: {"run", "ok", "checks": [{"name", "ok", "detail"}]}.
+    """Check a run from its files alone: {"run", "ok", "key", "checks": [{"name", "ok", "detail"}]}.
 
     `run` is an id, the beginning of one, "latest", or the path of a run's folder. A run of this home must
-    be signed by this home's key; a folder from elsewhere by the key that its manifest names.
+    be signed by this home's key, however it is named; a folder from elsewhere by the key that its manifest
+    names. `key` says which: {"public_key", "of": "home" or "manifest"}.
     """
-    from ayni.workflows.verify_run import verify_run
+    from ayni.workflows.verify_run import verify as verify_folder
 
-    installation = _Installation(read_settings(home=home))
+    settings = read_settings(home=home)
+    installation = _Installation(settings)
     folder = Path(run)
-    if (folder / "job.json").is_file():
-        key = None
-    else:
+    if not (folder / "job.json").is_file():
         folder = installation.runs.open(str(run)).folder
-        key = installation.public_key
-    checks = verify_run(folder, expected_public_key=key)
-    return {
-        "run": folder.resolve().name,
-        "ok": all(not check.problems for check in checks),
-        "checks": [check.to_json() for check in checks],
-    }
+    is_own = folder.resolve().parent == settings.runs_folder.resolve()
+    key = installation.public_key if is_own else None
+    return verify_folder(folder, expected_public_key=key, is_own=is_own).to_json()
 
 
 def runs_list(home: Path | None = None) -> list[dict[str, Any]]:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from ayni.cli.main import run_command
+from ayni.jobs.loading import load_job
+from ayni.jobs.runs import Runs
 
 TASK = """
 import torch
@@ -86,7 +88,7 @@ def with_method(job_file: Path, old: str, new: str) -> Path:
         (
             "return nn.Linear(2, 2)",
             "raise RuntimeError('no such layer')",
-            "build_model raised RuntimeError: no such layer",
+            "build_model raised RuntimeError: no such layer (task.py, line 9)",
         ),
         ("torch.rand(128, 2", "torch.rand(0, 2", "empty"),
         ("torch.rand(128, 2", "torch.rand(8, 2", "8"),
@@ -209,9 +211,14 @@ def test_a_run_from_start_to_end_and_two_at_once(job_file: Path, home: Path, ayn
     assert verified_code == 0, verified
 
 
-@pytest.mark.cluster
-def test_a_changed_task_is_not_mixed_into_a_run(job_file: Path, home: Path, ayni: Ayni) -> None:
+def test_a_refused_job_leaves_no_run_behind(job_file: Path, home: Path, ayni: Ayni) -> None:
     assert ayni("run", job_file, "--set", "limits.energy_kwh=1e-9")[0] == 2
+
+    assert "no runs" in ayni("runs", "list")[1]
+
+
+def test_a_changed_task_is_not_mixed_into_a_run(job_file: Path, home: Path, ayni: Ayni) -> None:
+    Runs(home / "runs").create(load_job(job_file))
     with_method(job_file, "nn.Linear(2, 2)", "nn.Linear(2, 2, bias=False)")
 
     code, shown = ayni("resume", "latest", "--yes")

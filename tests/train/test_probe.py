@@ -20,6 +20,7 @@ def test_a_probe_measures_and_counts(task_reference: Reference, config: Config) 
     assert found.num_parameters == 4 * 8 + 8 + 16 + 8 * 2 + 2
     assert found.step_seconds > 0
     assert found.evaluate_seconds_per_example > 0
+    assert 0 <= found.metrics["accuracy"] <= 1
 
 
 @pytest.mark.parametrize(

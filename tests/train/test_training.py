@@ -176,6 +176,8 @@ def test_a_stopped_training_goes_on_to_the_same_bits(
     assert resumed.metrics == unbroken.metrics
     assert resumed.samples == unbroken.samples
     assert resumed.num_optimizer_resets == 0
+    # The next round was on its way when the training was stopped.
+    assert resumed.num_lost_updates == 2
     assert [line["round"] for line in resumed.curve] == [1, 2, 3, 4]
     assert check_samples(folder) == []
 
@@ -252,8 +254,40 @@ def test_trouble_with_a_learner_does_not_change_the_model(
 
     assert_same_model(result, unbroken)
     assert check_samples(folder) == []
-    assert (result.num_lost_updates > 0) == (trouble != "twice")
+    gang = 2 if strategy == "sync" else 1
+    assert result.num_lost_updates == (0 if trouble == "twice" else 2 * gang)
     assert (len(observer.notices) > 0) == (trouble != "twice")
+
+
+class InterruptedEngine(InProcessEngine):
+    """Ctrl-C while the first round is on its way."""
+
+    def wait(self, timeout_seconds: float) -> list[EngineEvent]:
+        if any(isinstance(happened, LearnerUpdate) for happened in super().wait(timeout_seconds)):
+            raise KeyboardInterrupt
+        return [PlaceFound(learner=0), PlaceFound(learner=1)]
+
+
+def test_attempts_that_ended_before_the_first_checkpoint_are_counted_as_lost(
+    train_tiny: Train, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train_tiny(engine=InterruptedEngine())
+
+    result = train_tiny()
+
+    assert result.num_lost_updates == 2 * 2
+    assert len(read_json_lines(tmp_path / "train" / "started.jsonl")) == 2 * 2 + 2 * 3
+
+
+def test_a_metric_that_is_undefined_is_a_gap_in_the_curve_and_is_said(train_tiny: Train) -> None:
+    observer = SilentObserver()
+
+    result = train_tiny(task="HalfUndefined", observer=observer)
+
+    assert list(result.metrics) == ["accuracy"]
+    assert "round 1: f1 is nan, and is left out" in observer.notices
 
 
 def test_a_learner_that_always_fails_ends_the_training_with_the_reason(train_tiny: Train) -> None:

@@ -71,6 +71,11 @@ class BadMetrics(Tiny):
         return {"accuracy": "high"}
 
 
+class HalfUndefined(Tiny):
+    def evaluate(self, model: nn.Module, batches: Iterable) -> dict:
+        return {**super().evaluate(model, batches), "f1": float("nan")}
+
+
 class Wider(Tiny):
     def build_model(self) -> nn.Module:
         return nn.Sequential(nn.Linear(4, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 2))

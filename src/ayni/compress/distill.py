@@ -112,7 +112,7 @@ def distill(
 
 
 def check_distillable(task: Task, *, student: nn.Module, teacher: nn.Module, step: DistillStep) -> None:
-    """Compute the loss of one small batch, as `distill` would, and change nothing.
+    """Compute the loss of one small batch, as `distill` would, and take no step.
 
     Raises:
         CannotDistillError: the output has no classes, or the loss never calls the model.

@@ -245,10 +245,10 @@ class UnwatchableLimitError(UserError):
         named = " and ".join(f"limits.{name}" for name in limits)
         dropped = " ".join(f"--set limits.{name}=null" for name in limits)
         super().__init__(
-            f"Nothing here can meter the energy of the accelerator that the job uses in {', '.join(steps)} (tier "
-            f"W5: unknown), so {named} cannot be watched, and nothing was started. Leave the limit out "
-            f"({dropped}), or run where the energy is known: on the CPU (--set train.device=cpu), or with the "
-            "counters of an NVIDIA GPU (pip install 'ayni[nvidia]')."
+            f"Nothing here can meter the accelerator that the job uses in {', '.join(steps)} (tier W5: unknown), "
+            f"so {named} cannot be watched, and nothing was started. Leave the limit out ({dropped}), or run "
+            "where the energy is known: on the CPU (--set train.device=cpu), or with the counters of an NVIDIA "
+            "GPU (pip install 'ayni[nvidia]')."
         )
 
 

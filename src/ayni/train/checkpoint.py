@@ -43,7 +43,6 @@ class Totals:
     wall_seconds: float = 0.0
     compute_seconds: float = 0.0
     bytes_sent: int = 0
-    num_lost_updates: int = 0
     num_optimizer_resets: int = 0
 
 

@@ -8,7 +8,7 @@ not like the others.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,7 @@ class Probe:
     Attributes:
         step_seconds: Median wall time of one optimizer step of one learner with one thread.
         evaluate_seconds_per_example: Of the validation split, in batches, with one thread.
+        metrics: Of a few examples of the validation split, after the steps that were timed.
     """
 
     step_seconds: float
@@ -49,6 +50,7 @@ class Probe:
     num_parameters: int
     num_train_examples: int
     num_validation_examples: int
+    metrics: Mapping[str, float]
 
 
 def probe(task: Task, config: TrainConfig) -> Probe:
@@ -69,6 +71,7 @@ def probe(task: Task, config: TrainConfig) -> Probe:
     with seeded(0, "probe"), one_thread():
         step_seconds = _time_steps(task, model, _first_batch(train, config, device), config)
         shown = [validation[index] for index in range(min(len(validation), _NUM_EVALUATED))]
+        metrics = evaluate(task, model, shown, device=device)
         evaluate_seconds = _median_seconds(
             lambda: evaluate(task, model, shown, device=device), _EVALUATE_SECONDS, _MAX_EVALUATIONS
         )
@@ -78,6 +81,7 @@ def probe(task: Task, config: TrainConfig) -> Probe:
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         num_train_examples=len(train),
         num_validation_examples=len(validation),
+        metrics=metrics,
     )
 
 

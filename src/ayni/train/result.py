@@ -80,7 +80,7 @@ class TrainResult:
         compute_seconds: Time inside the learners' loops of accepted updates.
         bytes_sent: Payload between coordinator and learners, and among learners, of accepted updates.
         metrics: Of the validation split, with the model after the last round.
-        num_lost_updates: Attempts whose work was thrown away.
+        num_lost_updates: Attempts that were begun and entered no model, those of killed tries included.
         num_optimizer_resets: Times a learner went on without the optimizer state it should have had.
         curve: One RoundProgress.to_json() per round.
     """

@@ -7,6 +7,7 @@ runs. Everything is under one folder, and a call on a folder with a checkpoint g
     checkpoints/        the last two rounds (checkpoint.py)
     accepted.jsonl      which examples entered the model (accepted.py)
     rounds.jsonl        the learning curve, one line a round (curve.py)
+    started.jsonl       every attempt that was begun (started.py)
     model.safetensors   the whole state dict, after the last round
 
 Validation takes the coordinator's thread while the learners' processes work on the next round, so it
@@ -15,6 +16,7 @@ costs time only when it takes longer than a round.
 
 import hashlib
 import json
+import math
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -77,6 +79,7 @@ from ayni.train.rounds import (
     UpdateReceived,
 )
 from ayni.train.shards import Cursor, EmptyDatasetError, check_data_suffices
+from ayni.train.started import append_started, count_lost
 
 MODEL_FILE = "model.safetensors"
 # How often the coordinator looks at the clock when nothing happens.
@@ -229,8 +232,6 @@ class _Coordinator:
         has_line = reconcile_curve(self._folder, last_round=checkpoint.round)
         if 0 < checkpoint.round < self._config.rounds:
             self._observer.noticed(f"going on after round {checkpoint.round} of {self._config.rounds}")
-            # What ran when the coordinator ended was never accepted; each learner's attempt is lost.
-            self._totals.num_lost_updates += self._config.learners
         return checkpoint.round > 0 and not has_line
 
     def _handle(self, happened: EngineEvent) -> None:
@@ -279,6 +280,13 @@ class _Coordinator:
         if self._num_started == 0:
             self._round_started_at = self._deadline_from = now
         self._num_started += 1
+        append_started(
+            self._folder,
+            session=self._session.session_id,
+            round_=command.round,
+            learner=command.learner,
+            attempt=command.attempt,
+        )
         order = Order(
             round=command.round,
             learner=command.learner,
@@ -324,7 +332,6 @@ class _Coordinator:
         totals.samples += sum(update.num_samples for update in updates)
         totals.compute_seconds += sum(update.compute_seconds for update in updates)
         totals.bytes_sent += sent
-        totals.num_lost_updates += self._num_started - len(updates)
         totals.num_optimizer_resets += sum(update.optimizer_state == "reset" for update in updates)
         totals.wall_seconds = self._wall_seconds()
 
@@ -370,13 +377,20 @@ class _Coordinator:
         if not self._is_validation_due:
             return
         self._is_validation_due = False
-        metrics = self._validator.metrics_of(self._outer.parameters)
+        metrics = self._finite(self._validator.metrics_of(self._outer.parameters))
         if self._rounds.is_over:
             # Nothing overlaps with the last validation, so it belongs to the wall time.
             self._progress = {**self._progress, "wall_seconds": self._wall_seconds()}
         progress = RoundProgress(**self._progress, metrics=metrics)
         append_round(self._folder, progress.to_json())
         self._observer.round_finished(progress)
+
+    def _finite(self, metrics: dict[str, float]) -> dict[str, float]:
+        """The metrics that are numbers: an undefined one is a gap in the curve, and no end of the training."""
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                self._observer.noticed(f"round {self._progress['round']}: {name} is {value}, and is left out")
+        return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
     def _seconds_to_wait(self) -> float:
         deadline = self._config.round_deadline_seconds
@@ -415,7 +429,7 @@ class _Coordinator:
             bytes_sent=self._totals.bytes_sent,
             metrics=dict(metrics),
             num_parameters=sum(parameter.numel() for parameter in model.parameters()),
-            num_lost_updates=self._totals.num_lost_updates,
+            num_lost_updates=count_lost(self._folder),
             num_optimizer_resets=self._totals.num_optimizer_resets,
             curve=curve,
         )

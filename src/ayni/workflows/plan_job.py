@@ -10,11 +10,9 @@ import math
 from collections.abc import Mapping
 
 from ayni.compress.config import DistillStep, PruneStep
-from ayni.data.card import read_data_card
 from ayni.files import write_json
 from ayni.footprint.carbon import carbon_intensity
 from ayni.footprint.power_model import estimate_energy
-from ayni.hub.licences import check_licence
 from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
 from ayni.jobs.spec import JobSpec
@@ -23,6 +21,7 @@ from ayni.train.probe import Probe, probe
 from ayni.units import microcredits_to_credits
 from ayni.workflows.house import House
 from ayni.workflows.offer import limits_of, offer_of
+from ayni.workflows.preflight import check_before_training
 from ayni.workflows.progress import Approve
 
 CONSENT_FILE = "consent.json"
@@ -48,13 +47,12 @@ def plan_job(job: Job, house: House) -> Plan:
     Raises:
         TaskImportError, TaskFailedError: the task cannot be had, or fails on its first steps.
         UnknownZoneError: the site's zone is no grid that is known.
-        LicenceConflictError: the result could not be published under the licence that the job asks for.
+        UserError: what would stop the run only after its training, see `preflight`.
     """
     spec = job.spec
     task = job.task.load()
-    if spec.publish is not None and spec.publish.licence is not None:
-        check_licence(spec.publish.licence, read_data_card(task).licence)
     measured = probe(task, spec.train)
+    check_before_training(spec, task, measured)
     cores = min(spec.train.learners, house.num_cores)
     seconds = _seconds_of_steps(spec, measured, cores)
     return make_plan(

@@ -10,6 +10,7 @@ mended with `ayni resume RUN --set ...` and keeps its training.
 
 import math
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -69,7 +70,7 @@ def check_before_training(spec: JobSpec, task: Task, probed: Probe) -> None:
     _check_card(spec, task)
     _check_labels(task)
     _check_example_input(task)
-    _check_metric(task, probed)
+    _check_metric(spec, task, probed)
     _check_test_split(spec, task)
     if spec.compress is not None:
         check_terms(spec.compress.score, list(probed.metrics))
@@ -106,24 +107,34 @@ def _check_example_input(task: Task) -> None:
         raise TaskFailedError(method="example_input", cause=error) from error
 
 
-def _check_metric(task: Task, probed: Probe) -> None:
-    """The probe saw few examples, on which a rank or a ratio may be undefined; then all of them count."""
-    if _first_is_finite(probed.metrics):
-        return
-    metrics = _evaluated(task, "validation", num_examples=None)
-    if not _first_is_finite(metrics):
-        name, value = next(iter(metrics.items()), ("nothing", math.nan))
-        raise UnusableMetricError(metric=name, value=value)
+def _check_metric(spec: JobSpec, task: Task, probed: Probe) -> None:
+    if not _first_is_finite(probed.metrics):
+        # The probe saw few examples, on which a rank or a ratio may be undefined: then all of them decide.
+        metrics = _evaluated(spec, task, "validation", num_examples=probed.num_validation_examples)
+        if not _first_is_finite(metrics):
+            name, value = next(iter(metrics.items()), ("nothing", math.nan))
+            raise UnusableMetricError(metric=name, value=value)
 
 
-def _first_is_finite(metrics: "dict[str, float] | Probe") -> bool:
+def _first_is_finite(metrics: Mapping[str, float]) -> bool:
     return math.isfinite(next(iter(metrics.values()), math.nan))
 
 
 def _check_test_split(spec: JobSpec, task: Task) -> None:
     """Training never looks at this split; variants are measured on it."""
     num_examples = len(load_dataset(task, "test", seed=spec.seed))
-    if num_examples == 0 and spec.compress is not None:
-        raise EmptyDatasetError("test")
     if num_examples:
-        _evaluated(task, "test", num_examples=min(num_examples, NUM_TEST_EXAMPLES))
+        _evaluated(spec, task, "test", num_examples=min(num_examples, NUM_TEST_EXAMPLES))
+    elif spec.compress is not None:
+        raise EmptyDatasetError("test")
+
+
+def _evaluated(spec: JobSpec, task: Task, split: str, *, num_examples: int) -> dict[str, float]:
+    """The metrics of an untrained model on the first examples of a split."""
+    dataset = load_dataset(task, split, seed=spec.seed)
+    try:
+        examples = [dataset[index] for index in range(num_examples)]
+    except Exception as error:
+        raise TaskFailedError(method=f"dataset({split!r})[index]", cause=error) from error
+    with one_thread():
+        return evaluate(task, build_model(task, seed=spec.seed), examples, device=torch.device("cpu"))

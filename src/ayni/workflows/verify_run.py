@@ -1,8 +1,11 @@
 """Verify a run from its files alone: nothing altered, nothing missing, everything adds up.
 
-Works with the light install and on a copy of the folder on another machine. Not covered: whether the
-watts are true, and whether the key belongs to whom it should; without the home that made the run, the
-key is the one inside the manifest.
+Works with the light install and on a copy of the folder on another machine. A run of this home must be
+signed by this home's key and have its published files; of a run from elsewhere the key is the one inside
+its manifest, and what it published may be out of sight.
+
+Not covered: whether the watts are true, and whether the key of a run from elsewhere belongs to whom it
+should.
 """
 
 from collections.abc import Callable
@@ -10,14 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ayni.errors import AyniError
 from ayni.files import read_json, sha256_of_file
+from ayni.footprint.carbon import carbon_intensity
+from ayni.footprint.receipts import receipt_paths
 from ayni.footprint.verification import verify_receipts
 from ayni.jobs.runs import STEP_ORDER
 from ayni.market.double_entry import check_transactions
+from ayni.market.settlement_check import check_settlement
 from ayni.signing import BadSignatureError, verify_record
 from ayni.train.accepted import check_samples
+from ayni.units import credits_to_microcredits
 from ayni.workflows.seal_run import MANIFEST_FILE, read_manifest, sealed_files
-from ayni.workflows.settle_job import LEDGER_FILE
+from ayni.workflows.settle_job import CHARGED_STEPS, LEDGER_FILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,33 +43,91 @@ class CheckResult:
         return {"name": self.name, "ok": not self.problems, "detail": shown + more}
 
 
-def verify_run(folder: Path, *, expected_public_key: str | None) -> list[CheckResult]:
-    """All checks of the run in `folder`, each with what it found.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What was found about one run.
 
-    `expected_public_key` is the key that must have signed; None takes the one in the manifest.
+    Attributes:
+        run: the id that the signed manifest names; before the run was sealed, that of its job.
+        is_own: the run lies in this home.
+        public_key: the key that must have signed; None when there is none to compare with.
+        checks: everything that was looked at.
     """
+
+    run: str
+    is_own: bool
+    public_key: str | None
+    checks: tuple[CheckResult, ...]
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether no check found a problem."""
+        return all(not check.problems for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON; `key.of` is "home" or "manifest"."""
+        return {
+            "run": self.run,
+            "ok": self.is_ok,
+            "key": {"public_key": self.public_key, "of": "home" if self.is_own else "manifest"},
+            "checks": [check.to_json() for check in self.checks],
+        }
+
+
+def verify(folder: Path, *, expected_public_key: str | None, is_own: bool) -> Verification:
+    """All checks of the run in `folder`, and whose run it is.
+
+    A run of this home (`is_own`) must be signed by `expected_public_key`, this home's key; that there is
+    none is a finding. For a run from elsewhere None takes the key in its manifest.
+    """
+    manifest = _manifest_of(folder)
     key = expected_public_key
-    try:
-        manifest = read_manifest(folder) or {}
-    except ValueError:
-        manifest = {}
-    if key is None and isinstance(manifest.get("public_key"), str):
+    if key is None and not is_own and isinstance(manifest.get("public_key"), str):
         key = manifest["public_key"]
     checks: list[tuple[str, Callable[[], tuple[list[str], str]]]] = [
         ("finished", lambda: _check_finished(folder, manifest)),
+        ("key", lambda: _check_key(manifest, key, is_own=is_own)),
         ("files", lambda: _check_files(folder, manifest, key)),
         ("receipts", lambda: _check_receipts(folder, key)),
+        ("terms", lambda: _check_terms(folder, manifest)),
         ("samples", lambda: (check_samples(folder / "train"), "each counts once, none is skipped")),
         ("ledger", lambda: _check_ledger(folder)),
-        ("published", lambda: _check_published(manifest)),
+        ("published", lambda: _check_published(manifest, is_own=is_own)),
     ]
-    return [_checked(name, check) for name, check in checks]
+    return Verification(
+        run=_run_id(folder, manifest),
+        is_own=is_own,
+        public_key=key,
+        checks=tuple(_checked(name, check) for name, check in checks),
+    )
+
+
+def verify_run(folder: Path, *, expected_public_key: str | None) -> list[CheckResult]:
+    """All checks of a run of this home, whose key is `expected_public_key`."""
+    return list(verify(folder, expected_public_key=expected_public_key, is_own=True).checks)
+
+
+def _manifest_of(folder: Path) -> dict[str, Any]:
+    try:
+        return read_manifest(folder) or {}
+    except ValueError:
+        return {}
+
+
+def _run_id(folder: Path, manifest: dict[str, Any]) -> str:
+    """The run's own name; a folder can be renamed by whoever copies it."""
+    if isinstance(manifest.get("run"), str):
+        return str(manifest["run"])
+    try:
+        return str(read_json(folder / "status.json")["run"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return folder.resolve().name
 
 
 def _checked(name: str, check: Callable[[], tuple[list[str], str]]) -> CheckResult:
     try:
         problems, detail = check()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (AyniError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         # Whoever alters files may also alter their form; that is a finding, not a crash.
         problems, detail = [f"cannot be read: {type(error).__name__}: {error}"], ""
     return CheckResult(name=name, problems=tuple(problems), detail=detail)
@@ -73,6 +139,22 @@ def _check_finished(folder: Path, manifest: dict[str, Any]) -> tuple[list[str], 
     if not manifest:
         problems.append(f"there is no readable {MANIFEST_FILE}: the run was not sealed, or it was removed")
     return problems, f"all {len(STEP_ORDER)} steps"
+
+
+def _check_key(manifest: dict[str, Any], key: str | None, *, is_own: bool) -> tuple[list[str], str]:
+    if key is None and is_own:
+        problem = "this home has no key (keys/signing.pem): nobody can tell whether the run is its own"
+        return [f"{problem}. Put the key back from a backup"], ""
+    if key is None:
+        return ["no manifest says whose key signed"], ""
+    if manifest and manifest.get("public_key") != key:
+        return [f"signed by {_short(manifest.get('public_key'))}, this home's key is {_short(key)}"], ""
+    whose = "this home's" if is_own else "the one inside its manifest; ask the owner whether it is theirs"
+    return [], f"{_short(key)}, {whose}"
+
+
+def _short(key: Any) -> str:
+    return f"{str(key)[:12]}..."
 
 
 def _check_files(folder: Path, manifest: dict[str, Any], key: str | None) -> tuple[list[str], str]:
@@ -109,31 +191,67 @@ def _check_receipts(folder: Path, key: str | None) -> tuple[list[str], str]:
     return problems, f"{count} signed and chained; jobs + other + idle = node in every window"
 
 
+def _check_terms(folder: Path, manifest: dict[str, Any]) -> tuple[list[str], str]:
+    """Whether receipts name the run, the site, the prices and the grid that the frozen job declares."""
+    spec = read_json(folder / "job.json")["spec"]
+    site, zone = spec["site"], carbon_intensity(spec["site"]["zone"]).zone
+    declared = {
+        "run": _run_id(folder, manifest),
+        "member": spec["member"],
+        "site": site["name"],
+        "pue": site["pue"],
+        "carbon.zone": zone,
+        "cost.ask_microcredits_per_core_hour": credits_to_microcredits(site["ask_credits_per_core_hour"]),
+        "cost.tariff_microcredits_per_kwh": credits_to_microcredits(site["electricity_credits_per_kwh"]),
+    }
+    problems = [
+        f"receipt of {receipt['step']}: {name} is {_at(receipt, name)!r}, the job says {value!r}"
+        for receipt in _receipts(folder)
+        for name, value in declared.items()
+        if _at(receipt, name) != value
+    ]
+    return problems, "prices, PUE and zone of the receipts are those of the job"
+
+
+def _at(receipt: dict[str, Any], name: str) -> Any:
+    value: Any = receipt
+    for part in name.split("."):
+        value = value[part]
+    return value
+
+
+def _receipts(folder: Path) -> list[dict[str, Any]]:
+    return [read_json(path) for path in receipt_paths(folder / "receipts")]
+
+
 def _check_ledger(folder: Path) -> tuple[list[str], str]:
     path = folder / LEDGER_FILE
     if not path.exists():
         return [f"{LEDGER_FILE} is missing"], ""
     transactions = read_json(path)
-    problems = check_transactions(transactions)
-    paid = {
-        row["id"].rpartition(":")[2]
-        for row in transactions
-        if isinstance(row, dict) and row["kind"] == "draw"
-    }
-    hashes = {read_json(receipt)["hash"] for receipt in (folder / "receipts").glob("*.json")}
-    problems += [
-        f"paid for the receipt {digest[:12]}... that is not here" for digest in sorted(paid - hashes)
-    ]
-    return problems, f"{len(transactions)} transactions, each sums to zero"
+    if problems := check_transactions(transactions):
+        return problems, ""
+    charged = [receipt for receipt in _receipts(folder) if receipt["step"] in CHARGED_STEPS]
+    problems = check_settlement(charged, read_json(folder / "steps" / "settle.json"), transactions)
+    unpaid = sum(receipt["cost"]["total_microcredits"] is None for receipt in charged)
+    note = f"; the electricity of {unpaid} is unknown and not charged" if unpaid else ""
+    return problems, (
+        f"{len(transactions)} transactions, each sums to zero; {len(charged)} receipts are paid once{note}"
+    )
 
 
-def _check_published(manifest: dict[str, Any]) -> tuple[list[str], str]:
+def _check_published(manifest: dict[str, Any], *, is_own: bool) -> tuple[list[str], str]:
     published = manifest.get("published")
     if not published:
         return [], "nothing was published"
-    folder = Path(published["folder"])
-    where = f"{published['repository']} at {published['revision'][:12]}"
-    if not folder.parent.exists():
+    folder, revision = Path(published["folder"]), published["revision"]
+    where = f"{published['repository']} at {revision[:12]}"
+    if folder.is_dir():
+        return _compare(folder, published["files"]), f"{where}: {len(published['files'])} files unchanged"
+    if not is_own:
         # A copy of the run's folder on another machine has its receipts, not the hub.
         return [], f"{where} is not on this machine"
-    return _compare(folder, published["files"]), f"{where}: {len(published['files'])} files unchanged"
+    remedy = f'ayni.load("{published["repository"]}", revision="{revision}")'
+    return [
+        f"{where} is gone: there is no {folder}. In Python, {remedy} writes it again from the stored objects"
+    ], ""

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+from ayni.train.accepted import AcceptedUpdate, append_accepted
+from ayni.train.started import append_started, count_lost
+
+
+def begin(folder: Path, session: str, round_: int) -> None:
+    append_started(folder, session=session, round_=round_, learner=0, attempt=1)
+
+
+def accept(folder: Path, round_: int) -> None:
+    ends = {"start_epoch": 0, "start_position": 0, "end_epoch": 0, "end_position": 8}
+    names = {"round": round_, "learner": 0, "attempt": 1, "num_learners": 1, "shard_size": 8}
+    append_accepted(folder, [AcceptedUpdate(**names, **ends, num_samples=8)])
+
+
+def test_what_was_begun_and_not_accepted_is_lost(tmp_path: Path) -> None:
+    begin(tmp_path, "killed", 1)
+    begin(tmp_path, "second try", 1)
+    accept(tmp_path, 1)
+    begin(tmp_path, "second try", 2)
+    accept(tmp_path, 2)
+
+    assert count_lost(tmp_path) == 1
+
+
+def test_nothing_begun_is_nothing_lost(tmp_path: Path) -> None:
+    assert count_lost(tmp_path) == 0
