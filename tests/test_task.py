@@ -32,6 +32,13 @@ def test_a_task_may_be_a_class_a_function_that_makes_one_or_an_object(tmp_path: 
     assert found.build_model() == "model"
 
 
+@pytest.mark.parametrize(("name", "is_built"), [("Whole", False), ("make", False), ("made", True)])
+def test_only_an_object_is_built_already(tmp_path: Path, name: str, is_built: bool) -> None:
+    code = WHOLE + "\ndef make(): return Whole()\nmade = Whole()\n"
+
+    assert reference(tmp_path, code, name).is_built is is_built
+
+
 def test_a_changed_file_is_another_task_in_the_same_process(tmp_path: Path) -> None:
     first = reference(tmp_path, WHOLE)
     first_hash, first_task = first.sha256, first.load()

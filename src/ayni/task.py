@@ -105,10 +105,7 @@ class TaskReference:
         Raises:
             TaskImportError: no such file or object, the import raised, or a method is missing.
         """
-        module = _import_file(self.module_path)
-        if not hasattr(module, self.object_name):
-            raise TaskImportError(_no_such_object(module, self.module_path, self.object_name))
-        task: Task = self._built(getattr(module, self.object_name))
+        task: Task = self._built(self._named_object())
         missing = [name for name in REQUIRED_METHODS if not callable(getattr(task, name, None))]
         if missing:
             raise TaskImportError(
@@ -117,9 +114,23 @@ class TaskReference:
             )
         return task
 
+    @property
+    def is_built(self) -> bool:
+        """Whether the name stands for a finished object, and no class or function that makes one.
+
+        Raises:
+            TaskImportError: no such file or object, or the import raised.
+        """
+        return not _is_maker(self._named_object())
+
+    def _named_object(self) -> Any:
+        module = _import_file(self.module_path)
+        if not hasattr(module, self.object_name):
+            raise TaskImportError(_no_such_object(module, self.module_path, self.object_name))
+        return getattr(module, self.object_name)
+
     def _built(self, found: Any) -> Any:
-        is_maker = isinstance(found, type) or (callable(found) and not isinstance(found, Task))
-        if not is_maker:
+        if not _is_maker(found):
             return found
         try:
             return found()
@@ -129,6 +140,10 @@ class TaskReference:
                 f"{self} could not be built: {type(error).__name__}: {error}. "
                 "A task is built without arguments."
             ) from error
+
+
+def _is_maker(found: Any) -> bool:
+    return isinstance(found, type) or (callable(found) and not isinstance(found, Task))
 
 
 def _no_such_object(module: ModuleType, path: Path, wanted: str) -> str:

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     import torch
 
     from ayni.database import Database
+    from ayni.footprint.cascade import NodeCounters
     from ayni.footprint.node_meter import NodeMeter
     from ayni.hub.repositories import LocalHub
     from ayni.jobs.loading import Job
     from ayni.jobs.runs import Run, Runs
+    from ayni.jobs.spec import JobSpec
     from ayni.train.config import TrainConfig
     from ayni.train.engine import Engine
     from ayni.workflows.house import House
@@ -77,6 +79,7 @@ def run(
     Raises:
         UserError: something in the job, the task or the machine's set-up that the caller can mend.
         AyniError: anything else that went wrong; what was finished is kept, see `resume`.
+            Whatever stops the run, KeyboardInterrupt too, has its id as the attribute `stopped_run`.
     """
     progress = progress or SilentProgress()
     installation = _Installation(read_settings(home=home))
@@ -86,7 +89,8 @@ def run(
     progress.finished("load", text=f"{loaded.path.name}, task {loaded.spec.task}, seed {loaded.spec.seed}")
     begun = installation.runs.create(loaded)
     try:
-        return _work_on(begun, installation, progress, approve, yes=yes)
+        with _stopped_run_named(begun):
+            return _work_on(begun, installation, progress, approve, yes=yes)
     except UserError:
         # Refused before any work was done: there is nothing to resume, and nothing to look at.
         if begun.result("plan") is None or not (begun.folder / "train").exists():
@@ -97,6 +101,7 @@ def run(
 def resume(
     run: str,
     *,
+    overrides: Sequence[str] = (),
     yes: bool = False,
     home: Path | None = None,
     progress: Progress | None = None,
@@ -105,19 +110,25 @@ def resume(
     """Go on with a run that was stopped, from its last finished round or step; returns the run object.
 
     `run` is an id, the beginning of one, or "latest". A finished run is returned as it is.
+    `overrides` replace values of its job below compress, explain, limits and publish, each as long as its
+    step is not finished: so a mistake there does not cost the training.
 
     Raises:
         RunNotFoundError, RunIsBusyError, TaskChangedError: there is nothing to go on with, or not now.
+        FrozenKeyError: an override concerns what is done.
     """
     progress = progress or SilentProgress()
     installation = _Installation(read_settings(home=home))
     found = installation.runs.open(run)
-    if found.status == "finished":
-        return _view(found)
-    progress.started("load", total=None)
-    _require_modules(found.job)
-    progress.finished("load", text=f"run {found.id}, {found.status}")
-    return _work_on(found, installation, progress, approve, yes=yes)
+    with _stopped_run_named(found):
+        if overrides:
+            _amend(found, overrides)
+        elif found.status == "finished":
+            return _view(found)
+        progress.started("load", total=None)
+        _require_modules(found.job)
+        progress.finished("load", text=f"run {found.id}, {found.status}")
+        return _work_on(found, installation, progress, approve, yes=yes)
 
 
 def plan(
@@ -294,6 +305,7 @@ class _Installation:
             memory_bytes=psutil.virtual_memory().total,
             spill_folder=self.spill_folder,
             make_engine=_make_engine,
+            make_counters=_make_counters,
             make_meter=_make_meter,
             now=lambda: datetime.now(UTC),
         )
@@ -308,6 +320,24 @@ def _work_on(
         found.check_task_unchanged()
         run_job(found, installation.house, progress=progress, approve=approve, yes=yes)
     return _view(found)
+
+
+def _amend(found: "Run", overrides: Sequence[str]) -> None:
+    from ayni.workflows.amend_job import amend_job
+
+    with found.lock():
+        found.check_task_unchanged()
+        amend_job(found, overrides)
+
+
+@contextmanager
+def _stopped_run_named(found: "Run") -> Iterator[None]:
+    """Whoever shows what stopped a run must know which: another process may have begun a newer one."""
+    try:
+        yield
+    except BaseException as error:
+        error.stopped_run = found.id  # type: ignore[attr-defined]
+        raise
 
 
 @contextmanager
@@ -366,16 +396,20 @@ def _make_engine(config: "TrainConfig") -> AbstractContextManager["Engine"]:
     return DaskEngine(num_workers=config.learners)
 
 
-def _make_meter(found: "Run") -> "NodeMeter":
+def _make_counters(spec: "JobSpec") -> "NodeCounters":
     from ayni.footprint.cascade import choose_counters
+
+    return choose_counters(declared_watts=spec.site.cpu_watts, uses_gpu=_uses_gpu(spec.train.device))
+
+
+def _make_meter(found: "Run") -> "NodeMeter":
     from ayni.footprint.node_meter import NodeMeter
 
     spec = found.job.spec
-    counters = choose_counters(declared_watts=spec.site.cpu_watts, uses_gpu=_uses_gpu(spec.train.device))
     return NodeMeter(
         found.folder / "meter" / "windows.jsonl",
         job=found.id,
-        counters=counters,
+        counters=_make_counters(spec),
         reserved_cores=min(spec.train.learners, _usable_cores()),
     )
 

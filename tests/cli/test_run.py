@@ -2,17 +2,30 @@
 
 import os
 import signal
-from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import typer
 
-from ayni.cli.run import _hint_how_to_resume, _newest_run_since
+from ayni import wiring
+from ayni.cli.run import _hint_how_to_resume
 from ayni.errors import AyniError, UserError
 from ayni.jobs.loading import load_job
-from ayni.jobs.runs import Runs
+from ayni.jobs.runs import Run, Runs
 
-HINT = "Stopped; what is finished is kept. Go on with: ayni resume 20261122-digits\n"
+HINT = "Stopped; what is finished is kept. Go on with: ayni resume {}"
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run that has just begun, and a newer one of another process."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("AYNI_HOME", str(home))
+    (tmp_path / "task.py").touch()
+    (tmp_path / "job.yaml").write_text("name: d\ntask: task:x\n")
+    runs = Runs(home / "runs")
+    mine, _newer = (runs.create(load_job(tmp_path / "job.yaml")) for _ in range(2))
+    return mine
 
 
 def stop_by_keyboard() -> None:
@@ -25,39 +38,55 @@ def stop_by_signal() -> None:
 
 
 @pytest.mark.parametrize("stop", [stop_by_keyboard, stop_by_signal])
-def test_a_stopped_run_says_how_to_go_on(stop: object, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stopped_run_says_how_to_go_on_with_it_and_no_other(
+    stop: object, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert callable(stop)
 
-    with pytest.raises(typer.Exit) as caught, _hint_how_to_resume(lambda: "20261122-digits"):
+    with pytest.raises(typer.Exit) as caught, _hint_how_to_resume(), wiring._stopped_run_named(run):
         stop()
 
     assert caught.value.exit_code == 130
-    assert capsys.readouterr().err == HINT
+    assert capsys.readouterr().err == HINT.format(run.id) + "\n"
 
 
-def test_an_error_that_the_caller_did_not_cause_says_how_to_go_on() -> None:
-    with pytest.raises(AyniError, match="disk") as caught, _hint_how_to_resume(lambda: "20261122-digits"):
+def test_an_error_that_the_caller_did_not_cause_says_how_to_go_on(run: Run) -> None:
+    with (
+        pytest.raises(AyniError, match="disk") as caught,
+        _hint_how_to_resume(),
+        wiring._stopped_run_named(run),
+    ):
         raise AyniError("The disk is gone.")
 
-    assert caught.value.__notes__ == [HINT.rstrip()]
+    assert caught.value.__notes__ == [HINT.format(run.id)]
 
 
-def test_an_error_that_would_come_again_has_no_hint() -> None:
-    with pytest.raises(UserError) as caught, _hint_how_to_resume(lambda: "20261122-digits"):
+def test_an_error_of_the_job_before_its_training_has_no_hint(run: Run) -> None:
+    with pytest.raises(UserError) as caught, _hint_how_to_resume(), wiring._stopped_run_named(run):
         raise UserError("The loss became nan.")
 
     assert not hasattr(caught.value, "__notes__")
 
 
+def test_an_error_of_the_job_after_its_training_says_that_the_training_is_kept(run: Run) -> None:
+    run.save_result("train", {})
+
+    with pytest.raises(UserError) as caught, _hint_how_to_resume(), wiring._stopped_run_named(run):
+        raise UserError("This model cannot be pruned.")
+
+    (note,) = caught.value.__notes__
+    assert "training is kept" in note and f"ayni resume {run.id} --set" in note
+
+
 def test_an_error_before_the_run_began_has_no_hint() -> None:
-    with pytest.raises(AyniError) as caught, _hint_how_to_resume(lambda: None):
+    with pytest.raises(AyniError) as caught, _hint_how_to_resume():
         raise AyniError("The disk is gone.")
 
     assert not hasattr(caught.value, "__notes__")
 
 
 def test_a_stop_before_the_run_began_names_no_run(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit), _hint_how_to_resume(lambda: None):
+    with pytest.raises(typer.Exit), _hint_how_to_resume():
         raise KeyboardInterrupt
 
     assert capsys.readouterr().err == "Stopped before a run began.\n"
@@ -66,20 +95,7 @@ def test_a_stop_before_the_run_began_names_no_run(capsys: pytest.CaptureFixture[
 def test_the_handling_of_signals_is_given_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
 
-    with _hint_how_to_resume(lambda: None):
+    with _hint_how_to_resume():
         assert signal.getsignal(signal.SIGTERM) is not before
 
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_the_newest_run_is_the_one_that_this_command_began(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    home = tmp_path_factory.mktemp("home")
-    monkeypatch.setenv("AYNI_HOME", str(home))
-    (home / "task.py").touch()
-    (home / "job.yaml").write_text("name: d\ntask: task:x\n")
-    run = Runs(home / "runs").create(load_job(home / "job.yaml"))
-
-    assert _newest_run_since(datetime.now(UTC) - timedelta(minutes=1)) == run.id
-    assert _newest_run_since(datetime.now(UTC) + timedelta(minutes=1)) is None

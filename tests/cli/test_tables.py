@@ -195,3 +195,21 @@ def test_no_line_is_wider_than_the_terminal(view: dict[str, Any], width: int) ->
     text = drawn(tables.result_table(view), width)
 
     assert max(len(line) for line in text.splitlines()) <= width
+
+
+def test_the_data_are_named_and_splits_that_share_examples_are_warned_about(view: dict[str, Any]) -> None:
+    view["data"] = {"name": "MNIST", "note": "5,000 images", "splits": {"num_shared": {"train-test": 3}}}
+
+    shown = "".join(drawn(part) for part in tables.run_parts(view))
+
+    assert "Data: MNIST. 5,000 images" in shown
+    assert "WARNING" in shown and "train-test 3" in shown
+
+
+def test_the_plan_is_shown_beside_each_limit_of_the_job() -> None:
+    totals = {"cost_microcredits": 1_000_000, "energy_joules": 36_000.0, "grams_co2e": 2.0, "seconds": 60.0}
+    plan = {"limits": {"credits": 5, "energy_kwh": None, "carbon_grams": 20}, "totals": totals}
+
+    shown = str(tables.violations_text(plan))
+
+    assert shown == "Within the limits of the job: 1 of 5 credits, 2 of 20 g CO2e."

@@ -169,11 +169,59 @@ def test_a_job_needs_its_extras_and_names_the_first_that_is_missing(
     assert "captum" in shown and "pip install 'ayni[" in shown
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("compress.score={f1: 1.0}", "compress.score weighs 'f1'"),
+        ("compress.steps=[{prune: {}}]", "cannot be pruned"),
+        ("compress.steps=[{distill: {}}]", "cannot be distilled"),
+    ],
+)
+def test_what_compression_would_refuse_is_refused_before_the_training(
+    override: str, message: str, job_file: Path, ayni: Ayni
+) -> None:
+    # One layer, whose channels are the output; and a single value instead of classes.
+    with_method(job_file, "nn.Linear(2, 2)", "nn.Linear(2, 1 + self.is_wide)")
+    with_method(job_file, "class Points:", "class Points:\n    is_wide = True\n")
+    if "distill" in override:
+        with_method(job_file, "is_wide = True", "is_wide = False")
+        with_method(
+            job_file, "cross_entropy(model(points), above)", "mse_loss(model(points), above[:, None].float())"
+        )
+
+    code, shown = ayni("run", job_file, "--yes", "--set", override)
+
+    assert code == 2
+    assert message in shown
+    assert "train: started" not in shown and "Traceback" not in shown
+
+
 @pytest.mark.cluster
-def test_a_loss_that_turns_nan_in_training_stops_the_run_and_says_what_to_change(
+def test_a_loss_that_turns_nan_in_a_worker_stops_the_run_and_shows_its_traceback_to_debug_alone(
     job_file: Path, ayni: Ayni
 ) -> None:
-    # The probe sees finite losses; the first step with a huge rate makes the parameters overflow.
+    # Far more calls than the probe makes; each process counts its own.
+    with_method(job_file, "class Points:", "class Points:\n    num_calls = 0\n")
+    with_method(
+        job_file,
+        "        points, above = batch\n        return nn",
+        "        points, above = batch\n        self.num_calls += 1\n        if self.num_calls > 300:\n"
+        "            points = points * float('nan')\n        return nn",
+    )
+    command = ("run", job_file, "--yes", "--set", "train.local_steps=200")
+
+    code, shown = ayni(*command)
+    debug_code, debugged = ayni(*command, "--debug")
+
+    assert code == debug_code == 2
+    assert "nan in round 2, learner 0, step 101" in shown and "train.learning_rate" in shown
+    assert "Traceback" not in shown and "in the worker" not in shown
+    assert "in the worker:" in debugged and "_run_steps" in debugged
+
+
+@pytest.mark.cluster
+def test_a_huge_learning_rate_stops_the_run_and_says_what_to_change(job_file: Path, ayni: Ayni) -> None:
+    # The first step with a huge rate makes the parameters overflow.
     code, shown = ayni(
         "run", job_file, "--yes", "--set", "train.learning_rate=1e38", "--set", "train.gradient_clip=null"
     )

@@ -146,17 +146,100 @@ def test_of_text_the_last_place_is_explained_by_the_symbols_that_speak_for_it(tm
     (item,) = result.items
     assert item.label == item.prediction == "2"
     assert np.load(tmp_path / str(item.attribution_file)).tolist() == [0, 1, 0, 1, 0, 1]
-    assert (tmp_path / str(item.attribution_image)).exists()
+    assert (item.tokens, item.values) == (["1", "2", "3", "2", "4", "2"], [0, 1, 0, 1, 0, 1])
     assert "last place" in result.note
 
 
-def test_a_table_has_attributions_but_no_picture(tmp_path: Path) -> None:
-    task: Any = Corners([(torch.randn(36), torch.tensor(0)) for _ in range(3)])
+class Letters(Corners):
+    """Text whose symbols have names."""
 
-    result = explained(task, tmp_path)
+    def labels(self) -> list[str]:
+        return ["-", "a", " ", "b", "\n"]
 
-    assert all(item.input_image is None and item.attribution_image is None for item in result.items)
-    assert np.load(tmp_path / str(result.items[0].attribution_file)).shape == (36,)
+
+def test_symbols_have_the_tasks_names_when_there_are_as_many_as_the_model_writes(tmp_path: Path) -> None:
+    text = torch.tensor([1, 2, 3, 2, 4, 2])
+    task: Any = Letters([(text, text)])
+
+    (item,) = explain(task, Sums(), variant=None, num_samples=1, seed=0, folder=tmp_path).items
+
+    assert item.tokens == ["a", " ", "b", " ", "\n", " "]
+    assert item.prediction == " "
+
+
+class Verdict(nn.Module):
+    """Two classes for a text of five symbols: do the symbols add up to much?"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Embedding(5, 2)
+
+    def forward(self, symbols: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.weights(symbols).sum(1)
+        return logits
+
+
+def test_names_of_classes_are_not_taken_for_names_of_symbols(tmp_path: Path) -> None:
+    task: Any = Corners([(torch.tensor([0, 1, 4]), torch.tensor(1))])
+
+    (item,) = explain(task, Verdict(), variant=None, num_samples=1, seed=0, folder=tmp_path).items
+
+    assert item.tokens == ["0", "1", "4"]
+    assert item.label == "bottom right"
+
+
+def test_of_a_long_text_the_end_is_shown_and_the_note_says_so(tmp_path: Path) -> None:
+    text = torch.randint(1, 5, (230,))
+    task: Any = Corners([(text, text)])
+
+    result = explain(task, Sums(), variant=None, num_samples=1, seed=0, folder=tmp_path)
+
+    assert result.items[0].tokens == [str(int(symbol)) for symbol in text[-200:]]
+    assert len(result.items[0].values or []) == 200
+    assert "last 200 of 230 places" in result.note
+
+
+class Table(Corners):
+    """Rows of 36 numbers of which the first and the last decide."""
+
+    def __init__(self, num_names: int) -> None:
+        super().__init__([(torch.linspace(1, 2, 36), torch.tensor(0)) for _ in range(3)])
+        self.num_names = num_names
+
+    def feature_names(self) -> list[str]:
+        return [f"column {letter}" for letter in range(self.num_names)]
+
+
+def test_a_row_of_a_table_shows_its_strongest_features_by_name(tmp_path: Path) -> None:
+    result = explained(Table(num_names=36), tmp_path)
+
+    item = result.items[0]
+    assert (item.input_image, item.attribution_image, item.tokens) == (None, None, None)
+    assert item.features is not None and len(item.features) == 8
+    first, second = item.features[:2]
+    # The answer is "bottom right", whose weight of 5 is on the last number.
+    assert (first.name, first.value) == ("column 35", 2.0)
+    assert first.attribution == pytest.approx(10.0, rel=1e-3)
+    assert abs(second.attribution) < 1e-3
+    assert np.load(tmp_path / str(item.attribution_file)).shape == (36,)
+
+
+def test_names_that_are_not_one_for_each_feature_are_not_used_and_the_note_says_so(tmp_path: Path) -> None:
+    result = explained(Table(num_names=35), tmp_path)
+
+    assert result.items[0].features is not None
+    assert result.items[0].features[0].name == "feature 35"
+    assert "names 35, an input has 36" in result.note
+
+
+def test_json_gives_features_back_and_reads_what_was_written_before_there_were_any(tmp_path: Path) -> None:
+    result = explained(Table(num_names=36), tmp_path)
+    written = json.loads(json.dumps(result.to_json()))
+
+    assert ExplainResult.from_json(written) == result
+    for item in written["items"]:
+        del item["tokens"], item["values"], item["features"]
+    assert ExplainResult.from_json(written).items[0].features is None
 
 
 @pytest.mark.parametrize(

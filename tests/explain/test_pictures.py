@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from ayni.explain.pictures import PICTURE_SIDE, as_image, draw_attribution, draw_input, draw_symbols
+from ayni.explain.pictures import PICTURE_SIDE, as_image, draw_attribution, draw_input
 
 
 def pixels(path: Path) -> NDArray[np.uint8]:
@@ -66,12 +66,3 @@ def test_an_attribution_of_zeros_is_white_and_not_an_error(tmp_path: Path) -> No
     draw_attribution(np.zeros((2, 2)), tmp_path / "map.png")
 
     assert pixels(tmp_path / "map.png").min() > 240
-
-
-def test_text_with_signs_of_formulas_and_controls_can_be_drawn(tmp_path: Path) -> None:
-    symbols = ["$", "\\", "\n", "\x00", "_", "^", "{", "%", "long name", "\u00e9"] * 4
-
-    draw_symbols(symbols, np.linspace(-1, 1, len(symbols)), tmp_path / "text.png")
-
-    drawn = pixels(tmp_path / "text.png")
-    assert drawn.shape[1] > drawn.shape[0] > 20

@@ -216,6 +216,21 @@ def test_a_start_that_never_began_a_step_does_not_hide_an_earlier_crash(tmp_path
     assert interruptions[0]["unmetered_seconds_at_most"] >= 3600
 
 
+def test_the_pause_between_a_kill_and_its_resume_is_not_taken_for_unmetered_work(tmp_path: Path) -> None:
+    path = tmp_path / "windows.jsonl"
+    a_day_ago = datetime.now(UTC) - timedelta(days=1)
+    append_json_line(path, {"kind": "meter", "meter": 1, "at": a_day_ago.isoformat()})
+
+    with NodeMeter(
+        path, job="run", counters=choose_counters(), reserved_cores=1, interval_seconds=1.0
+    ) as meter:
+        meter.begin_step("plan")
+        meter.end_step()
+
+    interruption = next(row for row in read_json_lines(path) if row["kind"] == "interruption")
+    assert 1 <= interruption["unmetered_seconds_at_most"] <= 15
+
+
 def test_a_step_that_ends_as_the_sampler_wakes_is_never_counted_twice(tmp_path: Path) -> None:
     node = Node()
     path = tmp_path / "windows.jsonl"

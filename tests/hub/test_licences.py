@@ -3,9 +3,11 @@ import pytest
 from ayni.hub.licences import (
     KNOWN_LICENCES,
     LicenceConflictError,
+    MissingLicenceError,
     UnknownLicenceError,
     allowed_model_licences,
     check_licence,
+    check_licence_is_given,
 )
 
 
@@ -56,3 +58,19 @@ def test_every_allowed_licence_has_an_identifier_and_is_accepted() -> None:
         for model in allowed_model_licences(data) or []:
             assert model in KNOWN_LICENCES
             check_licence(model, data)
+
+
+@pytest.mark.parametrize(
+    ("data", "remedy"),
+    [("CC BY-SA 3.0", "one of: cc-by-sa-3.0, cc-by-sa-4.0"), ("cc-by-nd-4.0", "train on other data")],
+)
+def test_data_that_bind_the_model_need_a_licence(data: str, remedy: str) -> None:
+    with pytest.raises(MissingLicenceError, match=remedy):
+        check_licence_is_given(None, data)
+
+    check_licence_is_given("cc-by-sa-4.0", data)
+
+
+@pytest.mark.parametrize("data", [None, "mit", "cc-by-4.0", "terms of the museum"])
+def test_data_that_do_not_bind_the_model_need_none(data: str | None) -> None:
+    check_licence_is_given(None, data)

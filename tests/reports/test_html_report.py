@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from ayni.reports.html_report import data_uri, render_report, write_report
+from ayni.reports.gallery import data_uri
+from ayni.reports.html_report import render_report, write_report
 
 HOSTILE = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)> \" ' & {{ 7919*7 }}"
 PNG = base64.b64decode(
@@ -152,12 +153,71 @@ def test_unknown_numbers_are_called_unknown(view: dict[str, Any]) -> None:
     assert html.count("unknown") >= 3 * len(view["variants"])
 
 
-def test_examples_shared_by_two_splits_are_warned_of(view: dict[str, Any]) -> None:
+def test_examples_shared_by_two_splits_are_warned_of_above_the_results(view: dict[str, Any]) -> None:
     assert "The splits are not apart" not in render_report(view)
 
     view["data"]["splits"]["num_shared"]["train-test"] = 12
 
-    assert "12 inputs are in both of train and test" in render_report(view)
+    assert "12 inputs of test are also in train" in render_report(view).split("<main>")[0]
+
+
+def test_the_data_are_named_above_the_results(view: dict[str, Any]) -> None:
+    assert "Data: MNIST, 5,000 images" in render_report(view).split("<main>")[0]
+
+
+def test_a_baseline_that_is_better_is_marked_in_the_table(view: dict[str, Any]) -> None:
+    assert "does better than int8" not in render_report(view)
+
+    view["baseline"]["metrics"]["accuracy"] = 0.994
+
+    assert '<span class="badge no">does better than int8</span>' in render_report(view)
+
+
+def test_a_text_is_shown_with_a_tint_and_a_line_on_what_speaks_for_and_against(view: dict[str, Any]) -> None:
+    item = view["explain"]["items"][2]
+    view["explain"]["items"] = [
+        {**item, "features": None, "label": "\n", "tokens": ["<b>", " ", "x"], "values": [0.5, -0.5, 0.0]}
+    ]
+
+    html = render_report(view)
+
+    assert 'class="for" style="--strength: 1.0" title="+0.50">&lt;b&gt;</span>' in html
+    assert 'class="against" style="--strength: 1.0"' in html
+    assert "\u2423</span><wbr>x" in html
+    assert "<dd>\u21b5</dd>" in html
+    assert 'role="img" aria-label="&lt;b&gt;\u2423x. Strongest:' in html
+
+
+def test_a_row_of_a_table_is_shown_as_bars_with_signed_numbers(view: dict[str, Any]) -> None:
+    view["explain"]["items"] = view["explain"]["items"][2:]
+
+    html = render_report(view)
+
+    assert '<span class="bar for" aria-hidden="true"><i style="width: 50.0%">' in html
+    assert '<span class="bar against" aria-hidden="true"><i style="width: 25.0%">' in html
+    assert '<span class="number">+0.50</span>' in html
+    assert "Red speaks" not in html
+
+
+def test_an_input_that_cannot_be_shown_is_said_to_be_one_and_no_colour_is_explained(
+    view: dict[str, Any],
+) -> None:
+    view["explain"]["items"] = [{**view["explain"]["items"][2], "features": None}]
+
+    html = render_report(view)
+
+    assert "No picture of such an input; its attribution is in a file" in html
+    assert "Red" not in html
+
+
+def test_seconds_without_a_meter_are_told_where_the_costs_are(view: dict[str, Any]) -> None:
+    view["footprint"]["unmetered_seconds_at_most"] = 0
+    assert "without a meter" not in render_report(view)
+
+    view["footprint"]["unmetered_seconds_at_most"] = 2.5
+
+    told = render_report(view).replace("\N{NO-BREAK SPACE}", " ")
+    assert "Interruptions left at most 2.50 s of work without a meter" in told
 
 
 def test_an_attribution_that_failed_its_check_is_not_praised(view: dict[str, Any]) -> None:

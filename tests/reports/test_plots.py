@@ -10,6 +10,7 @@ from ayni.reports.plots import (
     Series,
     line_plot,
     pareto_front,
+    ring_radii,
     short,
     split_far,
     trade_off_plot,
@@ -128,3 +129,19 @@ def test_round_numbers_lose_the_zeros_of_precision() -> None:
         "1,000 J",
         "100",
     ]
+
+
+def test_the_chosen_point_lies_on_top_of_one_at_its_place_which_becomes_a_ring() -> None:
+    hidden = Point(name="full", x=67, y=0.978)
+    for points in ([POINTS[1], hidden], [hidden, POINTS[1]]):
+        svg = str(trade_off_plot(figure(), points, is_higher_better=True))
+
+        assert svg.index('<circle class="ring"') < svg.index('class="point chosen"')
+
+
+def test_rings_around_one_place_grow_and_marks_apart_have_none() -> None:
+    first, second, third, apart = ring_radii([(10, 10), (10, 10), (12, 11), (60, 10)])
+
+    assert first is None and apart is None
+    assert second is not None and third is not None
+    assert 8 < second < third

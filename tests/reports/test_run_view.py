@@ -36,6 +36,7 @@ def test_the_object_of_a_known_run_is_the_golden_one(view: dict[str, Any]) -> No
         ("Explain", "explain"),
         ("Deletion check", "explain.deletion"),
         ("Explained example", "explain.items.0"),
+        ("Feature", "explain.items.2.features.0"),
         ("Footprint", "footprint"),
         ("Receipt in short", "footprint.steps.0"),
         ("Node", "footprint.node"),

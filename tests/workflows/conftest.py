@@ -51,7 +51,7 @@ task: task:Points
 seed: 1
 train: {rounds: 3, local_steps: 5, batch_size: 16, learning_rate: 0.05}
 limits: {credits: 1, energy_kwh: 1, carbon_grams: 100, deadline: 2h}
-site: {zone: DE, pue: 1.2}
+site: {zone: DE, pue: 1.2, ask_credits_per_core_hour: 1}
 explain: {samples: 2}
 publish: {repository: me/points, licence: mit}
 """

@@ -5,8 +5,7 @@ Not covered: the work itself, which `ayni.workflows.run_job` tells.
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,11 +45,7 @@ def run(job: JobArgument, set_: SetOption = None, yes: YesOption = False, json: 
     - `ayni run job.yaml --set train.rounds=5 --set seed=1`
     - `ayni run job.yaml --yes --json > result.json`
     """
-    begun = datetime.now(UTC)
-    with (
-        terminal.progress(f"Running {job}") as progress,
-        _hint_how_to_resume(lambda: _newest_run_since(begun)),
-    ):
+    with terminal.progress(f"Running {job}") as progress, _hint_how_to_resume():
         from ayni import wiring
 
         view = wiring.run(
@@ -85,20 +80,31 @@ def resume(
     run: Annotated[
         str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or `latest`.")
     ] = "latest",
+    set_: SetOption = None,
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
     """Go on with a run that was stopped, from its last finished round or step.
 
+    `--set` mends a job without losing its training: below `compress`, `explain`, `limits` and `publish`,
+    as long as that step is not finished.
+
     For example:
 
     - `ayni resume` goes on with the newest run
     - `ayni resume 20261122-093000`
+    - `ayni resume latest --set "compress.steps=[{quantize: {}}]"`
     """
-    with terminal.progress(f"Resuming {run}") as progress, _hint_how_to_resume(lambda: _known(run)):
+    with terminal.progress(f"Resuming {run}") as progress, _hint_how_to_resume():
         from ayni import wiring
 
-        view = wiring.resume(run, yes=yes, progress=progress, approve=terminal.approval(progress, yes=yes))
+        view = wiring.resume(
+            run,
+            overrides=tuple(set_ or ()),
+            yes=yes,
+            progress=progress,
+            approve=terminal.approval(progress, yes=yes),
+        )
     _show(view, as_json=json)
 
 
@@ -113,21 +119,24 @@ def _show(view: dict[str, Any], *, as_json: bool) -> None:
 
 
 @contextlib.contextmanager
-def _hint_how_to_resume(find_run: Callable[[], str | None]) -> Iterator[None]:
-    """On Ctrl-C or a polite kill, leave with 130 and say how to go on; an error that is ours says it too."""
+def _hint_how_to_resume() -> Iterator[None]:
+    """On Ctrl-C or a polite kill, leave with 130 and say how to go on; errors that stop a run say it too."""
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     except KeyboardInterrupt as error:
-        run_id = find_run()
+        run_id = _stopped_run(error)
         terminal.complain("Stopped before a run began." if run_id is None else _how_to_resume(run_id))
         raise typer.Exit(INTERRUPTED) from error
-    except UserError:
-        # The same job would fail the same way: what to mend is in the message.
-        raise
     except Exception as error:
-        if (run_id := find_run()) is not None:
+        run_id = _stopped_run(error)
+        # An error of the user's says itself what to mend, and before the training there is nothing to keep.
+        if run_id is not None and not isinstance(error, UserError):
             error.add_note(_how_to_resume(run_id))
+        elif run_id is not None and run_id not in str(error) and _is_trained(run_id):
+            error.add_note(
+                f"The training is kept. Mend the job and go on with: ayni resume {run_id} --set KEY=VALUE"
+            )
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -141,20 +150,15 @@ def _interrupt(_signal_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _known(reference: str) -> str | None:
-    """The id that a reference means; None when it means none, which an error has then said."""
+def _stopped_run(error: BaseException) -> str | None:
+    """The run that the error stopped; None when none had begun."""
+    run_id: str | None = getattr(error, "stopped_run", None)
+    return run_id
+
+
+def _is_trained(run_id: str) -> bool:
     from ayni import wiring
 
-    ids = [str(summary["run"]) for summary in wiring.runs_list()]
-    matches = ids[:1] if reference == "latest" else [run_id for run_id in ids if run_id.startswith(reference)]
-    return matches[0] if len(matches) == 1 else None
-
-
-def _newest_run_since(begun: datetime) -> str | None:
-    from ayni import wiring
-
-    for summary in wiring.runs_list():
-        created_at = summary.get("created_at")
-        if created_at is not None and datetime.fromisoformat(created_at) >= begun:
-            return str(summary["run"])
-    return None
+    return any(
+        "train" in summary["finished_steps"] for summary in wiring.runs_list() if summary["run"] == run_id
+    )

@@ -33,6 +33,8 @@ def run_parts(view: Json) -> list[RenderableType]:
     if view.get("published"):
         published = view["published"]
         parts.append(f"Published: {published['repository']} at {str(published['revision'])[:12]}")
+        if published.get("folder"):
+            parts.append(f"  in {published['folder']}")
     if view["status"] in ("interrupted", "failed"):
         parts.append(f"Go on with: ayni resume {view['run']}")
     if view.get("report"):
@@ -159,6 +161,19 @@ def _notes(view: Json) -> list[str]:
     notes = [f"{head}: {view['reason']}" if view.get("reason") else head]
     if (view.get("baseline") or {}).get("name"):
         notes.append(f"  baseline: {str(view['baseline']['name']).replace('_', ' ')}")
+    return notes + _data_notes(view.get("data") or {})
+
+
+def _data_notes(data: Json) -> list[str]:
+    """What the data are, as the task says, and whether its splits share examples."""
+    stated = [str(data[key]) for key in ("name", "note") if data.get(key)]
+    notes = [f"Data: {'. '.join(stated)}"] if stated else []
+    shared = {
+        pair: count for pair, count in ((data.get("splits") or {}).get("num_shared") or {}).items() if count
+    }
+    if shared:
+        counts = ", ".join(f"{pair} {count}" for pair, count in shared.items())
+        notes.append(f"WARNING: splits share examples ({counts}), so the result on test data means little.")
     return notes
 
 

@@ -1,6 +1,14 @@
-"""From one explained example to its files: pictures where the input can be drawn, numbers always."""
+"""From one explained example to what people see of it, and to its files.
+
+Images become pictures; a text keeps its symbols, and a row of a table its strongest features, each
+beside its attribution. The attributions are written as numbers always.
+
+Not covered: sound, video, graphs, and integers that are not one sequence: of those there are only the
+numbers.
+"""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -9,63 +17,86 @@ import numpy as np
 import torch
 
 from ayni.explain import pictures
+from ayni.explain.explanation import Feature
 from ayni.files import write_atomically
 
+MAX_TOKENS = 200
+MAX_FEATURES = 8
 
-class Illustrations(TypedDict):
-    """Names of the files of one example, inside the step's folder; None = there is no such picture."""
+
+class Illustrations(TypedDict, total=False):
+    """What is known of one example: names of files inside the step's folder, symbols, or features."""
 
     input_image: str | None
     attribution_image: str | None
     attribution_file: str
+    tokens: list[str] | None
+    values: list[float] | None
+    features: list[Feature] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Illustrator:
-    """Draws examples into a folder, with the task's names of classes and symbols."""
+    """Illustrates examples, with the task's names; each list of names may be empty."""
 
     folder: Path
-    names: list[str]
-    """Names of the classes; of a model that writes text they are its symbols too. May be empty."""
+    class_names: Sequence[str] = ()
+    symbol_names: Sequence[str] = ()
+    feature_names: Sequence[str] = ()
 
     def name(self, number: int) -> str:
-        """What a class or symbol is called; its number when the task has no name for it."""
-        return self.names[number] if 0 <= number < len(self.names) else str(number)
+        """What a class is called; its number when the task has no name for it."""
+        return _named(self.class_names, number)
 
-    def draw(self, stem: str, value: torch.Tensor, attribution: torch.Tensor) -> Illustrations:
-        """Write the files `{stem}_input.png`, `{stem}_attribution.png` and `{stem}_attribution.npy`."""
+    def illustrate(self, stem: str, value: torch.Tensor, attribution: torch.Tensor) -> Illustrations:
+        """Write `{stem}_attribution.npy`, and of an image `{stem}_input.png`, `{stem}_attribution.png`."""
         signed = attribution.double().numpy()
-        input_image, attribution_image = f"{stem}_input.png", f"{stem}_attribution.png"
-        is_drawn = (
-            self._draw_values(value.double().numpy(), signed, input_image, attribution_image)
-            if value.is_floating_point()
-            else self._draw_symbols(value, signed, input_image, attribution_image)
-        )
         content = io.BytesIO()
         np.save(content, signed.astype(np.float32))
         write_atomically(self.folder / f"{stem}_attribution.npy", content.getvalue())
-        return Illustrations(
-            input_image=input_image if is_drawn else None,
-            attribution_image=attribution_image if is_drawn else None,
-            attribution_file=f"{stem}_attribution.npy",
-        )
+        return {
+            "input_image": None,
+            "attribution_image": None,
+            "attribution_file": f"{stem}_attribution.npy",
+            **self._shown(stem, value, signed),
+        }
 
-    def _draw_values(
-        self, value: pictures.Pixels, signed: pictures.Pixels, input_image: str, attribution_image: str
-    ) -> bool:
+    def _shown(self, stem: str, value: torch.Tensor, signed: pictures.Pixels) -> Illustrations:
+        if not value.is_floating_point():
+            return self._text(value, signed) if value.dim() == 1 else {}
+        if value.numel() == max(value.shape):
+            return self._row(value.flatten().tolist(), signed.flatten())
+        return self._image(stem, value.double().numpy(), signed)
+
+    def _text(self, value: torch.Tensor, signed: pictures.Pixels) -> Illustrations:
+        # The last place is the one that is explained.
+        return {
+            "tokens": [_named(self.symbol_names, int(number)) for number in value[-MAX_TOKENS:]],
+            "values": signed[-MAX_TOKENS:].tolist(),
+        }
+
+    def _row(self, value: Sequence[float], signed: pictures.Pixels) -> Illustrations:
+        strongest = np.argsort(-np.abs(signed), kind="stable")[:MAX_FEATURES]
+        return {
+            "features": [
+                Feature(
+                    name=_named(self.feature_names, int(place), otherwise="feature {}"),
+                    value=value[place],
+                    attribution=float(signed[place]),
+                )
+                for place in strongest
+            ]
+        }
+
+    def _image(self, stem: str, value: pictures.Pixels, signed: pictures.Pixels) -> Illustrations:
         image, map_ = pictures.as_image(value), pictures.as_image(signed)
         if image is None or map_ is None:
-            return False
-        pictures.draw_input(image, self.folder / input_image)
-        pictures.draw_attribution(map_, self.folder / attribution_image)
-        return True
+            return {}
+        names = f"{stem}_input.png", f"{stem}_attribution.png"
+        pictures.draw_input(image, self.folder / names[0])
+        pictures.draw_attribution(map_, self.folder / names[1])
+        return {"input_image": names[0], "attribution_image": names[1]}
 
-    def _draw_symbols(
-        self, value: torch.Tensor, signed: pictures.Pixels, input_image: str, attribution_image: str
-    ) -> bool:
-        if value.dim() != 1:
-            return False
-        symbols = [self.name(int(number)) for number in value]
-        pictures.draw_symbols(symbols, None, self.folder / input_image)
-        pictures.draw_symbols(symbols, signed, self.folder / attribution_image)
-        return True
+
+def _named(names: Sequence[str], number: int, otherwise: str = "{}") -> str:
+    return names[number] if 0 <= number < len(names) else otherwise.format(number)

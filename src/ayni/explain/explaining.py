@@ -19,7 +19,7 @@ from torch import nn
 
 from ayni.explain.attribution import attribute, class_probabilities, why_not_attributable
 from ayni.explain.deletion import check_by_deletion
-from ayni.explain.drawing import Illustrator
+from ayni.explain.drawing import MAX_TOKENS, Illustrator
 from ayni.explain.explanation import ExplainResult, Explanation
 from ayni.files import explain_os_errors
 from ayni.task import Task, TaskFailedError
@@ -46,7 +46,8 @@ def explain(
     """Explain `num_samples` test examples, and as many disagreements if there are that many.
 
     Args:
-        task: What is learned; its optional `labels()` names the classes.
+        task: What is learned; its optional `labels()` names the classes (and the symbols of a text, when
+            there are as many), `feature_names()` the numbers of a row.
         model: The full model, on the CPU; put into evaluation mode.
         variant: The chosen variant, from an input tensor to logits; None when none qualified.
         num_samples: Pictures of each kind; 0 compares the variant with the full model and explains nothing.
@@ -83,7 +84,13 @@ def explain(
 
     with explain_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    illustrator = Illustrator(folder=folder, names=_class_names(task))
+    class_names, feature_names = _names(task, "labels"), _names(task, "feature_names")
+    illustrator = Illustrator(
+        folder=folder,
+        class_names=class_names,
+        symbol_names=class_names if len(class_names) in _vocabulary_sizes(model, inputs[:1]) else [],
+        feature_names=feature_names if len(feature_names) == inputs[0].numel() else [],
+    )
 
     def explanation(row: int, kind: Any) -> Explanation:
         return Explanation(
@@ -94,7 +101,7 @@ def explain(
             variant_prediction=illustrator.name(int(other.classes[row])) if other else None,
             confidence=float(full.confidences[row]),
             variant_confidence=float(other.confidences[row]) if other else None,
-            **illustrator.draw(f"{kind}_{row:05d}", inputs[row], attribution_of_row[row]),
+            **illustrator.illustrate(f"{kind}_{row:05d}", inputs[row], attribution_of_row[row]),
         )
 
     return ExplainResult(
@@ -112,7 +119,7 @@ def explain(
             full.classes[checked],
             rng=rng,
         ),
-        note=_note(inputs, len(inputs), num_test),
+        note=_note(inputs, num_test, feature_names),
     )
 
 
@@ -174,13 +181,21 @@ def _num_checked(inputs: torch.Tensor) -> int:
     return max(1, min(NUM_CHECKED, MAX_ABLATION_PASSES // inputs[0].numel()))
 
 
-def _class_names(task: Task) -> list[str]:
-    """The task's own names of the classes; empty when it has none."""
-    labels = getattr(task, "labels", None)
+def _names(task: Task, method: str) -> list[str]:
+    """The task's own names of its classes or features; empty when it has none."""
+    names = getattr(task, method, None)
     try:
-        return [str(name) for name in labels()] if labels is not None else []
+        return [str(name) for name in names()] if names is not None else []
     except Exception as error:
-        raise TaskFailedError(method="labels", cause=error) from error
+        raise TaskFailedError(method=method, cause=error) from error
+
+
+def _vocabulary_sizes(model: nn.Module, inputs: torch.Tensor) -> set[int]:
+    """How many symbols the inputs may have: as a model that writes has classes, or as it embeds."""
+    embedded = [module.num_embeddings for module in model.modules() if isinstance(module, nn.Embedding)]
+    with torch.no_grad():
+        output = model(inputs)
+    return {*embedded[:1], *([output.shape[-1]] if output.dim() == 3 else [])}
 
 
 def _last(label: Any) -> int:
@@ -188,10 +203,14 @@ def _last(label: Any) -> int:
     return int(torch.as_tensor(label).flatten()[-1])
 
 
-def _note(inputs: torch.Tensor, num_compared: int, num_test: int) -> str:
+def _note(inputs: torch.Tensor, num_test: int, feature_names: Sequence[str]) -> str:
     parts = []
-    if num_compared < num_test:
-        parts.append(f"Only the first {num_compared} of {num_test} test examples were looked at.")
+    if len(inputs) < num_test:
+        parts.append(f"Only the first {len(inputs)} of {num_test} test examples were looked at.")
     if not inputs.is_floating_point():
         parts.append("Of a sequence the answer at its last place is explained.")
+        if inputs[0].dim() == 1 and len(inputs[0]) > MAX_TOKENS:
+            parts.append(f"Its last {MAX_TOKENS} of {len(inputs[0])} places are shown.")
+    elif feature_names and len(feature_names) != (size := inputs[0].numel()):
+        parts.append(f"Features have numbers: the task names {len(feature_names)}, an input has {size}.")
     return " ".join(parts)

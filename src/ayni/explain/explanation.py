@@ -7,6 +7,16 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """One number of an input that is a row of a table."""
+
+    name: str
+    value: float
+    attribution: float
+    """Signed: above 0 it speaks for the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """One test example: what the models answered, and what the full model looked at."""
 
@@ -28,10 +38,22 @@ class Explanation:
     """PNG of the signed attribution: red speaks for the answer, blue against it."""
     attribution_file: str | None
     """The same values as numbers, .npy in the shape of the input."""
+    tokens: Sequence[str] | None = None
+    """Of a text: its symbols, in order; of a long one the last. None for anything else."""
+    values: Sequence[float] | None = None
+    """One signed attribution for each token."""
+    features: Sequence[Feature] | None = None
+    """Of a row of a table: the features that matter most, the strongest first. None for anything else."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Explanation":
+        """The explanation that `to_json` wrote."""
+        features = data.get("features")
+        return cls(**{**data, "features": features and [Feature(**feature) for feature in features]})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,5 +116,5 @@ class ExplainResult:
     def from_json(cls, data: Mapping[str, Any]) -> "ExplainResult":
         """The result that `to_json` wrote."""
         deletion = data["deletion"] and DeletionCheck.from_json(data["deletion"])
-        items = [Explanation(**item) for item in data["items"]]
+        items = [Explanation.from_json(item) for item in data["items"]]
         return cls(**{**data, "items": items, "deletion": deletion})

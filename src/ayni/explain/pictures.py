@@ -3,10 +3,9 @@
 Attributions are drawn on one symmetric scale: white is 0, red speaks for the answer, blue against it
 (RdBu, told apart by colour-blind readers too).
 
-Not covered: sound, video, graphs; such inputs have no picture, and their attributions are only numbers.
+Not covered: anything but images; text and rows of a table are shown as text, where they are shown.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from ayni.files import explain_os_errors
 Pixels = NDArray[np.float64]
 
 PICTURE_SIDE = 168
-SYMBOLS_A_LINE = 32
 
 
 def as_image(values: Pixels) -> Pixels | None:
@@ -41,35 +39,6 @@ def draw_attribution(image: Pixels, path: Path) -> None:
     """Draw signed values [H, W] or [H, W, 3], summed over channels."""
     flat = image.sum(axis=2) if image.ndim == 3 else image
     _save(_enlarged(_signed_colours(flat)), path)
-
-
-def draw_symbols(symbols: Sequence[str], values: Pixels | None, path: Path) -> None:
-    """Draw a sequence as lines of text, each symbol on its attribution's colour (None: on white)."""
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
-
-    num_lines = -(-len(symbols) // SYMBOLS_A_LINE)
-    figure = Figure(figsize=(SYMBOLS_A_LINE * 0.14, num_lines * 0.26), dpi=110)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, SYMBOLS_A_LINE), ylim=(num_lines, 0))
-    axes.axis("off")
-    colours = np.ones((len(symbols), 3)) if values is None else _signed_colours(values[None])[0]
-    for place, symbol in enumerate(symbols):
-        row, column = divmod(place, SYMBOLS_A_LINE)
-        axes.add_patch(Rectangle((column, row), 1, 1, color=tuple(colours[place])))
-        ink = "white" if colours[place].mean() < 0.45 else "black"
-        # "$" would start a formula.
-        text = _visible(symbol).replace("$", r"\$")
-        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", family="monospace", color=ink)
-    with explain_os_errors(path):
-        figure.savefig(path)
-
-
-def _visible(symbol: str) -> str:
-    """A short form of a symbol that can be seen: line ends and other controls get a stand-in."""
-    if symbol == "\n":
-        return "\u21b5"
-    return symbol[:4] if symbol.isprintable() else "\u00b7"
 
 
 def _signed_colours(values: Pixels) -> Pixels:

@@ -30,6 +30,8 @@ from ayni.units import MICROJOULES_PER_JOULE
 
 # The step of windows after the last step: they have no receipt.
 END = "end"
+# Workers of a killed coordinator notice within a second or two and leave; on a loaded machine later.
+_LONGEST_AFTERLIFE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +159,8 @@ class NodeMeter:
 
         Same counters and same split as the windows: the block's CPU time and the idle share of the
         reserved cores. Energy and CPU seconds are those of the whole job while the block runs. Let it
-        run for a second or more: CPU time ticks every 10 ms. The windows of the step cover the block as
-        well: never add the two.
+        run for half a second or more: CPU time ticks every 10 ms, so that half a second is read to 2 %.
+        The windows of the step cover the block as well: never add the two.
 
         Raises:
             ValueError: the block reports less than one repeat.
@@ -284,6 +286,9 @@ class NodeMeter:
         if self._unmetered_since is None:
             return
         gap_seconds = (self._started_at - self._unmetered_since).total_seconds()
+        # A meter that lived longer than its interval would have written another window, and workers leave
+        # soon after the process that started them; the rest of the gap nothing ran.
+        gap_seconds = min(gap_seconds, self._interval_seconds + _LONGEST_AFTERLIFE_SECONDS)
         interruption = {
             "kind": "interruption",
             "step": step,

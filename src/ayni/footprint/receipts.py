@@ -38,8 +38,8 @@ class DamagedReceiptError(AyniError):
     def __init__(self, path: Path) -> None:
         self.path = path
         super().__init__(
-            f"{path} does not hold a receipt. Put the same file back from a backup or from a copy of the run; the "
-            "receipts of the steps before publishing are also in the published repository, in its folder "
+            f"{path} does not hold a receipt. Put the same file back from a backup or a copy of the run. "
+            "Receipts of the steps before publishing are also in the published repository, in its folder "
             "receipts/."
         )
 

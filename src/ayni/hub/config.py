@@ -18,7 +18,9 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 FULL = "full"
 
-PipelineTag = Literal["image-classification", "text-generation", "tabular-classification", "other"]
+PipelineTag = Literal[
+    "image-classification", "tabular-classification", "text-classification", "text-generation", "other"
+]
 
 
 class UnusableConfigError(AyniError):
@@ -43,7 +45,8 @@ class ModelConfig:
         input_shape: shape of one example, without the batch dimension.
         input_dtype: numpy's name of the input's type.
         value_range: the values that black (0) and white (255) of an image file become.
-        labels: names of the classes in the order of the outputs; None when the outputs are no classes.
+        labels: names of the classes in the order of the outputs; None when the outputs are no classes. For
+            text-generation the vocabulary: what each number in the input and each output stands for.
         pipeline_tag: what the model does, in the words of the Hugging Face Hub.
         variants: name of each variant -> its file in the repository.
         chosen: the variant to use when nobody asks for another; None means the full model.

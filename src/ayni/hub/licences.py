@@ -64,14 +64,40 @@ class LicenceConflictError(UserError):
         self.model_licence = model_licence
         self.data_licence = data_licence
         self.allowed = allowed
-        remedy = (
-            f"Set publish.licence to one of: {', '.join(allowed)}."
-            if allowed
-            else "No licence allows publishing: train on other data, or leave `publish` out of the job."
-        )
         super().__init__(
-            f"The model's licence {model_licence} contradicts the data's licence {data_licence}. {remedy}"
+            f"The model's licence {model_licence} contradicts the data's licence {data_licence}. "
+            f"{_remedy(allowed)}"
         )
+
+
+class MissingLicenceError(UserError):
+    """The job publishes without a licence, and the data's licence binds the model's."""
+
+    def __init__(self, *, data_licence: str, allowed: list[str]) -> None:
+        self.data_licence = data_licence
+        self.allowed = allowed
+        super().__init__(
+            f"The job publishes without a licence, and the data's licence {data_licence} binds the model's. "
+            f"{_remedy(allowed)}"
+        )
+
+
+def _remedy(allowed: list[str]) -> str:
+    if not allowed:
+        return "No licence allows publishing: train on other data, or leave `publish` out of the job."
+    return f"Set publish.licence to one of: {', '.join(allowed)}."
+
+
+def check_licence_is_given(model_licence: str | None, data_licence: str | None) -> None:
+    """Refuse to publish without a licence what the data's licence allows only under some.
+
+    Raises:
+        MissingLicenceError: the job names none; the error names those that would go.
+    """
+    if model_licence is not None or data_licence is None:
+        return
+    if (allowed := allowed_model_licences(data_licence)) is not None:
+        raise MissingLicenceError(data_licence=data_licence, allowed=allowed)
 
 
 def check_licence(model_licence: str, data_licence: str | None) -> None:

@@ -1,10 +1,14 @@
-"""Use a published variant on files: numbers (.npy, .json) or images (.png, .jpg, .jpeg).
+"""Use a published variant on files: numbers (.npy, .json), text (.txt, .json) or images (.png, .jpg, .jpeg).
+
+A model that continues text says what comes next. It reads the last characters that it can see at once; its
+vocabulary is in `config.json`, so that no code of the repository is needed to turn text into numbers.
 
 Compressed variants run in ONNX Runtime and need neither torch nor the task's code; the full model runs in
 torch. Images are never resized: a picture of another size is refused, because how to cut it is the caller's
 decision.
 
-Not covered: batches (one file is one example) and sound or video.
+Not covered: batches (one file is one example), sound or video, writing more than the next character, and
+vocabularies of longer pieces than characters (give their numbers in a .json file).
 """
 
 import difflib
@@ -40,7 +44,10 @@ class UnreadableInputError(UserError):
 
     def __init__(self, path: Path, reason: str) -> None:
         self.path = path
-        super().__init__(f"{path} cannot be used: {reason}. Give a .npy, .json, .png or .jpg file.")
+        super().__init__(
+            f"{path} cannot be used: {reason}. Give a .npy, .json, .png or .jpg file, or a .txt file to a "
+            "model of text."
+        )
 
 
 class InputShapeError(UserError):
@@ -72,7 +79,8 @@ def predict(snapshot: Snapshot, files: Sequence[Path], variant: str | None = Non
 
     Each answer has `file`, `variant`, `prediction` (index of the likeliest class; for outputs that are no
     classes the output itself), `label` and `probabilities` (the five likeliest, label -> probability; None
-    without classes). Probabilities are the softmax of the model's outputs, which are taken as logits.
+    without classes). Probabilities are the softmax of the model's outputs, which are taken as logits. For
+    text-generation the classes are what can come next.
 
     Raises:
         DamagedFileError: a published file was changed.
@@ -92,12 +100,19 @@ def predict(snapshot: Snapshot, files: Sequence[Path], variant: str | None = Non
     if config.variants[name] not in snapshot.files:
         reason = f"the variant's file {config.variants[name]} is not part of the revision"
         raise UnusableConfigError(snapshot.folder / CONFIG_FILE, reason)
-    examples = [read_example(Path(path), config) for path in files]
+    examples = [_read(Path(path), config) for path in files]
     run = _runtime(snapshot, config.variants[name])
     return [
-        {"file": str(path), "variant": name, **_answer(run(example), config)}
-        for path, example in zip(files, examples, strict=True)
+        {"file": str(path), "variant": name, **_answer(run(example), config, last=last)}
+        for path, (example, last) in zip(files, examples, strict=True)
     ]
+
+
+def _read(path: Path, config: ModelConfig) -> tuple["np.ndarray[Any, Any]", int]:
+    """An example, and which of its positions is the last that the file fills."""
+    if config.pipeline_tag == "text-generation" and len(config.input_shape) == 1:
+        return read_text(path, config)
+    return read_example(path, config), -1
 
 
 def read_example(path: Path, config: ModelConfig) -> "np.ndarray[Any, Any]":
@@ -125,10 +140,65 @@ def read_example(path: Path, config: ModelConfig) -> "np.ndarray[Any, Any]":
     return converted
 
 
+def read_text(path: Path, config: ModelConfig) -> tuple["np.ndarray[Any, Any]", int]:
+    """The last symbols of a text as an array (1, T) in the model's type, and the place of the last one.
+
+    A .txt file and a text in a .json file go through the vocabulary; lists of numbers are taken as they
+    are. What is shorter than T is filled up at its end: no position of such a model sees a later one.
+
+    Raises:
+        UnreadableInputError: missing, empty, or not of the model's vocabulary.
+    """
+    import numpy as np
+
+    if not path.is_file():
+        raise UnreadableInputError(path, "there is no such file")
+    values = _read_text_file(path) if path.suffix.lower() == ".txt" else _read_values(path, config)
+    (length,) = config.input_shape
+    if not isinstance(values, str) and values.ndim == 0 and values.dtype.kind == "U":
+        values = str(values)
+    if isinstance(values, str):
+        numbers = np.asarray(_numbers_of_text(path, values[-length:], config.labels), dtype=np.int64)
+    else:
+        numbers = values.reshape(-1)[-length:]
+    if numbers.size == 0:
+        raise UnreadableInputError(path, "it is empty")
+    num_symbols = len(config.labels) if config.labels else np.iinfo(np.int64).max
+    if numbers.dtype.kind not in "iu" or numbers.min() < 0 or numbers.max() >= num_symbols:
+        known = f"from 0 to {len(config.labels) - 1}" if config.labels else "from 0 on"
+        raise UnreadableInputError(path, f"the model takes whole numbers {known}, or a text")
+    filled = np.zeros((1, length), dtype=config.input_dtype)
+    filled[0, : numbers.size] = numbers
+    return filled, int(numbers.size) - 1
+
+
+def _read_text_file(path: Path) -> str:
+    try:
+        # Editors end a file with a line break that nobody typed.
+        return path.read_text(encoding="utf-8").removesuffix("\n")
+    except (UnicodeDecodeError, OSError) as error:
+        raise UnreadableInputError(path, "it is not text in UTF-8") from error
+
+
+def _numbers_of_text(path: Path, text: str, vocabulary: tuple[str, ...] | None) -> list[int]:
+    if not vocabulary or any(len(symbol) != 1 for symbol in vocabulary):
+        reason = (
+            "the model's config.json names no single characters as its vocabulary, so give numbers in .json"
+        )
+        raise UnreadableInputError(path, reason)
+    numbers = {symbol: number for number, symbol in enumerate(vocabulary)}
+    if strangers := sorted(set(text) - set(numbers)):
+        shown = ", ".join(repr(character) for character in strangers[:5])
+        raise UnreadableInputError(path, f"the model does not know the characters {shown}")
+    return [numbers[character] for character in text]
+
+
 def _read_values(path: Path, config: ModelConfig) -> "np.ndarray[Any, Any]":
     import numpy as np
 
     suffix = path.suffix.lower()
+    if suffix == ".txt":
+        raise UnreadableInputError(path, f"the model takes {list(config.input_shape)} and no text")
     if suffix in IMAGE_SUFFIXES:
         return _read_image(path, config)
     if suffix not in (".npy", ".json"):
@@ -210,10 +280,10 @@ def _torch_runtime(snapshot: Snapshot) -> Callable[["np.ndarray[Any, Any]"], "np
     return run
 
 
-def _answer(output: "np.ndarray[Any, Any]", config: ModelConfig) -> dict[str, Any]:
+def _answer(output: "np.ndarray[Any, Any]", config: ModelConfig, *, last: int) -> dict[str, Any]:
     if config.pipeline_tag == "text-generation" and output.ndim == 3:
-        # (1, positions, characters): what comes after the last position.
-        output = output[:, -1]
+        # (1, positions, characters): what comes after the last position that the file fills.
+        output = output[:, last]
     is_classes = config.labels is not None or config.pipeline_tag.endswith(("classification", "generation"))
     if not is_classes or output.ndim != 2 or output.shape[1] < 2:
         return {"prediction": output[0].tolist(), "label": None, "probabilities": None}

@@ -5,7 +5,7 @@ Not covered: importing the task. A job can be loaded and planned where its libra
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,14 @@ def load_job(path: Path | str, overrides: Sequence[str] = ()) -> Job:
         text = f"`task` is {spec.task}, but there is no file {task.module_path}."
         raise BadJobError(name=document.name, problems=[Problem(place=place, text=text)])
     return Job(spec=spec, path=path.absolute(), task=task, task_sha256=task.sha256)
+
+
+def override_job(job: Job, overrides: Sequence[str]) -> Job:
+    """A job that was frozen, with some values replaced; see `load_job`."""
+    document = Document(name=job.path.name, values=job.spec.model_dump(mode="json"))
+    for override in overrides:
+        document = _overridden(document, override)
+    return replace(job, spec=check_spec(document))
 
 
 def check_spec(document: Document) -> JobSpec:

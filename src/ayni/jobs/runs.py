@@ -111,7 +111,7 @@ class Run:
 
     @property
     def job(self) -> Job:
-        """The job as it was when the run began.
+        """The job as it is frozen: as when the run began, but for what `replace_job` changed since.
 
         Raises:
             DamagedRunError: job.json is missing or was altered beyond reading.
@@ -124,6 +124,10 @@ class Run:
             raise DamagedRunError(
                 path=path, reason=f"does not hold a job ({type(error).__name__})"
             ) from error
+
+    def replace_job(self, job: Job) -> None:
+        """Freeze another form of the job; a crash leaves the old one or the new one."""
+        write_json(self.folder / "job.json", job.to_json())
 
     @property
     def status(self) -> str:

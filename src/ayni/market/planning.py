@@ -132,11 +132,22 @@ class LimitViolation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All steps of a job on one offer, with what they are expected to take."""
+    """All steps of a job on one offer, with what they are expected to take.
+
+    Raises:
+        UnwatchableLimitError: energy or carbon is limited, and the energy of a step is unknown.
+    """
 
     rows: tuple[PlanRow, ...]
     offer: Offer
     limits: Limits
+
+    def __post_init__(self) -> None:
+        limited = {"energy_kwh": self.limits.energy_kwh, "carbon_grams": self.limits.carbon_grams}
+        names = [name for name, allowed in limited.items() if allowed is not None]
+        unknown = [row.step for row in self.rows if row.energy_joules is None]
+        if names and unknown:
+            raise UnwatchableLimitError(limits=names, steps=unknown)
 
     def total(self, field: str) -> float:
         """Sum of one number that all rows have; integers stay integers."""
@@ -245,10 +256,10 @@ class UnwatchableLimitError(UserError):
         named = " and ".join(f"limits.{name}" for name in limits)
         dropped = " ".join(f"--set limits.{name}=null" for name in limits)
         super().__init__(
-            f"Nothing here can meter the accelerator that the job uses in {', '.join(steps)} (tier W5: unknown), "
-            f"so {named} cannot be watched, and nothing was started. Leave the limit out ({dropped}), or run "
-            "where the energy is known: on the CPU (--set train.device=cpu), or with the counters of an NVIDIA "
-            "GPU (pip install 'ayni[nvidia]')."
+            f"Nothing here can meter the accelerator that the job uses in {', '.join(steps)} (tier W5: "
+            f"unknown), so {named} cannot be watched, and nothing was started. Leave the limit out "
+            f"({dropped}), or run where the energy is known: on the CPU (--set train.device=cpu), or with "
+            "the counters of an NVIDIA GPU (pip install 'ayni[nvidia]')."
         )
 
 
@@ -270,21 +281,12 @@ def make_plan(
         raise ValueError(f"the plan's start {now} has no time zone")
     if not estimates:
         raise ValueError("a plan without steps")
-    _refuse_unwatchable(estimates, limits)
     rows, start = [], now
     for estimate in estimates:
         row = _planned(estimate, offer=offer, start=start, carbon_intensity=carbon_intensity)
         rows.append(row)
         start = row.end
     return Plan(rows=tuple(rows), offer=offer, limits=limits)
-
-
-def _refuse_unwatchable(estimates: Sequence[StepEstimate], limits: Limits) -> None:
-    limited = {"energy_kwh": limits.energy_kwh, "carbon_grams": limits.carbon_grams}
-    names = [name for name, allowed in limited.items() if allowed is not None]
-    unknown = [estimate.step for estimate in estimates if estimate.energy_joules is None]
-    if names and unknown:
-        raise UnwatchableLimitError(limits=names, steps=unknown)
 
 
 def _planned(

@@ -3,14 +3,23 @@
 Not covered: how a plot is drawn (plots.py).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
 from ayni.reports import formats
-from ayni.reports.headline import View
-from ayni.reports.plots import Figure, Point, Series, line_plot, trade_off_plot
+from ayni.reports.plots import Figure, Point, Series, has_front, has_rings, line_plot, trade_off_plot
+from ayni.reports.variants import View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeOff:
+    """A plot of quality against a cost, and how to read it."""
+
+    plot: Markup
+    caption: str
 
 
 def learning_curves(view: View) -> list[Markup]:
@@ -39,7 +48,7 @@ def learning_curves(view: View) -> list[Markup]:
     return [plot for plot in drawn if plot]
 
 
-def trade_offs(view: View) -> list[Markup]:
+def trade_offs(view: View) -> list[TradeOff]:
     """Quality against size, and quality against energy of inference; without variants empty."""
     if len(view["variants"]) < 2:
         return []
@@ -47,16 +56,18 @@ def trade_offs(view: View) -> list[Markup]:
         _trade_off(view, "stored_bytes", "Size on disk", formats.stored_bytes),
         _trade_off(view, "energy_joules_per_1000", "Energy per 1,000 inferences", formats.joules),
     ]
-    return [plot for plot in plots if plot]
+    return [plot for plot in plots if plot is not None]
 
 
-def _trade_off(view: View, key: str, label: str, written: Callable[[float], str]) -> Markup:
+def _trade_off(view: View, key: str, label: str, written: Callable[[float], str]) -> TradeOff | None:
     name = view["metric"]["name"]
     points = [
         point
         for variant in view["variants"]
         if (point := _point(variant, key, name, view["chosen"])) is not None
     ]
+    if not points:
+        return None
     # The chosen one first: it gets its name before the others take the room.
     points.sort(key=lambda point: not point.is_chosen)
     title = f"{_label(name)} against {label[0].lower()}{label[1:]}"
@@ -71,7 +82,19 @@ def _trade_off(view: View, key: str, label: str, written: Callable[[float], str]
         write_y=_metric_writer(name),
     )
     better = view["metric"]["better"] == "higher"
-    return trade_off_plot(figure, points, is_higher_better=better, reference=_reference(view, name))
+    plot = trade_off_plot(figure, points, is_higher_better=better, reference=_reference(view, name))
+    return TradeOff(plot=plot, caption=_caption(plot, points))
+
+
+def _caption(plot: Markup, points: Sequence[Point]) -> str:
+    """How to read the marks that this plot has, and no others."""
+    sentences = [
+        (any(point.y_low is not None for point in points), "Bars are the intervals of the test metric."),
+        (has_front(plot), "The dashed staircase joins the variants that no other beats in both."),
+        (any(point.is_chosen for point in points), "The diamond is the chosen one."),
+        (has_rings(plot), "A ring is a variant at the place of the mark inside it."),
+    ]
+    return " ".join(sentence for is_drawn, sentence in sentences if is_drawn)
 
 
 def _point(variant: Mapping[str, Any], key: str, name: str | None, chosen: str | None) -> Point | None:

@@ -34,6 +34,12 @@ GRAM_SCALES: tuple[Scale, ...] = ((1e-6, "ug"), (1e-3, "mg"), (1.0, "g"), (1e3, 
 BYTE_SCALES: tuple[Scale, ...] = ((1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"))
 SECOND_SCALES: tuple[Scale, ...] = ((1e-6, "us"), (1e-3, "ms"), (1.0, "s"))
 
+# Below this a number of a column is mostly zeros, and says more in a smaller unit.
+SMALLEST_IN_A_COLUMN = 0.01
+
+VISIBLE = {"\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}", "\t": "\N{RIGHTWARDS ARROW TO BAR}"}
+OPEN_BOX = "\N{OPEN BOX}"
+
 
 def digits(value: float, significant: int = 3) -> str:
     """A number with so many significant digits, never in powers of ten: 0.0123, 1.23, 12,300."""
@@ -62,11 +68,14 @@ def quantity(
 ) -> str:
     """A value in the unit that fits it, its interval in the same unit: 1.2 kJ (0.54-3.1).
 
-    With `like` the unit is the one that fits that value, so that a column can be compared by eye.
+    With `like` the unit is the one that fits that value, so that a column can be compared by eye; a value
+    too small for it gets the next that does (0.21 J, not 0.00021 kJ).
     """
     if value is None:
         return UNKNOWN
     size, unit = _fitting(value if like is None else like, scales)
+    if 0 < abs(value) < SMALLEST_IN_A_COLUMN * size:
+        size, unit = _fitting(value / SMALLEST_IN_A_COLUMN, scales)
     text = f"{digits(value / size, significant)}{NO_BREAK_SPACE}{_printed(unit)}"
     if low is None or high is None:
         return text
@@ -123,6 +132,19 @@ def credits(microcredits: int | None) -> str:
         return f"0{NO_BREAK_SPACE}credits"
     decimals = 2 if abs(amount) >= 1 else 4 if abs(amount) >= 0.01 else 6
     return f"{amount:,.{decimals}f}{NO_BREAK_SPACE}credits".replace("-", MINUS)
+
+
+def visible(name: str) -> str:
+    """A name of a class or symbol with marks for its line ends, controls, and blanks at its ends."""
+    inner = name.strip(" ")
+    before = name.index(inner)
+    after = len(name) - before - len(inner)
+    return OPEN_BOX * before + "".join(map(_visible_character, inner)) + OPEN_BOX * after
+
+
+def signed(value: float) -> str:
+    """A number with two digits and its sign: +0.52, or a true minus and 0.031."""
+    return digits(value, 2) if value <= 0 else f"+{digits(value, 2)}"
 
 
 def largest(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
@@ -207,3 +229,9 @@ def _fitting(value: float, scales: Sequence[Scale]) -> Scale:
 
 def _printed(unit: str) -> str:
     return unit.replace("u", "\N{MICRO SIGN}", 1) if unit in ("uJ", "ug", "us") else unit
+
+
+def _visible_character(character: str) -> str:
+    if character.isprintable():
+        return character
+    return VISIBLE.get(character) or character.encode("unicode_escape").decode()

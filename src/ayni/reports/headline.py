@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ayni.reports import formats
-
-View = Mapping[str, Any]
+from ayni.reports.comparison import baseline_remark, baseline_that_is_better
+from ayni.reports.variants import View, chosen_variant, full_variant, kept_variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,14 @@ ENERGY = _Quantity(
 
 
 def title(view: View) -> str:
-    """What was decided, as one sentence without its full stop."""
+    """What was decided, as one sentence without its full stop; a baseline that is better is part of it."""
+    better = baseline_that_is_better(view)
+    is_told = view["status"] in ("failed", "interrupted") or view["train"] is None
+    but = "" if better is None or is_told else f", but the baseline reaches {better}"
+    return _decision(view) + but
+
+
+def _decision(view: View) -> str:
     chosen, full = chosen_variant(view), full_variant(view)
     if view["status"] in ("failed", "interrupted"):
         return f"{view['name']} did not finish"
@@ -84,13 +91,37 @@ def lede(view: View) -> list[str]:
         sentences.append(_sentence(view["error"]))
     if view["reason"]:
         sentences.append(_sentence(view["reason"]))
+    if remark := baseline_remark(view):
+        sentences.append(f"The baseline {remark}.")
     return [*sentences, *_price(view["footprint"])]
+
+
+def data_line(view: View) -> str | None:
+    """What the run learned from, and what its owner notes of it; None before that is known."""
+    data = view["data"]
+    if data is None:
+        return None
+    name = data["name"] or f"{formats.UNKNOWN} (the task has no data card with a name)"
+    return " ".join([_sentence(f"Data: {name}"), *([_sentence(data["note"])] if data["note"] else [])])
+
+
+def leak(view: View) -> str | None:
+    """A warning that examples of one split are in another too; None when none were found."""
+    splits = (view["data"] or {}).get("splits") or {}
+    shared = {name: number for name, number in (splits.get("num_shared") or {}).items() if number}
+    if not shared:
+        return None
+    found = ", ".join(
+        f"{_plural(number, 'input')} of {name.rpartition('-')[2]} {'is' if number == 1 else 'are'} also in "
+        f"{name.rpartition('-')[0]}"
+        for name, number in shared.items()
+    )
+    return f"The splits are not apart: {found}. The results may be better than they would be on new data."
 
 
 def gains(view: View) -> list[Figure]:
     """What came out: quality, size, latency and energy of the chosen variant (else of the full model)."""
-    full = full_variant(view)
-    model = chosen_variant(view) or full
+    full, model = full_variant(view), kept_variant(view)
     if model is None:
         return []
     other = full if full is not None and full["name"] != model["name"] else None
@@ -140,20 +171,6 @@ def costs(view: View) -> list[Figure]:
             note=_attempts(footprint),
         ),
     ]
-
-
-def chosen_variant(view: View) -> dict[str, Any] | None:
-    """The variant that was chosen; None when none was."""
-    return _named(view, view["chosen"])
-
-
-def full_variant(view: View) -> dict[str, Any] | None:
-    """The model that the variants are compared with: the first of the list."""
-    return view["variants"][0] if view["variants"] else None
-
-
-def _named(view: View, name: str | None) -> dict[str, Any] | None:
-    return next((variant for variant in view["variants"] if variant["name"] == name), None)
 
 
 def _metric_text(view: View, metrics: Mapping[str, float] | None) -> str:

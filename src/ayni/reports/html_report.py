@@ -7,20 +7,18 @@ and a content security policy forbids scripts and requests, in case something sh
 Not covered: pages for many runs; links to other files, which would break when the page is mailed.
 """
 
-import base64
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ayni.files import write_atomically
-from ayni.reports import comparison, figures, formats, headline
+from ayni.reports import comparison, figures, formats, gallery, headline, variants
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 REPORT_FILE = "report.html"
-IMAGE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 FORMATS = (
     "count",
     "credits",
@@ -34,6 +32,7 @@ FORMATS = (
     "seconds",
     "share",
     "stored_bytes",
+    "visible",
 )
 
 
@@ -53,7 +52,6 @@ def write_report(view: Mapping[str, Any], *, folder: Path, version: str = "") ->
 def render_report(view: Mapping[str, Any], *, version: str = "") -> str:
     """The page as text."""
     template = _environment().get_template("report.html.j2")
-    items = (view["explain"] or {}).get("items", [])
     return template.render(
         view=view,
         version=version,
@@ -61,37 +59,20 @@ def render_report(view: Mapping[str, Any], *, version: str = "") -> str:
         lede=headline.lede(view),
         gains=headline.gains(view),
         costs=headline.costs(view) if view["footprint"] else [],
-        chosen=headline.chosen_variant(view),
-        full=headline.full_variant(view),
+        data_line=headline.data_line(view),
+        leak=headline.leak(view),
+        is_baseline_better=comparison.baseline_that_is_better(view) is not None,
+        chosen=variants.chosen_variant(view),
+        full=variants.full_variant(view),
         trade_offs=figures.trade_offs(view),
         curves=figures.learning_curves(view),
-        galleries=_galleries(items),
+        galleries=gallery.galleries(view),
+        has_pictures=gallery.has_pictures(view),
+        legend=gallery.legend(view),
+        told=gallery.told,
         steps=comparison.planned_steps(view),
         limits=comparison.limits(view),
     )
-
-
-def data_uri(path: str | None) -> str | None:
-    """An image file as a data URI; None when the file is gone or is no image that browsers show."""
-    if path is None or not Path(path).is_file():
-        return None
-    media_type = IMAGE_TYPES.get(Path(path).suffix.lower())
-    if media_type is None:
-        return None
-    return f"data:{media_type};base64,{base64.b64encode(Path(path).read_bytes()).decode()}"
-
-
-def _galleries(items: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Explained examples by kind, with their pictures inside."""
-    galleries: dict[str, list[dict[str, Any]]] = {"sample": [], "disagreement": []}
-    for item in items:
-        shown = {
-            **item,
-            "input": data_uri(item["input_image"]),
-            "attribution": data_uri(item["attribution_image"]),
-        }
-        galleries.setdefault(item["kind"] or "sample", []).append(shown)
-    return galleries
 
 
 @functools.cache

@@ -10,6 +10,7 @@ Every figure carries a <title> and a <desc>; user text passes through `markupsaf
 Not covered: interaction.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,12 @@ RIGHT_OF_LINES = 84.0
 OUTSIDE_GAP = 4.0
 # Height of a line of text.
 LINE = 17.0
+# Half of the largest mark, the diamond.
+MARK_SIZE = 8.0
+RING_GAP = 2.5
+# Marks that a caption explains where they are drawn.
+FRONT = Markup('<path class="front"')
+RING = Markup('<circle class="ring"')
 
 Write = Callable[[float], str]
 
@@ -103,10 +110,12 @@ def trade_off_plot(
 
     A point whose quality lies far from all others would flatten the rest into one line: it is drawn as
     an arrow at the edge with its value. So is the reference (name, quality), a dashed line where it fits.
+    A point at the place of another one is a ring around it.
     """
     if not points:
         return Markup("")
     near, far = split_far(points, is_higher_better=is_higher_better)
+    near.sort(key=lambda point: not point.is_chosen)
     x_ends = [end for p in points for end in (p.x, p.x_low, p.x_high) if end is not None]
     y_ends = [end for p in near for end in (p.y, p.y_low, p.y_high) if end is not None]
     x_low, x_high = padded(x_ends, share=0.14, is_logarithmic=is_logarithmic)
@@ -116,7 +125,10 @@ def trade_off_plot(
     parts = [*_frame(figure, x_axis, y_axis)]
     parts += _reference(figure, reference, y_axis, x_axis, index=len(far))
     parts.append(_front(near, x_axis, y_axis, is_higher_better=is_higher_better))
-    parts += [_marked(point, x_axis, y_axis) for point in near]
+    # The chosen mark is drawn last, on top of what lies under it.
+    radii = ring_radii([(x_axis.position(p.x), y_axis.position(p.y)) for p in near])
+    marks = [_marked(p, x_axis, y_axis, ring=ring) for p, ring in zip(near, radii, strict=True)]
+    parts += [mark for mark, p in sorted(zip(marks, near, strict=True), key=lambda pair: pair[1].is_chosen)]
     parts += _names(near, x_axis, y_axis)
     for index, point in enumerate(far):
         parts += _outside(figure, point.name, point.y, y_axis, x=x_axis.position(point.x), index=index)
@@ -150,6 +162,25 @@ def pareto_front(points: Iterable[Point], *, is_higher_better: bool) -> list[Poi
         if not front or sign * point.y > sign * front[-1].y:
             front.append(point)
     return front
+
+
+def ring_radii(places: Sequence[tuple[float, float]]) -> list[float | None]:
+    """For each mark None, or the radius of a ring around the earlier marks that it would hide behind."""
+    radii: list[float | None] = []
+    for index, place in enumerate(places):
+        num_hidden = sum(math.dist(place, other) < MARK_SIZE for other in places[:index])
+        radii.append(MARK_SIZE + RING_GAP * num_hidden if num_hidden else None)
+    return radii
+
+
+def has_front(plot: Markup) -> bool:
+    """Whether the staircase of the Pareto front is drawn: one single point has none."""
+    return FRONT in plot
+
+
+def has_rings(plot: Markup) -> bool:
+    """Whether points lie on each other."""
+    return RING in plot
 
 
 def short(number: str) -> str:
@@ -229,7 +260,7 @@ def _line(
     yield _text(last_x + 9, label_y + 13, series.name, css="label")
 
 
-def _marked(point: Point, x_axis: Axis, y_axis: Axis) -> Markup:
+def _marked(point: Point, x_axis: Axis, y_axis: Axis, *, ring: float | None) -> Markup:
     x, y = x_axis.position(point.x), y_axis.position(point.y)
     css = "point chosen" if point.is_chosen else "point"
     whiskers = Markup("")
@@ -242,7 +273,9 @@ def _marked(point: Point, x_axis: Axis, y_axis: Axis) -> Markup:
             x_axis.position(point.x_low), x_axis.position(point.x_high), y, y
         )
     if point.is_chosen:
-        mark = Markup('<path d="M{:.1f} {:.1f}l8 8-8 8-8-8z"/>').format(x, y - 8)
+        mark = Markup('<path d="M{:.1f} {:.1f}l8 8-8 8-8-8z"/>').format(x, y - MARK_SIZE)
+    elif ring is not None:
+        mark = RING + Markup(' cx="{:.1f}" cy="{:.1f}" r="{:g}"/>').format(x, y, ring)
     else:
         mark = Markup('<circle cx="{:.1f}" cy="{:.1f}" r="5"/>').format(x, y)
     return Markup('<g class="{}">{}{}</g>').format(css, whiskers, mark)
@@ -271,7 +304,7 @@ def _front(points: Sequence[Point], x_axis: Axis, y_axis: Axis, *, is_higher_bet
     path = f"M{x_axis.position(front[0].x):.1f} {y_axis.position(front[0].y):.1f}"
     for point in front[1:]:
         path += f"H{x_axis.position(point.x):.1f}V{y_axis.position(point.y):.1f}"
-    return Markup('<path class="front" d="{}"/>').format(path)
+    return FRONT + Markup(' d="{}"/>').format(path)
 
 
 def _reference(

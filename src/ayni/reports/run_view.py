@@ -86,7 +86,11 @@ ITEM_KEYS = (
     "input_image",
     "attribution_image",
     "attribution_file",
+    "tokens",
+    "values",
+    "features",
 )
+FEATURE_KEYS = ("name", "value", "attribution")
 PLAN_KEYS = ("rows", "totals", "offer", "limits", "violations", "risks")
 PLAN_ROW_KEYS = (
     "step",
@@ -224,6 +228,8 @@ def _explain(result: Mapping[str, Any] | None, folder: Path) -> dict[str, Any] |
     for item in explain["items"]:
         for key in ("input_image", "attribution_image", "attribution_file"):
             item[key] = _absolute(item[key], folder)
+        if item["features"] is not None:
+            item["features"] = [_picked(feature, FEATURE_KEYS) for feature in item["features"]]
     return explain
 
 

@@ -386,7 +386,7 @@ class _Coordinator:
         self._observer.round_finished(progress)
 
     def _finite(self, metrics: dict[str, float]) -> dict[str, float]:
-        """The metrics that are numbers: an undefined one is a gap in the curve, and no end of the training."""
+        """The metrics that are numbers: an undefined one is a gap in the curve, not the end of a run."""
         for name, value in metrics.items():
             if not math.isfinite(value):
                 self._observer.noticed(f"round {self._progress['round']}: {name} is {value}, and is left out")

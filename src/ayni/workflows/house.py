@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ayni.database import Database
+from ayni.footprint.cascade import NodeCounters
 from ayni.footprint.node_meter import NodeMeter
 from ayni.hub.repositories import LocalHub
 from ayni.jobs.runs import Run, Runs
+from ayni.jobs.spec import JobSpec
 from ayni.market.ledger import Ledger
 from ayni.signing import SigningKey
 
@@ -31,6 +33,7 @@ class House:
         num_cores, memory_bytes: what this machine has to offer.
         spill_folder: where learners keep optimizer state between rounds.
         make_engine: where learners run; a context manager that ends them.
+        make_counters: the energy counters that this machine has for a job.
         make_meter: the meter of a run, not started.
         now: the clock, with a time zone.
     """
@@ -45,5 +48,6 @@ class House:
     memory_bytes: int
     spill_folder: Path
     make_engine: Callable[["TrainConfig"], AbstractContextManager["Engine"]]
+    make_counters: Callable[[JobSpec], NodeCounters]
     make_meter: Callable[[Run], NodeMeter]
     now: Callable[[], datetime]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from ayni.compress.config import DistillStep, PruneStep
 from ayni.files import write_json
 from ayni.footprint.carbon import carbon_intensity
-from ayni.footprint.power_model import estimate_energy
+from ayni.footprint.power_model import PowerModel, estimate_energy, this_machine
 from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
 from ayni.jobs.spec import JobSpec
@@ -23,6 +23,7 @@ from ayni.workflows.house import House
 from ayni.workflows.offer import limits_of, offer_of
 from ayni.workflows.preflight import check_before_training
 from ayni.workflows.progress import Approve
+from ayni.workflows.publish_licence import check_publish_licence
 
 CONSENT_FILE = "consent.json"
 # Seconds on one core of a two-core virtual machine, medians over runs of the digits example.
@@ -47,16 +48,25 @@ def plan_job(job: Job, house: House) -> Plan:
     Raises:
         TaskImportError, TaskFailedError: the task cannot be had, or fails on its first steps.
         UnknownZoneError: the site's zone is no grid that is known.
+        LicenceConflictError, MissingLicenceError: the result could not be published as the job asks.
+        UnwatchableLimitError: energy or carbon is limited and a GPU is used that nothing here can meter.
         UserError: what would stop the run only after its training, see `preflight`.
     """
     spec = job.spec
     task = job.task.load()
+    check_publish_licence(spec, task)
+    counters = house.make_counters(spec)
     measured = probe(task, spec.train)
     check_before_training(spec, task, measured)
     cores = min(spec.train.learners, house.num_cores)
     seconds = _seconds_of_steps(spec, measured, cores)
     return make_plan(
-        [_estimate(step, wall, busy, cores) for step, (wall, busy) in seconds.items()],
+        [
+            _estimate(step, wall, busy, cores, power=this_machine(declared_watts=spec.site.cpu_watts))
+            if not counters.unknown
+            else _estimate_without_energy(step, wall, cores, tier=counters.tier)
+            for step, (wall, busy) in seconds.items()
+        ],
         offer=offer_of(spec, house),
         limits=limits_of(spec),
         now=house.now(),
@@ -87,14 +97,16 @@ def text_of(plan: Plan) -> str:
     """The plan in a few words."""
     seconds = (plan.rows[-1].end - plan.rows[0].start).total_seconds()
     credits_ = microcredits_to_credits(int(plan.total("cost_microcredits")))
-    return (
-        f"about {seconds:.0f} s, {plan.total('energy_joules'):.0f} J, "
-        f"{plan.total('grams_co2e'):.2g} g CO2e, {credits_:.2g} credits"
-    )
+    energy, grams = plan.known_total("energy_joules"), plan.known_total("grams_co2e")
+    if energy is None or grams is None:
+        return f"about {seconds:.0f} s, energy and CO2e unknown, {credits_:.2g} credits"
+    return f"about {seconds:.0f} s, {energy:.0f} J, {grams:.2g} g CO2e, {credits_:.2g} credits"
 
 
-def _estimate(step: str, wall_seconds: float, busy_seconds: float, cores: int) -> StepEstimate:
-    energy = estimate_energy(busy_seconds, wall_seconds, cores)
+def _estimate(
+    step: str, wall_seconds: float, busy_seconds: float, cores: int, *, power: PowerModel
+) -> StepEstimate:
+    energy = estimate_energy(busy_seconds, wall_seconds, cores, model=power)
     assert energy.joules is not None and energy.low_joules is not None and energy.high_joules is not None
     return StepEstimate(
         step=step,
@@ -105,6 +117,20 @@ def _estimate(step: str, wall_seconds: float, busy_seconds: float, cores: int) -
         low_joules=energy.low_joules,
         high_joules=energy.high_joules * HIGH_FACTOR,
         tier=energy.tier,
+    )
+
+
+def _estimate_without_energy(step: str, wall_seconds: float, cores: int, *, tier: str) -> StepEstimate:
+    """A GPU that nothing can meter makes the energy of the whole run unknown, here as in its receipts."""
+    return StepEstimate(
+        step=step,
+        wall_seconds=wall_seconds,
+        high_seconds=wall_seconds * HIGH_FACTOR,
+        num_cores=cores,
+        energy_joules=None,
+        low_joules=None,
+        high_joules=None,
+        tier=tier,
     )
 
 

@@ -19,7 +19,6 @@ from ayni.compress.score import check_terms
 from ayni.compress.trial import try_steps
 from ayni.data.card import read_data_card
 from ayni.errors import UserError
-from ayni.hub.licences import check_licence
 from ayni.jobs.spec import JobSpec
 from ayni.task import Task, TaskFailedError
 from ayni.train.learner import build_model, load_dataset
@@ -28,6 +27,8 @@ from ayni.train.probe import Probe
 from ayni.train.shards import EmptyDatasetError
 
 NUM_TEST_EXAMPLES = 64
+# Optional methods of a task that give names, and what each name is for.
+NAMED_BY = {"labels": "output of the model", "feature_names": "number of an input"}
 
 
 class UnusableMetricError(UserError):
@@ -42,13 +43,14 @@ class UnusableMetricError(UserError):
         )
 
 
-class UnusableLabelsError(UserError):
-    """The task's labels are not a list of texts."""
+class UnusableNamesError(UserError):
+    """What the task gives as names is not a list of texts."""
 
-    def __init__(self, found: object) -> None:
+    def __init__(self, method: str, found: object) -> None:
+        self.method = method
         super().__init__(
-            f"The task's labels() returned {found!r:.80}, expected a list of texts, one for each output of the "
-            'model in order, as in ["cat", "dog"].'
+            f"The task's {method}() returned {found!r:.80}, expected a list of texts: one for each "
+            f'{NAMED_BY[method]}, in order, as in ["one", "two"].'
         )
 
 
@@ -61,14 +63,15 @@ def check_before_training(spec: JobSpec, task: Task, probed: Probe) -> None:
         probed: the metrics of an untrained model.
 
     Raises:
-        UnusableMetricError, UnusableLabelsError, DataCardError, LicenceConflictError: see there.
+        UnusableMetricError, UnusableNamesError, DataCardError: see there.
         UnknownScoreTermError: compress.score weighs what is not measured.
         EmptyDatasetError: there is nothing to measure variants on.
         TaskFailedError: the task raised in something that training does not ask of it.
         UserError: a step of compression is impossible for this model; the message names it.
     """
-    _check_card(spec, task)
-    _check_labels(task)
+    read_data_card(task)
+    for method in NAMED_BY:
+        _check_names(task, method)
     _check_example_input(task)
     _check_metric(spec, task, probed)
     _check_test_split(spec, task)
@@ -78,23 +81,15 @@ def check_before_training(spec: JobSpec, task: Task, probed: Probe) -> None:
             try_steps(task, spec.compress, seed=spec.seed, folder=Path(folder))
 
 
-def _check_card(spec: JobSpec, task: Task) -> None:
-    card = read_data_card(task)
-    if spec.publish is not None and spec.publish.licence is not None:
-        check_licence(spec.publish.licence, card.licence)
-
-
-def _check_labels(task: Task) -> None:
-    method = getattr(task, "labels", None)
-    if method is None:
+def _check_names(task: Task, method: str) -> None:
+    if not hasattr(task, method):
         return
     try:
-        labels = method()
+        names = getattr(task, method)()
     except Exception as error:
-        raise TaskFailedError(method="labels", cause=error) from error
-    is_list = isinstance(labels, list | tuple)
-    if not is_list or not all(isinstance(label, str) for label in labels):
-        raise UnusableLabelsError(labels)
+        raise TaskFailedError(method=method, cause=error) from error
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise UnusableNamesError(method, names)
 
 
 def _check_example_input(task: Task) -> None:

@@ -5,8 +5,9 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ayni.compress.artefacts import load_full_model
 from ayni.compress.variants import CompressResult, Variant
 from ayni.data.card import DataCard
 from ayni.footprint.receipts import receipt_paths
@@ -20,6 +21,9 @@ from ayni.train.result import TrainResult
 from ayni.workflows.explain_model import Understanding
 from ayni.workflows.house import House
 from ayni.workflows.report_run import view_of
+
+if TYPE_CHECKING:
+    import torch
 
 NAMED_VERSIONS = ("ayni", "torch", "dask", "onnxruntime", "torch-pruning", "numpy")
 # `config.json` promises where black and white of an image file go; tasks that want another range say so.
@@ -44,7 +48,7 @@ def publish_model(
     job = run.job
     assert job.spec.publish is not None
     task = job.task.load()
-    config = _config(run, task, compressed)
+    config = _config(run, task, trained, compressed)
     files: dict[str, Path | bytes] = {
         WEIGHTS_FILE: run.folder / trained.model_path,
         CONFIG_FILE: json.dumps(config.to_json(), indent=2).encode() + b"\n",
@@ -89,19 +93,22 @@ def _file_name(variant: Variant) -> str:
     return f"{variant.name}.onnx"
 
 
-def _config(run: Run, task: Task, compressed: CompressResult | None) -> ModelConfig:
+def _config(run: Run, task: Task, trained: TrainResult, compressed: CompressResult | None) -> ModelConfig:
     job = run.job
     example = task.example_input()
-    labels = getattr(task, "labels", None)
+    model = load_full_model(task, run.folder / trained.model_path)
+    stated = getattr(task, "labels", None)
+    labels = None if stated is None else tuple(stated())
+    pipeline_tag, labels = _purpose(model, example, labels)
     return ModelConfig(
         task=job.spec.task.rpartition(".")[2],
         task_sha256=job.task_sha256,
-        architecture=type(task.build_model()).__name__,
+        architecture=type(model).__name__,
         input_shape=tuple(example.shape[1:]),
         input_dtype=str(example.dtype).removeprefix("torch."),
         value_range=getattr(task, "value_range", DEFAULT_VALUE_RANGE),
-        labels=None if labels is None else tuple(labels()),
-        pipeline_tag=_pipeline_tag(example, has_labels=labels is not None),
+        labels=labels,
+        pipeline_tag=pipeline_tag,
         variants={"full": WEIGHTS_FILE}
         | {variant.name: _file_name(variant) for variant in _onnx_variants(compressed)},
         chosen=None if compressed is None else compressed.chosen,
@@ -109,12 +116,52 @@ def _config(run: Run, task: Task, compressed: CompressResult | None) -> ModelCon
     )
 
 
-def _pipeline_tag(example: Any, *, has_labels: bool) -> PipelineTag:
-    if not example.is_floating_point():
-        return "other" if has_labels else "text-generation"
-    if not has_labels:
-        return "other"
-    return "image-classification" if example.dim() == 4 else "tabular-classification"
+def _purpose(
+    model: "torch.nn.Module", example: "torch.Tensor", labels: tuple[str, ...] | None
+) -> tuple[PipelineTag, tuple[str, ...] | None]:
+    """What a model does, by what it answers to its example, and the names of its outputs.
+
+    [1, C] with a name for each of C outputs is a classification, of what kind its input says. [1, T, V] from
+    T whole numbers, where no answer depends on a later number, continues text; names that are not one for
+    each of V symbols are then no vocabulary.
+    """
+    output = _output(model, example)
+    if output is None or output.dim() not in (2, 3):
+        return "other", labels
+    has_names = labels is not None and len(labels) == output.shape[-1]
+    takes_symbols = not example.is_floating_point()
+    if output.dim() == 3:
+        if (
+            takes_symbols
+            and example.shape == output.shape[:2]
+            and _sees_only_the_past(model, example, output)
+        ):
+            return "text-generation", labels if has_names else None
+        return "other", labels
+    if not has_names:
+        return "other", labels
+    if example.dim() == 4:
+        return "image-classification", labels
+    return "text-classification" if takes_symbols else "tabular-classification", labels
+
+
+def _sees_only_the_past(model: "torch.nn.Module", example: "torch.Tensor", output: "torch.Tensor") -> bool:
+    changed = example.clone()
+    changed[:, -1] = (changed[:, -1] + 1) % output.shape[-1]
+    again = _output(model, changed)
+    return again is not None and again[:, :-1].allclose(output[:, :-1], rtol=1e-3, atol=1e-4)
+
+
+def _output(model: "torch.nn.Module", example: "torch.Tensor") -> "torch.Tensor | None":
+    """What the model answers; None when it is no tensor, or the model does not take its own example."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            output = model(example)
+    except Exception:  # user code; a model is published all the same, as one of which nothing is known
+        return None
+    return output if isinstance(output, torch.Tensor) else None
 
 
 def _card(
@@ -138,7 +185,7 @@ def _card(
         summary=_summary(job, trained),
         reason="" if compressed is None else compressed.reason,
         baseline={} if baseline is None else {baseline.name: baseline.metrics},
-        task_is_built=False,
+        task_is_built=job.task.is_built,
     )
 
 

@@ -103,8 +103,9 @@ def verify(folder: Path, *, expected_public_key: str | None, is_own: bool) -> Ve
 
 
 def verify_run(folder: Path, *, expected_public_key: str | None) -> list[CheckResult]:
-    """All checks of a run of this home, whose key is `expected_public_key`."""
-    return list(verify(folder, expected_public_key=expected_public_key, is_own=True).checks)
+    """All checks of a run of the home whose key is `expected_public_key`; None for a run from elsewhere."""
+    is_own = expected_public_key is not None
+    return list(verify(folder, expected_public_key=expected_public_key, is_own=is_own).checks)
 
 
 def _manifest_of(folder: Path) -> dict[str, Any]:
