@@ -1,6 +1,7 @@
 from typing import Any
 
 from ayni.reports import figures
+from ayni.reports.plots import has_front
 
 
 def of_size(view: dict[str, Any]) -> figures.TradeOff:
@@ -10,7 +11,7 @@ def of_size(view: dict[str, Any]) -> figures.TradeOff:
 def test_the_staircase_is_explained_where_one_is_drawn(view: dict[str, Any]) -> None:
     drawn = of_size(view)
 
-    assert figures.has_front(drawn.plot)
+    assert has_front(drawn.plot)
     assert "staircase" in drawn.caption
 
 
@@ -20,7 +21,7 @@ def test_a_front_of_one_point_has_no_staircase_and_no_word_of_it(view: dict[str,
 
     drawn = of_size(view)
 
-    assert not figures.has_front(drawn.plot)
+    assert not has_front(drawn.plot)
     assert "staircase" not in drawn.caption
 
 

@@ -13,7 +13,10 @@ def predict(
         str, typer.Argument(metavar="REPO", help="A published repository, for example me/digits.")
     ],
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="Inputs: .png, .jpg, .npy or .json files.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE", help="Inputs: .png, .jpg, .npy, .json or .txt files, as the model takes them."
+        ),
     ],
     variant: Annotated[
         str | None, typer.Option(help="Which variant; the chosen one when not given.", show_default=False)
@@ -24,6 +27,9 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """Use a published model on files of your own.
+
+    Images must look like those that the model learned from: the same size, and for the digits light ink on
+    dark paper.
 
     Example: `ayni predict me/digits examples/digits/seven.png`
     """

@@ -137,7 +137,8 @@ def predictions_table(predictions: Sequence[Json]) -> Table:
     table = _table("file", "prediction", "probability")
     for one in predictions:
         label = one.get("label") if one.get("label") is not None else one.get("prediction")
-        table.add_row(str(one["file"]), str(label), _highest_probability(one.get("probabilities")))
+        shown = str(label) if str(label).strip() and str(label).isprintable() else repr(label)
+        table.add_row(str(one["file"]), shown, _highest_probability(one.get("probabilities")))
     return table
 
 

@@ -84,7 +84,8 @@ def explain(
 
     with explain_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    class_names, feature_names = _names(task, "labels"), _names(task, "feature_names")
+    class_names = _names(getattr(task, "labels", None), "labels")
+    feature_names = _names(getattr(task, "feature_names", None), "feature_names")
     illustrator = Illustrator(
         folder=folder,
         class_names=class_names,
@@ -181,13 +182,12 @@ def _num_checked(inputs: torch.Tensor) -> int:
     return max(1, min(NUM_CHECKED, MAX_ABLATION_PASSES // inputs[0].numel()))
 
 
-def _names(task: Task, method: str) -> list[str]:
+def _names(method: Callable[[], Sequence[Any]] | None, what: str) -> list[str]:
     """The task's own names of its classes or features; empty when it has none."""
-    names = getattr(task, method, None)
     try:
-        return [str(name) for name in names()] if names is not None else []
+        return [str(name) for name in method()] if method is not None else []
     except Exception as error:
-        raise TaskFailedError(method=method, cause=error) from error
+        raise TaskFailedError(method=what, cause=error) from error
 
 
 def _vocabulary_sizes(model: nn.Module, inputs: torch.Tensor) -> set[int]:

@@ -91,7 +91,7 @@ def predict(snapshot: Snapshot, files: Sequence[Path], variant: str | None = Non
     try:
         import numpy  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError(extra="train", package="numpy") from error
+        raise MissingExtraError(extra="predict", package="numpy") from error
     snapshot.verify()
     config = read_config(snapshot.folder)
     name = variant or config.chosen or FULL
@@ -219,7 +219,7 @@ def _read_image(path: Path, config: ModelConfig) -> "np.ndarray[Any, Any]":
     try:
         from PIL import Image
     except ImportError as error:
-        raise MissingExtraError(extra="explain", package="pillow") from error
+        raise MissingExtraError(extra="predict", package="pillow") from error
     if len(config.input_shape) != 3 or config.input_shape[0] not in (1, 3):
         raise UnreadableInputError(path, f"the model takes {list(config.input_shape)}, which is no image")
     num_channels = config.input_shape[0]
@@ -229,6 +229,9 @@ def _read_image(path: Path, config: ModelConfig) -> "np.ndarray[Any, Any]":
             if (image.height, image.width) != expected:
                 # Before decoding, so that a picture of absurd size costs nothing.
                 raise InputShapeError(path, (num_channels, image.height, image.width), config.input_shape)
+            if image.has_transparency_data:
+                reason = "it has transparent parts, whose colour nobody can see; put it on a background"
+                raise UnreadableInputError(path, reason)
             pixels = np.asarray(image.convert("L" if num_channels == 1 else "RGB"), dtype=np.float64)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableInputError(path, "it is not a readable PNG or JPEG image") from error
@@ -247,7 +250,7 @@ def _onnx_runtime(path: Path) -> Callable[["np.ndarray[Any, Any]"], "np.ndarray[
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingExtraError(extra="compress", package="onnxruntime") from error
+        raise MissingExtraError(extra="predict", package="onnxruntime") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
