@@ -213,3 +213,11 @@ def test_the_plan_is_shown_beside_each_limit_of_the_job() -> None:
     shown = str(tables.violations_text(plan))
 
     assert shown == "Within the limits of the job: 1 of 5 credits, 2 of 20 g CO2e."
+
+
+def test_a_baseline_that_does_better_is_said_below_the_table(view: dict[str, Any]) -> None:
+    view["baseline"]["metrics"]["accuracy"] = 0.99
+
+    shown = "".join(drawn(part) for part in tables.run_parts(view))
+
+    assert "WARNING: logistic regression does better" in shown

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ayni.reports import formats
+from ayni.reports.comparison import baseline_remark
 from ayni.units import JOULES_PER_KWH, MICROCREDITS_PER_CREDIT
 
 Json = Mapping[str, Any]
@@ -162,6 +163,8 @@ def _notes(view: Json) -> list[str]:
     notes = [f"{head}: {view['reason']}" if view.get("reason") else head]
     if (view.get("baseline") or {}).get("name"):
         notes.append(f"  baseline: {str(view['baseline']['name']).replace('_', ' ')}")
+    if remark := baseline_remark(view):
+        notes.append(f"WARNING: {remark}.")
     return notes + _data_notes(view.get("data") or {})
 
 
