@@ -121,7 +121,7 @@ def _show(view: dict[str, Any], *, as_json: bool) -> None:
 @contextlib.contextmanager
 def _hint_how_to_resume() -> Iterator[None]:
     """On Ctrl-C or a polite kill, leave with 130 and say how to go on; errors that stop a run say it too."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     except KeyboardInterrupt as error:
@@ -139,7 +139,8 @@ def _hint_how_to_resume() -> Iterator[None]:
             )
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _how_to_resume(run_id: str) -> str:
@@ -147,6 +148,8 @@ def _how_to_resume(run_id: str) -> str:
 
 
 def _interrupt(_signal_number: int, _frame: object) -> None:
+    # Said at once, for ending the workers takes some seconds.
+    terminal.complain("Stopping ...")
     raise KeyboardInterrupt
 
 
