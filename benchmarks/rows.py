@@ -42,9 +42,17 @@ def rows_of(name: str) -> list[dict[str, Any]]:
 
 
 def _commit() -> str:
-    command = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or "unknown"
+    """The commit that was measured; "-dirty" when anything but the results themselves was changed since."""
+    commit = _git("rev-parse", "--short=12", "HEAD")
+    if commit is None:
+        return "unknown"
+    changed = _git("status", "--porcelain", "--", ":/", ":!/benchmarks/results", ":!/docs/benchmarks.md")
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(*words: str) -> str | None:
+    answer = subprocess.run(["git", "-C", str(HERE), *words], capture_output=True, text=True, check=False)
+    return answer.stdout.strip() if answer.returncode == 0 else None
 
 
 def _machine() -> dict[str, Any]:
