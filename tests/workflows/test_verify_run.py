@@ -17,7 +17,7 @@ from ayni.workflows.house import House
 from ayni.workflows.progress import SilentProgress
 from ayni.workflows.run_job import run_job
 from ayni.workflows.seal_run import MANIFEST_FILE, seal_run
-from ayni.workflows.verify_run import Verification, verify
+from ayni.workflows.verify_run import Verification, verify, verify_run
 
 
 @pytest.fixture
@@ -199,3 +199,29 @@ def test_every_charged_receipt_of_an_honest_run_is_paid_once(finished: Run, key:
     assert found.is_ok
     # plan, train, explain, publish; settling and reporting are not charged.
     assert "4 receipts are paid once" in details["ledger"]
+
+
+def test_a_run_under_way_has_one_finding_that_it_is_not_finished(
+    house: House, new_run: Callable[..., Run]
+) -> None:
+    run = new_run()
+
+    checks = verify_run(run.folder, expected_public_key=house.key.public_key)
+
+    found = {check.name: check.problems for check in checks if check.problems}
+    assert "finished" in found
+    assert not found.keys() & {"files", "ledger", "published"}
+
+
+def test_a_home_that_was_moved_as_a_whole_still_verifies(
+    house: House, new_run: Callable[..., Run], home: Path
+) -> None:
+    run = new_run()
+    with run.lock():
+        run_job(run, house, progress=SilentProgress(), approve=None, yes=True)
+    key = house.key.public_key
+    moved = home.rename(home.with_name("moved"))
+
+    checks = verify_run(moved / "runs" / run.id, expected_public_key=key)
+
+    assert [check for check in checks if check.problems] == []

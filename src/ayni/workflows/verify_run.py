@@ -92,7 +92,7 @@ def verify(folder: Path, *, expected_public_key: str | None, is_own: bool) -> Ve
         ("terms", lambda: _check_terms(folder, manifest)),
         ("samples", lambda: (check_samples(folder / "train"), "each counts once, none is skipped")),
         ("ledger", lambda: _check_ledger(folder)),
-        ("published", lambda: _check_published(manifest, is_own=is_own)),
+        ("published", lambda: _check_published(folder, manifest, is_own=is_own)),
     ]
     return Verification(
         run=_run_id(folder, manifest),
@@ -160,7 +160,9 @@ def _short(key: Any) -> str:
 
 def _check_files(folder: Path, manifest: dict[str, Any], key: str | None) -> tuple[list[str], str]:
     if not manifest:
-        return ["no manifest to compare with"], ""
+        if all((folder / "steps" / f"{step}.json").exists() for step in STEP_ORDER):
+            return ["no manifest to compare with"], ""
+        return [], "not sealed yet: there is nothing to compare with"
     try:
         verify_record(manifest, expected_public_key=key)
     except BadSignatureError as error:
@@ -227,6 +229,8 @@ def _receipts(folder: Path) -> list[dict[str, Any]]:
 
 def _check_ledger(folder: Path) -> tuple[list[str], str]:
     path = folder / LEDGER_FILE
+    if not path.exists() and not (folder / "steps" / "settle.json").exists():
+        return [], "not settled yet"
     if not path.exists():
         return [f"{LEDGER_FILE} is missing"], ""
     transactions = read_json(path)
@@ -241,11 +245,15 @@ def _check_ledger(folder: Path) -> tuple[list[str], str]:
     )
 
 
-def _check_published(manifest: dict[str, Any], *, is_own: bool) -> tuple[list[str], str]:
+def _check_published(run_folder: Path, manifest: dict[str, Any], *, is_own: bool) -> tuple[list[str], str]:
     published = manifest.get("published")
     if not published:
         return [], "nothing was published"
     folder, revision = Path(published["folder"]), published["revision"]
+    if not folder.is_dir():
+        # The home may have been moved as a whole: runs/ and hub/ lie beside each other.
+        hub = run_folder.resolve().parent.parent / "hub" / "models"
+        folder = hub / published["repository"] / "snapshots" / revision
     where = f"{published['repository']} at {revision[:12]}"
     if folder.is_dir():
         return _compare(folder, published["files"]), f"{where}: {len(published['files'])} files unchanged"
