@@ -82,16 +82,8 @@ def explain(
     found = attribute(model, inputs[rows], full.classes[rows])
     attribution_of_row = dict(zip(rows, found.values, strict=True))
 
-    with explain_os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    class_names = _names(getattr(task, "labels", None), "labels")
     feature_names = _names(getattr(task, "feature_names", None), "feature_names")
-    illustrator = Illustrator(
-        folder=folder,
-        class_names=class_names,
-        symbol_names=class_names if len(class_names) in _vocabulary_sizes(model, inputs[:1]) else [],
-        feature_names=feature_names if len(feature_names) == inputs[0].numel() else [],
-    )
+    illustrator = _illustrator(task, model, inputs, feature_names, folder)
 
     def explanation(row: int, kind: Any) -> Explanation:
         return Explanation(
@@ -121,6 +113,21 @@ def explain(
             rng=rng,
         ),
         note=_note(inputs, num_test, feature_names),
+    )
+
+
+def _illustrator(
+    task: Task, model: nn.Module, inputs: torch.Tensor, feature_names: list[str], folder: Path
+) -> Illustrator:
+    """Draws into `folder`; names that do not fit the model in number are left out."""
+    with explain_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    class_names = _names(getattr(task, "labels", None), "labels")
+    return Illustrator(
+        folder=folder,
+        class_names=class_names,
+        symbol_names=class_names if len(class_names) in _vocabulary_sizes(model, inputs[:1]) else [],
+        feature_names=feature_names if len(feature_names) == inputs[0].numel() else [],
     )
 
 
