@@ -20,7 +20,7 @@ def write_page() -> Path:
     topics: dict[str, list[str]] = {}
     for benchmark in all_benchmarks().values():
         rows = rows_of(benchmark.name)
-        text = _section(_newest(rows), len(rows)) if rows else f"Bar: {benchmark.bar}\n\nNot measured yet.\n"
+        text = _section(_newest(rows), rows) if rows else f"Bar: {benchmark.bar}\n\nNot measured yet.\n"
         topics.setdefault(benchmark.topic, []).append(f"### {benchmark.name}\n\n{text}")
     body = "".join(f"\n## {topic}\n\n" + "\n".join(sections) for topic, sections in sorted(topics.items()))
     write_atomically(PAGE, (HEADER + body).encode())
@@ -31,16 +31,17 @@ def _newest(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return next((row for row in reversed(rows) if not row["quick"]), rows[-1])
 
 
-def _section(row: dict[str, Any], num_rows: int) -> str:
+def _section(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     machine = row["machine"]
     values = "\n".join(f"| {name} | {_shown(value)} |" for name, value in row["values"].items())
+    num_missed = sum(not each["met"] for each in rows)
     verdict = "Met" if row["met"] else "Not met"
     seen_on = f"{machine['processor']} ({machine['cores']} cores, load {machine['load_1_minute']})"
     return (
         f"Bar: {row['bar']}\n\n**{verdict}.**\n\n| value | measured |\n|---|---|\n{values}\n\n"
         f"{row['date']}, commit `{row['commit']}`, `{row['command']}`, {row['seconds']:.0f} s, "
         f"seeds {row['seeds']}, {seen_on}, Python {machine['python']}, torch {row['versions']['torch']}. "
-        f"Row {num_rows} of `{row['name']}.jsonl`.\n"
+        f"Of {len(rows)} rows in `{row['name']}.jsonl`, {num_missed} missed the bar.\n"
     )
 
 

@@ -404,13 +404,14 @@ def _make_counters(spec: "JobSpec") -> "NodeCounters":
 
 def _make_meter(found: "Run") -> "NodeMeter":
     from ayni.footprint.node_meter import NodeMeter
+    from ayni.workflows.offer import reserved_cores
 
     spec = found.job.spec
     return NodeMeter(
         found.folder / "meter" / "windows.jsonl",
         job=found.id,
         counters=_make_counters(spec),
-        reserved_cores=min(spec.train.learners, _usable_cores()),
+        reserved_cores=reserved_cores(spec, num_cores=_usable_cores()),
     )
 
 

@@ -62,8 +62,7 @@ def explain_model(run: Run, trained: TrainResult, compressed: CompressResult | N
     chosen = (
         None if compressed is None or compressed.chosen is None else compressed.variant(compressed.chosen)
     )
-    # On a machine that others use too, more threads wait for each other longer than they compute: one
-    # thread took 4 s where two took 23 s beside another training.
+    # On a machine that others use too, threads can wait for each other longer than they compute (dev/LOG.md).
     with one_thread(), threadpool_limits(1):
         found = explain(
             task,

@@ -31,6 +31,6 @@ def limits_of(spec: JobSpec) -> Limits:
     )
 
 
-def reserved_cores(spec: JobSpec, house: House) -> int:
+def reserved_cores(spec: JobSpec, *, num_cores: int) -> int:
     """The cores that a run keeps from others: one for each learner, as far as there are any."""
-    return min(spec.train.learners, house.num_cores)
+    return min(spec.train.learners, num_cores)

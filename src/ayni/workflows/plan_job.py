@@ -26,7 +26,8 @@ from ayni.workflows.progress import Approve
 from ayni.workflows.publish_licence import check_publish_licence
 
 CONSENT_FILE = "consent.json"
-# Seconds on one core of a two-core virtual machine, medians over runs of the digits example.
+# Rough seconds on one core of a two-core virtual machine, and rough factors, set by hand so that the plan of
+# the digits example comes near its receipts. They are not statistics; HIGH_FACTOR says how far to trust them.
 START_OF_A_LEARNER = 2.5
 EXPORT_OF_A_VARIANT = 0.4
 MEASURE_OF_A_VARIANT = 1.0

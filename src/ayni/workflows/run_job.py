@@ -107,7 +107,7 @@ def _guard(run: Run, house: House, *, is_lifted: bool) -> LimitGuard:
         windows_path=run.folder / "meter" / "windows.jsonl",
         limits=limits_of(spec),
         offer=offer_of(spec, house),
-        reserved_cores=reserved_cores(spec, house),
+        reserved_cores=reserved_cores(spec, num_cores=house.num_cores),
         intensity=carbon_intensity(spec.site.zone),
         is_lifted=is_lifted,
     )
