@@ -50,7 +50,7 @@ check-static:
 	@echo "== import-linter"; $(BIN)/lint-imports
 
 check-tests:
-	@echo "== fast tests"; $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not cluster and not browser"
+	@echo "== fast tests"; $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not cluster and not browser and not keras"
 
 test: install-dev ## all tests but the slow ones
 	@dev/install_system_packages

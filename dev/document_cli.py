@@ -20,7 +20,8 @@ HEADER = """\
 Made by `python dev/document_cli.py` from the commands; do not edit.
 
 `ayni COMMAND --help` says the same. Results go to standard output; progress, questions and errors to
-standard error. With `--json`, standard output holds one JSON value and nothing else.
+standard error. With `--json`, standard output holds one JSON value and nothing else (with `--follow`
+one on each line).
 
 | exit code | meaning |
 |---|---|

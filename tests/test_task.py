@@ -90,6 +90,16 @@ def test_a_file_that_gives_no_task_is_the_users_mistake_in_words(
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(("package", "is_named"), [("keras", True), ("mine", False)])
+def test_an_import_that_an_extra_would_mend_names_it(tmp_path: Path, package: str, is_named: bool) -> None:
+    (tmp_path / "task.py").write_text(f"raise ModuleNotFoundError(name={package!r})")
+
+    with pytest.raises(TaskImportError) as caught:
+        TaskReference(module_path=tmp_path / "task.py", object_name="Points").load()
+
+    assert ("pip install 'ayni[keras]'" in str(caught.value)) is is_named
+
+
 def test_a_failed_import_is_tried_again_and_leaves_no_half_module(tmp_path: Path) -> None:
     switch = tmp_path / "ready"
     code = f"import pathlib\nif not pathlib.Path({str(switch)!r}).exists(): raise KeyboardInterrupt\n" + WHOLE

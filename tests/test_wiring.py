@@ -18,7 +18,8 @@ def test_a_fresh_home_has_no_runs_and_looking_makes_nothing(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "ask", [wiring.runs_show, wiring.runs_report_path, wiring.runs_remove, wiring.resume]
+    "ask",
+    [wiring.runs_show, wiring.runs_report_path, wiring.runs_remove, wiring.resume, wiring.train_status],
 )
 def test_a_run_that_is_not_there_is_the_users_mistake(ask: object, home: Path) -> None:
     with pytest.raises(RunNotFoundError):
@@ -42,7 +43,14 @@ def test_the_home_given_by_the_caller_wins(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["workflows.verify_run", "workflows.report_run", "jobs.runs", "footprint.node_meter"]
+    "module",
+    [
+        "workflows.verify_run",
+        "workflows.report_run",
+        "workflows.watch_training",
+        "jobs.runs",
+        "footprint.node_meter",
+    ],
 )
 def test_what_the_light_install_offers_imports_nothing_heavy(module: str) -> None:
     heavy = "{'torch', 'numpy', 'dask', 'distributed', 'pandas', 'matplotlib', 'sklearn', 'onnx', 'captum'}"

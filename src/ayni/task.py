@@ -40,7 +40,7 @@ class Task(Protocol):
         ...
 
     def dataset(self, split: str) -> Sequence[Any]:
-        """Examples of "train", "validation" or "test"; indexable, so that shards and cursors are exact."""
+        """Examples of "train", "validation" or "test"; indexable, so that each counts exactly once."""
         ...
 
     def loss(self, model: Any, batch: Any) -> "torch.Tensor":
@@ -58,6 +58,8 @@ class Task(Protocol):
 
 # Names of the modules that tasks are imported as begin so; tracebacks are searched for it.
 _MODULE_PREFIX = "ayni_task_"
+# What tasks import and a light install lacks.
+_EXTRA_OF_PACKAGE = {"torch": "train", "keras": "keras", "tensorflow": "keras", "transformers": "adapters"}
 REQUIRED_METHODS = ("build_model", "dataset", "loss", "evaluate", "example_input")
 
 
@@ -180,12 +182,21 @@ def _import_file(path: Path) -> ModuleType:
         except BaseException as error:
             del sys.modules[name]  # also after Ctrl-C: half a module must not pass for a whole one
             if isinstance(error, Exception | SystemExit):
-                raise TaskImportError(f"Importing {path} raised {type(error).__name__}: {error}.") from error
+                raise TaskImportError(
+                    f"Importing {path} raised {type(error).__name__}: {error}.{_remedy(error)}"
+                ) from error
             raise
         finally:
             with contextlib.suppress(ValueError):  # the task may have tidied up sys.path itself
                 sys.path.remove(str(path.parent))
     return module
+
+
+def _remedy(error: BaseException) -> str:
+    """The extra of Ayni that has what is missing; empty where none has."""
+    package = str(getattr(error, "name", None) or "").partition(".")[0]
+    extra = _EXTRA_OF_PACKAGE.get(package)
+    return f" Run: pip install 'ayni[{extra}]'" if extra and isinstance(error, ImportError) else ""
 
 
 def _place_of(cause: BaseException) -> str:

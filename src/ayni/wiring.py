@@ -20,8 +20,6 @@ from ayni.settings import Settings, read_settings
 from ayni.workflows.progress import Approve, Progress, SilentProgress
 
 if TYPE_CHECKING:
-    import torch
-
     from ayni.database import Database
     from ayni.footprint.cascade import NodeCounters
     from ayni.footprint.node_meter import NodeMeter
@@ -155,8 +153,8 @@ def plan(
     return found.to_json()
 
 
-def load(repository: str, *, revision: str | None = None, home: Path | None = None) -> "torch.nn.Module":
-    """The full model of a published repository, in evaluation mode.
+def load(repository: str, *, revision: str | None = None, home: Path | None = None) -> Any:
+    """The full model of a published repository: a torch module in evaluation mode, or a Keras model.
 
     Imports the task's code from the repository: load only what you trust.
 
@@ -212,6 +210,14 @@ def runs_list(home: Path | None = None) -> list[dict[str, Any]]:
 def runs_show(run: str, home: Path | None = None) -> dict[str, Any]:
     """The run object of one run, as far as it got."""
     return _view(_Installation(read_settings(home=home)).runs.open(run))
+
+
+def train_status(run: str, home: Path | None = None) -> dict[str, Any]:
+    """What the training of a run is at (keys: docs/training.md). Takes no lock and imports nothing heavy."""
+    from ayni.workflows.watch_training import training_status
+
+    found = _Installation(read_settings(home=home)).runs.open(run)
+    return training_status(found, now=datetime.now(UTC))
 
 
 def runs_report_path(run: str, home: Path | None = None) -> Path:
@@ -391,9 +397,9 @@ def _usable_cores() -> int:
 
 
 def _make_engine(config: "TrainConfig") -> AbstractContextManager["Engine"]:
-    from ayni.train.dask_engine import DaskEngine
+    from ayni.train.dask_engine import make_engine
 
-    return DaskEngine(num_workers=config.learners)
+    return make_engine(config)
 
 
 def _make_counters(spec: "JobSpec") -> "NodeCounters":

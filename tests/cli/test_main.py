@@ -18,6 +18,7 @@ COMMANDS = (
     "resume",
     "verify",
     "predict",
+    "train status",
     "runs list",
     "runs show",
     "runs open",

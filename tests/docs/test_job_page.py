@@ -21,12 +21,17 @@ from ayni.task import REQUIRED_METHODS
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "job.md").read_text(encoding="utf-8")
 STEPS = ("prune", "distill", "quantize")
-WORDS = {str: "text", int: "whole number", float: "number", tuple: "list"}
+WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", tuple: "list"}
 
 # A job in which every section is there, so that any single key of it can be replaced.
 FULL_JOB = """\
 name: full
 task: task:Digits
+train:
+  learners: 8
+  aggregation: {num_faulty: 1}
+  adapter: {}
+  tls: {ca_file: ca.pem, certificate_file: me.pem, key_file: me.key}
 compress: {steps: [{prune: {}}, {distill: {}}, {quantize: {}}]}
 publish: {repository: me/full}
 """

@@ -78,15 +78,13 @@ def bring_to_an_end(home: Path, process: subprocess.Popen[bytes]) -> Path:
     raise AssertionError((home.parent / "output.log").read_text(encoding="utf-8")[-3000:])
 
 
-def count_of_each_sample(run: Path) -> Counter[tuple[int, int, int]]:
-    """How often each (learner, epoch, position) stands in an accepted update, read from the file alone."""
-    counts: Counter[tuple[int, int, int]] = Counter()
+def count_of_each_sample(run: Path) -> Counter[tuple[int, int]]:
+    """How often each (epoch, position) stands in an accepted update, read from the file alone."""
+    counts: Counter[tuple[int, int]] = Counter()
     for line in (run / "train" / "accepted.jsonl").read_text(encoding="utf-8").splitlines():
         row: dict[str, Any] = json.loads(line)
-        size = row["shard_size"]
-        start = row["start_epoch"] * size + row["start_position"]
-        end = row["end_epoch"] * size + row["end_position"]
-        counts.update((row["learner"], offset // size, offset % size) for offset in range(start, end))
+        block = range(row["start"], row["start"] + row["num_samples"])
+        counts.update(divmod(position, row["num_examples"]) for position in block)
     return counts
 
 

@@ -55,6 +55,19 @@ def test_numbers_and_images_give_the_same_answer(published_model: Any, ones: Pat
     assert len({json.dumps(answer["probabilities"]) for answer in answers}) == 1
 
 
+def test_a_keras_model_gets_an_image_with_its_channels_last(published_model: Any, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    image.fromarray(np.arange(12, dtype=np.uint8).reshape(2, 2, 3)).save(tmp_path / "x.png")
+    config = dataclasses.replace(
+        published_model.config, library="keras", input_shape=(2, 2, 3), value_range=(0.0, 255.0)
+    )
+
+    example = read_example(tmp_path / "x.png", config)
+
+    assert example.shape == (1, 2, 2, 3)
+    assert example[0, 0, 1].tolist() == [3, 4, 5]
+
+
 def test_an_image_is_scaled_to_the_range_of_the_model(published_model: Any, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     image.fromarray(np.array([[0, 255], [51, 0]], dtype=np.uint8)).save(tmp_path / "x.png")

@@ -11,8 +11,10 @@ from ayni.jobs.problems import BadJobError
 
 MINIMAL = "name: digits\ntask: task:Digits\n"
 TRAIN_KEYS = (
-    "strategy, learners, rounds, local_steps, batch_size, device, learning_rate, weight_decay, schedule, "
-    "warmup_steps, gradient_clip, outer_learning_rate, outer_momentum, round_deadline_seconds, max_attempts"
+    "strategy, learners, quorum, grace_seconds, rounds, local_steps, round_seconds, batch_size, device, "
+    "learning_rate, weight_decay, schedule, warmup_steps, gradient_clip, outer_learning_rate, "
+    "outer_momentum, codec, download_codec, error_feedback, topk_fraction, merge, aggregation, streaming, "
+    "asynchronous, adapter, init_from, engine, tls, round_deadline_seconds, max_attempts, checkpoint_every"
 )
 JOB_KEYS = "name, task, seed, member, metric, train, compress, explain, limits, site, publish"
 
@@ -76,6 +78,39 @@ def test_a_frozen_job_is_the_same_when_read_again() -> None:
 
 
 @pytest.mark.usefixtures("folder")
+def test_a_frozen_job_keeps_its_nested_options_and_lists() -> None:
+    job = load(
+        MINIMAL + "train:\n"
+        "  learners: 5\n"
+        "  aggregation: {rule: krum, num_faulty: 1}\n"
+        "  adapter: {targets: [q_proj, v_proj]}\n"
+        "  engine: tls://host:8786\n"
+        "  tls: {ca_file: ca.pem, certificate_file: me.pem, key_file: me.key}\n"
+    )
+
+    frozen = json.loads(json.dumps(job.to_json()))
+
+    assert Job.from_json(frozen) == job
+    assert job.spec.train.adapter is not None
+    assert job.spec.train.adapter.targets == ("q_proj", "v_proj")
+    assert job.spec.train.aggregation.rule == "krum"
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_override_reaches_into_options_that_the_file_leaves_out() -> None:
+    overrides = (
+        "train.learners=5",
+        "train.aggregation={rule: median, num_faulty: 1}",
+        "train.adapter.rank=4",
+    )
+
+    train = load(MINIMAL, *overrides).spec.train
+
+    assert (train.aggregation.rule, train.aggregation.num_faulty) == ("median", 1)
+    assert train.adapter is not None and train.adapter.rank == 4
+
+
+@pytest.mark.usefixtures("folder")
 def test_norway_is_a_zone_and_not_false() -> None:
     assert load(MINIMAL + "site: {zone: NO}\n").spec.site.zone == "NO"
 
@@ -104,10 +139,48 @@ GOLDEN = {
         "job.yaml, line 3: `train.rounds` is true (true or false), allowed is a whole number."
     ),
     "train: {strategy: dilocco}\n": (
-        "job.yaml, line 3: `train.strategy` is the text 'dilocco', allowed is diloco or sync. "
-        "Did you mean diloco?"
+        "job.yaml, line 3: `train.strategy` is the text 'dilocco', allowed is diloco, sync, streaming "
+        "or async. Did you mean diloco?"
     ),
     "train:\n  learners: 2\n  rounds: -3\n": "job.yaml, line 5: `train.rounds` must be at least 1, not -3.",
+    "train:\n  async: {method: plain}\n": (
+        "job.yaml, line 4: the key `train.async` is unknown. Did you mean `asynchronous`? "
+        f"`train` has {TRAIN_KEYS}."
+    ),
+    "train:\n  aggregation:\n    rule: medain\n": (
+        "job.yaml, line 5: `train.aggregation.rule` is the text 'medain', allowed is mean, trimmed_mean, "
+        "median, krum, multi_krum, bulyan, geometric_median or centered_clip. Did you mean median?"
+    ),
+    "train: {clip_factor: 2}\n": (
+        "job.yaml, line 3: the key `train.clip_factor` is unknown. Did you mean "
+        f"`train.aggregation.clip_factor`? `train` has {TRAIN_KEYS}."
+    ),
+    "train:\n  adapter: {targets: q_proj}\n": (
+        "job.yaml, line 4: `train.adapter.targets` is the text 'q_proj', allowed is a list, each a text."
+    ),
+    "train:\n  adapter:\n    targets: [q_proj, 3]\n": (
+        "job.yaml, line 5: `train.adapter.targets.1` is 3, allowed is a text."
+    ),
+    "train:\n  aggregation:\n": (
+        "job.yaml, line 4: `train.aggregation` is nothing (null), allowed is a mapping with the keys rule, "
+        "num_faulty, clip_factor, bucket_size."
+    ),
+    "train: {tls: {ca_file: ca.pem, key_file: key.pem}}\n": (
+        "job.yaml, line 3: the key `train.tls.certificate_file` is missing. It is a text."
+    ),
+    "train:\n  learners: 4\n  aggregation:\n    num_faulty: 1\n    rule: krum\n": (
+        "job.yaml, line 7: `train.aggregation.rule` krum withstands 1 wrong learners only among 5 or more, "
+        "and there are 4: raise learners, or lower num_faulty."
+    ),
+    "train:\n  local_steps: 4\n  strategy: streaming\n  streaming:\n    overlap_steps: 5\n": (
+        "job.yaml, line 7: `train.streaming.overlap_steps` (5) must be less than local_steps (4): a part "
+        "comes back before the next one leaves."
+    ),
+    "train:\n  local_steps: 1\n  strategy: streaming\n": (
+        "job.yaml, line 4: `train.streaming.overlap_steps` (1) must be less than local_steps (1): a part "
+        "comes back before the next one leaves."
+    ),
+    "train:\n  quorum: 9\n": ("job.yaml, line 4: `train.quorum` must be from 1 to the 2 learners, not 9."),
     "train:\n": (
         f"job.yaml, line 3: `train` is nothing (null), allowed is a mapping with the keys {TRAIN_KEYS}."
     ),
@@ -180,6 +253,10 @@ def test_a_wrong_key_or_value_is_explained(text: str) -> None:
         ("site:\n  zone: Atlantis\n", "line 4", "site.zone"),
         ("limits:\n  deadline: 2 fortnights\n", "line 4", "limits.deadline"),
         ("train:\n  rounds: 1\n  learning_rate: 0\n", "line 5", "train.learning_rate"),
+        ("train:\n  aggregation:\n    clip_factor: 0.5\n", "line 5", "`train.aggregation.clip_factor`"),
+        ("train:\n  adapter:\n    alpha: 0\n", "line 5", "`train.adapter.alpha`"),
+        ("train:\n  engine: tls://host:8786\n", "line 4", "`train.engine`"),
+        ("train:\n  rounds: 1\n  merge: rda\n  strategy: sync\n", "line 5", "`train.merge`"),
     ],
 )
 def test_a_value_that_its_owner_refuses_is_found_in_its_line(text: str, place: str, subject: str) -> None:

@@ -32,3 +32,12 @@ def test_spread_positions_keep_their_order_and_their_distance(positions: list[fl
     ordered = [new for _, new in sorted(zip(positions, moved, strict=True))]
     assert all(after - before >= 17 - 1e-6 for before, after in itertools.pairwise(ordered))
     assert all(new >= old for old, new in zip(positions, moved, strict=True))
+
+
+@given(st.lists(st.floats(min_value=0, max_value=300), min_size=1, max_size=8))
+def test_positions_with_an_end_do_not_go_below_it(positions: list[float]) -> None:
+    moved = spread_apart(positions, gap=17, lowest=300)
+
+    ordered = [new for _, new in sorted(zip(positions, moved, strict=True))]
+    assert max(moved) <= 300
+    assert all(after - before >= 17 - 1e-6 for before, after in itertools.pairwise(ordered))

@@ -29,6 +29,7 @@ def test_the_object_of_a_known_run_is_the_golden_one(view: dict[str, Any]) -> No
         ("Plan", "plan"),
         ("Plan row", "plan.rows.0"),
         ("Train", "train"),
+        ("Notice", "train.notices.0"),
         ("Curve point", "train.curve.0"),
         ("Variant", "variants.0"),
         ("Interval", "variants.0.interval"),
@@ -71,6 +72,19 @@ def test_a_field_that_a_step_did_not_write_is_null_not_zero(run_inputs: dict[str
     del run_inputs["results"]["train"]["bytes_sent"]
 
     assert run_view(**run_inputs, folder=FOLDER)["train"]["bytes_sent"] is None
+
+
+def test_a_run_from_before_bytes_were_told_apart_has_the_new_keys_as_null(run_inputs: dict[str, Any]) -> None:
+    train = run_inputs["results"]["train"]
+    for key in ("codec", "bytes_up", "bytes_down", "utilisation", "num_dropped", "notices"):
+        for old in (train, *train["curve"]):
+            old.pop(key, None)
+
+    found = run_view(**run_inputs, folder=FOLDER)["train"]
+
+    assert found["bytes_up"] is found["utilisation"] is found["curve"][0]["num_dropped"] is None
+    assert found["notices"] == []
+    assert found["bytes_sent"] > 0
 
 
 def test_the_object_is_plain_json(view: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ def test_a_worker_killed_in_the_middle_of_a_round_costs_an_attempt_and_nothing_e
     assert_same_model(result, expected)
     assert result.num_lost_updates >= 1
     assert result.num_optimizer_resets == 0
-    assert any("learner 1 failed in round 2" in notice for notice in observer.notices)
+    assert any("learner 1 was lost in round 2" in notice for notice in observer.notices)
     assert observer.victim not in engine.worker_process_ids()
     assert check_samples(tmp_path / "killed") == []
 
@@ -92,7 +92,13 @@ def test_a_worker_that_hangs_is_replaced_at_the_deadline(
     observer = Signalling(engine, signal.SIGSTOP, after_round=2, worker=0)
 
     result = train_tiny(
-        task="Slow", folder=tmp_path / "hung", engine=engine, observer=observer, round_deadline_seconds=6.0
+        task="Slow",
+        folder=tmp_path / "hung",
+        engine=engine,
+        observer=observer,
+        round_deadline_seconds=6.0,
+        # Deadlines also count while a worker is being restarted, which takes long on a loaded machine.
+        max_attempts=20,
     )
 
     assert_same_model(result, expected)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -6,6 +7,8 @@ from ayni.train.named_arrays import (
     ChangedModelError,
     buffer_names,
     check_manifest,
+    digest_of,
+    digest_of_model,
     get_arrays,
     make_manifest,
     num_bytes,
@@ -72,3 +75,62 @@ def test_another_shape_is_refused_by_name() -> None:
 
 def test_bytes_are_counted_without_headers() -> None:
     assert num_bytes(get_arrays(nn.Linear(2, 3))) == (6 + 3) * 4
+
+
+def test_frozen_parameters_stay_where_they_are() -> None:
+    model = Tied()
+    model.norm.requires_grad_(False)
+
+    assert "norm.weight" not in get_arrays(model)
+    assert "norm.running_mean" in get_arrays(model)
+
+
+def test_some_arrays_alone_can_be_set_and_unknown_ones_are_refused() -> None:
+    model = Tied()
+
+    set_arrays(model, {"norm.bias": np.full(3, 7.0, np.float32)})
+
+    assert model.norm.bias.tolist() == [7.0, 7.0, 7.0]
+    with pytest.raises(ChangedModelError, match="nonsense is unknown"):
+        set_arrays(model, {"nonsense": np.zeros(3, np.float32)})
+
+
+def test_a_view_follows_the_model() -> None:
+    model = Tied()
+    array = get_arrays(model, copy=False)["norm.bias"]
+
+    with torch.no_grad():
+        model.norm.bias.fill_(5.0)
+
+    assert array.tolist() == [5.0, 5.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.embedding.weight.data.mul_(1.0001),
+        lambda model: model.norm.num_batches_tracked.add_(1),
+        lambda model: model.norm.half(),
+    ],
+)
+def test_the_digest_of_a_model_changes_with_any_weight_counter_or_dtype(change: object) -> None:
+    torch.manual_seed(0)
+    one = Tied()
+    torch.manual_seed(0)
+    other = Tied()
+    before = digest_of_model(one)
+
+    change(other)  # type: ignore[operator]
+
+    assert digest_of_model(one) == before
+    assert digest_of_model(other) != before
+
+
+def test_a_digest_knows_names_shapes_and_dtypes_and_no_order() -> None:
+    a, b = np.zeros((2, 3), np.float32), np.array(1.0, np.float32)
+    expected = digest_of({"a": a, "b": b})
+
+    assert digest_of({"b": b, "a": a}) == expected
+    assert digest_of({"a": a.T, "b": b}) != expected
+    assert digest_of({"a": b, "b": a}) != expected
+    assert digest_of({"a": a.astype(np.float64), "b": b}) != expected

@@ -7,7 +7,7 @@ from ayni.task import TaskFailedError, TaskReference
 from ayni.train.config import TrainConfig
 from ayni.train.local import LossShapeError, NonFiniteLossError
 from ayni.train.probe import probe
-from ayni.train.shards import EmptyDatasetError, TooFewExamplesError
+from ayni.train.stream import EmptyDatasetError, TooFewExamplesError
 
 Reference = Callable[..., TaskReference]
 Config = Callable[..., TrainConfig]

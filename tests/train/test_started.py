@@ -9,9 +9,9 @@ def begin(folder: Path, session: str, round_: int) -> None:
 
 
 def accept(folder: Path, round_: int) -> None:
-    ends = {"start_epoch": 0, "start_position": 0, "end_epoch": 0, "end_position": 8}
-    names = {"round": round_, "learner": 0, "attempt": 1, "num_learners": 1, "shard_size": 8}
-    append_accepted(folder, [AcceptedUpdate(**names, **ends, num_samples=8)])
+    start = (round_ - 1) * 8
+    update = AcceptedUpdate(round=round_, learner=0, attempt=1, num_examples=10, start=start, num_samples=8)
+    append_accepted(folder, [update])
 
 
 def test_what_was_begun_and_not_accepted_is_lost(tmp_path: Path) -> None:

@@ -91,6 +91,25 @@ class Plain(Tiny):
         return nn.functional.cross_entropy(model(batch[0]), batch[1])
 
 
+class Half(Plain):
+    """Parameters in half precision."""
+
+    def build_model(self) -> nn.Module:
+        return super().build_model().to(torch.bfloat16)
+
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        return nn.functional.cross_entropy(model(batch[0].to(torch.bfloat16)).float(), batch[1])
+
+
+class HalfFrozen(Plain):
+    """Only the last layer learns."""
+
+    def build_model(self) -> nn.Module:
+        model = super().build_model()
+        model[0].requires_grad_(False)
+        return model
+
+
 class Killing(Tiny):
     """Its process dies whenever a loss is computed."""
 

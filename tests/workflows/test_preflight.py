@@ -17,7 +17,7 @@ from ayni.errors import UserError
 from ayni.jobs.spec import JobSpec, PublishSpec
 from ayni.task import TaskFailedError
 from ayni.train.probe import Probe
-from ayni.train.shards import EmptyDatasetError
+from ayni.train.stream import EmptyDatasetError
 from ayni.workflows.preflight import UnusableMetricError, UnusableNamesError, check_before_training
 
 

@@ -13,11 +13,12 @@ from ayni.footprint.receipts import cost_of
 from ayni.footprint.windows import total_of_windows
 from ayni.jobs.runs import Run
 from ayni.signing import FIRST_OF_CHAIN, SIGNATURE_FIELDS, SigningKey, load_or_create_key, sign_record
+from ayni.train.accepted import AcceptedUpdate, append_accepted, write_unused
 from ayni.workflows.house import House
 from ayni.workflows.progress import SilentProgress
 from ayni.workflows.run_job import run_job
 from ayni.workflows.seal_run import MANIFEST_FILE, seal_run
-from ayni.workflows.verify_run import Verification, verify, verify_run
+from ayni.workflows.verify_run import CheckResult, Verification, verify, verify_run
 
 
 @pytest.fixture
@@ -211,6 +212,34 @@ def test_a_run_under_way_has_one_finding_that_it_is_not_finished(
     found = {check.name: check.problems for check in checks if check.problems}
     assert "finished" in found
     assert not found.keys() & {"files", "ledger", "published"}
+
+
+def samples_check(folder: Path) -> CheckResult:
+    checks = verify_run(folder, expected_public_key=None)
+    return next(check for check in checks if check.name == "samples")
+
+
+def test_a_block_that_a_learner_works_on_is_no_gap_before_training_is_over(tmp_path: Path) -> None:
+    names = {"round": 1, "learner": 1, "attempt": 1, "num_examples": 100}
+    append_accepted(tmp_path / "train", [AcceptedUpdate(**names, start=16, num_samples=16)])
+
+    under_way = samples_check(tmp_path)
+    write_json(tmp_path / "steps" / "train.json", {})
+    over = samples_check(tmp_path)
+
+    assert (under_way.problems, under_way.detail) == ((), "each counts once so far")
+    assert over.problems == ("examples [0, 16) of the stream were skipped",)
+
+
+def test_blocks_that_a_training_ended_without_are_named_and_not_a_finding(tmp_path: Path) -> None:
+    names = {"round": 1, "learner": 1, "attempt": 1, "num_examples": 100}
+    append_accepted(tmp_path / "train", [AcceptedUpdate(**names, start=16, num_samples=16)])
+    write_json(tmp_path / "steps" / "train.json", {})
+
+    write_unused(tmp_path / "train", [(0, 16)])
+
+    assert samples_check(tmp_path).problems == ()
+    assert "16 of learners that did not answer in the end are left out" in samples_check(tmp_path).detail
 
 
 def test_a_home_that_was_moved_as_a_whole_still_verifies(

@@ -48,7 +48,7 @@ def result_table(view: Json) -> Table:
     metric_name = str((view.get("metric") or {}).get("name") or "metric")
     columns = ("variant", metric_name.replace("_", " "), "stored", "params", "p50", "energy/1000", "score")
     # Narrow gaps keep a variant with all its intervals on one line of 80 columns.
-    table = _table(*columns, gap=0)
+    table = plain_table(*columns, gap=0)
     for variant in view["variants"]:
         is_chosen = variant["name"] == view.get("chosen")
         low, high = variant.get("energy_low_joules_per_1000"), variant.get("energy_high_joules_per_1000")
@@ -69,7 +69,7 @@ def result_table(view: Json) -> Table:
 
 def plan_table(plan: Json) -> Table:
     """Where and when each step would run and what it would take, with the totals."""
-    table = _table("step", "where", "when (UTC)", "time", "energy", "CO2e", "credits")
+    table = plain_table("step", "where", "when (UTC)", "time", "energy", "CO2e", "credits")
     for row in plan.get("rows") or []:
         table.add_row(
             str(row.get("step")),
@@ -125,7 +125,7 @@ def _budget(plan: Json) -> str:
 
 def runs_table(summaries: Sequence[Json]) -> Table:
     """One line for each run."""
-    table = _table("run", "status", "started", "last step", left=("status", "started", "last step"))
+    table = plain_table("run", "status", "started", "last step", left=("status", "started", "last step"))
     for summary in summaries:
         steps = summary.get("finished_steps") or ["-"]
         started = str(summary.get("created_at") or "-")[:16].replace("T", " ")
@@ -135,7 +135,7 @@ def runs_table(summaries: Sequence[Json]) -> Table:
 
 def predictions_table(predictions: Sequence[Json]) -> Table:
     """One line for each file, with the label and how sure the model is."""
-    table = _table("file", "prediction", "probability")
+    table = plain_table("file", "prediction", "probability")
     for one in predictions:
         label = one.get("label") if one.get("label") is not None else one.get("prediction")
         shown = str(label) if str(label).strip() and str(label).isprintable() else repr(label)
@@ -149,7 +149,8 @@ def _limit_line(one: Json) -> str:
     return f"  {one['limit']}: about {one['estimated']:.4g} {unit}{high}, allowed {one['allowed']:.4g}"
 
 
-def _table(*names: str, left: Sequence[str] = (), gap: int = 1) -> Table:
+def plain_table(*names: str, left: Sequence[str] = (), gap: int = 1) -> Table:
+    """An empty table without frame; columns are flush right but for the first and those in `left`."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, gap, 0, 0), pad_edge=False)
     for position, name in enumerate(names):
         is_left = position == 0 or name in left

@@ -71,7 +71,7 @@ class NoBaseline:
     reason: str
 
 
-def fit_baseline(task: Task, *, seed: int) -> Baseline | NoBaseline:
+def fit_baseline(task: Task, *, seed: int, takes_arrays: bool = False) -> Baseline | NoBaseline:
     """Fit and evaluate the simple model that suits the task.
 
     A baseline that fails is a reason and no error: it is a comparison, and the result that it should be
@@ -80,6 +80,8 @@ def fit_baseline(task: Task, *, seed: int) -> Baseline | NoBaseline:
     Args:
         task: What is learned.
         seed: Chooses the training examples when there are more than MAX_TRAIN_EXAMPLES.
+        takes_arrays: The task's evaluate works on numpy arrays, as that of a Keras model does, and not on
+            tensors of torch.
 
     Raises:
         TaskFailedError: the task's dataset raised.
@@ -98,7 +100,7 @@ def fit_baseline(task: Task, *, seed: int) -> Baseline | NoBaseline:
     except Exception as error:  # Whatever scikit-learn, NumPy or the examples themselves raise.
         return NoBaseline(reason=f"logistic regression could not be fitted ({_told(error)})")
     try:
-        metrics, num_right = _evaluate(task, model, test)
+        metrics, num_right = _evaluate(task, model, test, takes_arrays=takes_arrays)
     except Exception as error:
         return NoBaseline(
             reason="the task's evaluate cannot be given logits of classes, which is what logistic "
@@ -222,7 +224,9 @@ def _as_module(regression: Any, shift: Any, scale: Any) -> "torch.nn.Module":
     return torch.nn.Sequential(torch.nn.Flatten(), linear.float()).eval()
 
 
-def _evaluate(task: Task, model: "torch.nn.Module", test: Sequence[Any]) -> tuple[dict[str, float], int]:
+def _evaluate(
+    task: Task, model: "torch.nn.Module", test: Sequence[Any], *, takes_arrays: bool
+) -> tuple[dict[str, float], int]:
     """The task's metrics on the test split, and how many of its examples got the right class.
 
     Raises:
@@ -235,7 +239,14 @@ def _evaluate(task: Task, model: "torch.nn.Module", test: Sequence[Any]) -> tupl
         default_collate([test[row] for row in range(first, min(first + EVALUATION_BATCH_SIZE, len(test)))])
         for first in range(0, len(test), EVALUATION_BATCH_SIZE)
     ]
-    metrics = {name: float(value) for name, value in task.evaluate(model, batches).items()}
+    if takes_arrays:
+        found = task.evaluate(
+            lambda inputs: model(torch.as_tensor(inputs)).detach().numpy(),
+            [(inputs.numpy(), labels.numpy()) for inputs, labels in batches],
+        )
+    else:
+        found = task.evaluate(model, batches)
+    metrics = {name: float(value) for name, value in found.items()}
     if not metrics or not all(map(math.isfinite, metrics.values())):
         raise ValueError(f"its metrics are {metrics}")
     with torch.no_grad():

@@ -133,7 +133,7 @@ def card_metadata(card: ModelCard) -> dict[str, Any]:
     metadata: dict[str, Any] = {"license": licence if licence in KNOWN_LICENCES else "other"}
     if metadata["license"] == "other":
         metadata["license_name"] = licence
-    metadata["library_name"] = "pytorch"
+    metadata["library_name"] = card.config.library
     if card.config.pipeline_tag != "other":
         metadata["pipeline_tag"] = card.config.pipeline_tag
     metadata["tags"] = ["ayni", "safetensors", *card.tags]
@@ -234,6 +234,29 @@ def number(value: float | None) -> str:
 
 def usage_code(card: ModelCard) -> str:
     """Python that uses the full model without Ayni, to be run in the repository's folder."""
+    return _keras_code(card) if card.config.library == "keras" else _torch_code(card)
+
+
+def _keras_code(card: ModelCard) -> str:
+    config = card.config
+    module, name = config.task_file.removesuffix(".py"), config.task_object
+    built = name if card.task_is_built else f"{name}()"
+    shape = ", ".join(str(size) for size in (1, *config.input_shape))
+    return (
+        "import numpy\n"
+        "from safetensors.numpy import load_file\n"
+        f"from {module} import {name}  # {module}.py of this repository builds the model\n"
+        "\n"
+        f"model = {built}.build_model()\n"
+        f"example = numpy.zeros(({shape}), {config.input_dtype!r})\n"
+        "model(example)  # a model of Keras may have its weights only now\n"
+        f"weights = load_file({WEIGHTS_FILE!r})\n"
+        "model.set_weights([weights[name] for name in sorted(weights)])\n"
+        "print(model(example).shape)\n"
+    )
+
+
+def _torch_code(card: ModelCard) -> str:
     config = card.config
     module, name = config.task_file.removesuffix(".py"), config.task_object
     built = name if card.task_is_built else f"{name}()"
@@ -253,10 +276,11 @@ def usage_code(card: ModelCard) -> str:
 
 def _use(card: ModelCard) -> str:
     name = card.repository
+    packages = "keras" if card.config.library == "keras" else "torch"
     return (
         "## Use\n\n"
-        "Without Ayni, in the folder of this repository, with `torch` and `safetensors` (and what the task "
-        f"imports):\n\n```python\n{usage_code(card)}```\n\n"
+        f"Without Ayni, in the folder of this repository, with `{packages}` and `safetensors` (and what the "
+        f"task imports):\n\n```python\n{usage_code(card)}```\n\n"
         "With Ayni:\n\n"
         f'```python\nimport ayni\n\nmodel = ayni.load("{name}")\n```\n\n'
         f"```sh\nayni predict {name} FILE\n```\n\n"

@@ -21,6 +21,7 @@ FULL = "full"
 PipelineTag = Literal[
     "image-classification", "tabular-classification", "text-classification", "text-generation", "other"
 ]
+Library = Literal["pytorch", "keras"]
 
 
 class UnusableConfigError(AyniError):
@@ -42,6 +43,7 @@ class ModelConfig:
         task: where the model's code is, as `module:object`; `module.py` lies in the repository.
         task_sha256: hash of that file.
         architecture: name of the model's class, for readers.
+        library: whose the model is, in the words of the Hugging Face Hub.
         input_shape: shape of one example, without the batch dimension.
         input_dtype: numpy's name of the input's type.
         value_range: the values that black (0) and white (255) of an image file become.
@@ -56,6 +58,7 @@ class ModelConfig:
     task: str
     task_sha256: str
     architecture: str
+    library: Library = "pytorch"
     input_shape: tuple[int, ...]
     input_dtype: str = "float32"
     value_range: tuple[float, float] = (0.0, 1.0)
@@ -99,6 +102,7 @@ class ModelConfig:
             "ayni": {
                 "task": self.task,
                 "task_sha256": self.task_sha256,
+                "library": self.library,
                 "variants": dict(self.variants),
                 "chosen": self.chosen,
                 "run": self.run,
@@ -114,6 +118,8 @@ class ModelConfig:
             task=str(own["task"]),
             task_sha256=str(own["task_sha256"]),
             architecture=str(data["architectures"][0]),
+            # Revisions from before there were two do not say.
+            library=own.get("library", "pytorch"),
             input_shape=tuple(int(size) for size in data["input_shape"]),
             input_dtype=str(data["input_dtype"]),
             value_range=(float(low), float(high)),

@@ -1,4 +1,4 @@
-"""A published model as a torch module again: its own code builds it, its safetensors fill it.
+"""A published model as what it was again: its own code builds it, its safetensors fill it.
 
 Every file is compared with what was published before anything of it is used. Pickle is never read. The task's
 code runs with the caller's rights: load only repositories that you trust.
@@ -10,15 +10,13 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ayni.errors import AyniError, MissingExtraError
 from ayni.hub.config import CONFIG_FILE, WEIGHTS_FILE, ModelConfig, UnusableConfigError, read_config
 from ayni.hub.snapshots import Snapshot
+from ayni.keras_weights import is_keras, load_weights
 from ayni.task import Task, TaskFailedError, TaskReference
-
-if TYPE_CHECKING:
-    import torch
 
 
 class WeightsDoNotFitError(AyniError):
@@ -33,8 +31,8 @@ class WeightsDoNotFitError(AyniError):
         )
 
 
-def load_model(snapshot: Snapshot) -> "torch.nn.Module":
-    """The full model of a revision, with its weights, in evaluation mode on the CPU.
+def load_model(snapshot: Snapshot) -> Any:
+    """The full model of a revision with its weights: a torch module in evaluation mode, or a Keras model.
 
     Raises:
         DamagedFileError: a file is not what was published.
@@ -54,10 +52,14 @@ def load_model(snapshot: Snapshot) -> "torch.nn.Module":
         model = task.build_model()
     except Exception as error:
         raise TaskFailedError(method="build_model", cause=error) from error
+    weights = snapshot.folder / WEIGHTS_FILE
     try:
+        if is_keras(model):
+            load_weights(model, weights, example=task.example_input())
+            return model
         # Strict, and knows tensors that share memory, which the file holds once.
-        fill(model, snapshot.folder / WEIGHTS_FILE, strict=True)
-    except (RuntimeError, SafetensorError, FileNotFoundError) as error:
+        fill(model, weights, strict=True)
+    except (RuntimeError, SafetensorError, FileNotFoundError, ValueError) as error:
         raise WeightsDoNotFitError(snapshot.repository, snapshot.revision, str(error)) from error
     return model.eval()
 

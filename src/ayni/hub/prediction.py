@@ -4,8 +4,8 @@ A model that continues text says what comes next. It reads the last characters t
 vocabulary is in `config.json`, so that no code of the repository is needed to turn text into numbers.
 
 Compressed variants run in ONNX Runtime and need neither torch nor the task's code; the full model runs in
-torch. Images are never resized: a picture of another size is refused, because how to cut it is the caller's
-decision.
+what it was trained with. Images are never resized: a picture of another size is refused, because how to cut
+it is the caller's decision.
 
 Not covered: batches (one file is one example), sound or video, writing more than the next character, and
 vocabularies of longer pieces than characters (give their numbers in a .json file).
@@ -21,6 +21,7 @@ from ayni.errors import AyniError, MissingExtraError, UserError
 from ayni.hub.config import CONFIG_FILE, FULL, ModelConfig, UnusableConfigError, read_config
 from ayni.hub.loading import load_model
 from ayni.hub.snapshots import Snapshot
+from ayni.keras_weights import is_keras
 
 if TYPE_CHECKING:
     import numpy as np
@@ -213,22 +214,28 @@ def _read_values(path: Path, config: ModelConfig) -> "np.ndarray[Any, Any]":
 
 
 def _read_image(path: Path, config: ModelConfig) -> "np.ndarray[Any, Any]":
-    """Pixels as (channels, height, width), scaled from 0..255 to the model's range of values."""
+    """Pixels as the model takes them, scaled from 0..255 to its range of values.
+
+    (channels, height, width), or with the channels last, as models of Keras have them.
+    """
     import numpy as np
 
     try:
         from PIL import Image
     except ImportError as error:
         raise MissingExtraError(extra="predict", package="pillow") from error
-    if len(config.input_shape) != 3 or config.input_shape[0] not in (1, 3):
+    is_last = config.library == "keras"
+    place = 2 if is_last else 0
+    if len(config.input_shape) != 3 or config.input_shape[place] not in (1, 3):
         raise UnreadableInputError(path, f"the model takes {list(config.input_shape)}, which is no image")
-    num_channels = config.input_shape[0]
+    num_channels = config.input_shape[place]
     try:
         with Image.open(path, formats=["PNG", "JPEG"]) as image:
-            expected = config.input_shape[1:]
-            if (image.height, image.width) != expected:
+            size = (image.height, image.width)
+            found = (*size, num_channels) if is_last else (num_channels, *size)
+            if found != config.input_shape:
                 # Before decoding, so that a picture of absurd size costs nothing.
-                raise InputShapeError(path, (num_channels, image.height, image.width), config.input_shape)
+                raise InputShapeError(path, found, config.input_shape)
             if image.has_transparency_data:
                 reason = "it has transparent parts, whose colour nobody can see; put it on a background"
                 raise UnreadableInputError(path, reason)
@@ -237,13 +244,14 @@ def _read_image(path: Path, config: ModelConfig) -> "np.ndarray[Any, Any]":
         raise UnreadableInputError(path, "it is not a readable PNG or JPEG image") from error
     low, high = config.value_range
     scaled = low + (high - low) * pixels / 255.0
-    return scaled[np.newaxis] if num_channels == 1 else scaled.transpose(2, 0, 1)
+    pixels_HWC = scaled[..., np.newaxis] if num_channels == 1 else scaled
+    return pixels_HWC if is_last else pixels_HWC.transpose(2, 0, 1)
 
 
 def _runtime(snapshot: Snapshot, file: str) -> Callable[["np.ndarray[Any, Any]"], "np.ndarray[Any, Any]"]:
     if file.endswith(".onnx"):
         return _onnx_runtime(snapshot.folder / file)
-    return _torch_runtime(snapshot)
+    return _full_runtime(snapshot)
 
 
 def _onnx_runtime(path: Path) -> Callable[["np.ndarray[Any, Any]"], "np.ndarray[Any, Any]"]:
@@ -271,8 +279,14 @@ def _onnx_runtime(path: Path) -> Callable[["np.ndarray[Any, Any]"], "np.ndarray[
     return run
 
 
-def _torch_runtime(snapshot: Snapshot) -> Callable[["np.ndarray[Any, Any]"], "np.ndarray[Any, Any]"]:
+def _full_runtime(snapshot: Snapshot) -> Callable[["np.ndarray[Any, Any]"], "np.ndarray[Any, Any]"]:
+    import numpy as np
+
     model = load_model(snapshot)
+    if is_keras(model):
+        import keras
+
+        return lambda example: np.asarray(keras.ops.convert_to_numpy(model(example, training=False)))
     import torch
 
     def run(example: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":

@@ -7,7 +7,7 @@ Not covered: problems of YAML itself, which `document` explains.
 """
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,7 @@ def _problem(details: ErrorDetails, document: Document, schema: "_Schema") -> Pr
         text = f"the key `{dotted(path)}` is missing. It is {schema.allowed(path)}."
         return Problem(place=document.place(path), text=text)
     if kind == "value_error":
-        return _refused_value(details, document)
+        return _refused_value(details, document, schema)
     allowed = schema.allowed(path)
     text = f"`{dotted(path)}` is {describe(details['input'])}, allowed is {allowed}."
     return Problem(place=document.place(path), text=text + _nearest_choice(details["input"], path, schema))
@@ -76,7 +76,10 @@ def _unknown_key(path: KeyPath, schema: "_Schema") -> str:
     key, parent = str(path[-1]), path[:-1]
     known = schema.keys(parent)
     elsewhere = [other for other in schema.all_paths() if other[-1] == key and other[:-1] != parent]
-    near = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1)
+    wanted = key.lower().replace("-", "_")
+    near = difflib.get_close_matches(wanted, known, n=1) or [
+        name for name in known if name.startswith(wanted)
+    ]
     if near:
         hint = f" Did you mean `{near[0]}`?"
     elif elsewhere:
@@ -92,21 +95,37 @@ def _nearest_choice(value: Any, path: KeyPath, schema: "_Schema") -> str:
     return f" Did you mean {near[0]}?" if near else ""
 
 
-def _refused_value(details: ErrorDetails, document: Document) -> Problem:
-    """A check of our own failed, often one of a whole section; the key in its text tells the line."""
+def _refused_value(details: ErrorDetails, document: Document, schema: "_Schema") -> Problem:
+    """A check of our own failed, often one of a whole section; the keys in its text tell the line."""
     path: KeyPath = details["loc"]
     text = str(details.get("ctx", {}).get("error", details["msg"])).removesuffix(".") + "."
     value = details["input"]
     if not isinstance(value, dict):
         return Problem(place=document.place(path), text=f"`{dotted(path)}`: {text}")
-    words = [word.strip("`'\",:;.").rsplit(".", 1)[-1] for word in text.split()]
-    key = next((word for word in words if word in value), None)
-    if key is None:
-        return Problem(place=document.place(path), text=text)
-    path = (*path, key)
-    if text.startswith(f"{key} "):
-        text = f"`{dotted(path)}` {text.removeprefix(key).lstrip()}"
-    return Problem(place=document.place(path), text=text)
+    keys = (_key_in(word, lambda part: _is_given(part, value)) for word in text.split())
+    given = next((key for key in keys if key), ())
+    first, _, rest = text.partition(" ")
+    if subject := _key_in(first, lambda part: schema.has((*path, *part))):
+        text = f"`{dotted((*path, *subject))}` {rest}"
+    return Problem(place=document.place((*path, *given)), text=text)
+
+
+def _key_in(word: str, is_key: Callable[[KeyPath], bool]) -> KeyPath:
+    """The longest end of a dotted word that is a key; empty when none is.
+
+    A section says `aggregation.rule`, whether it was asked for itself or as a part of `train`.
+    """
+    parts: KeyPath = tuple(word.strip("`'\",:;.()").split("."))
+    return next((parts[start:] for start in range(len(parts)) if is_key(parts[start:])), ())
+
+
+def _is_given(path: KeyPath, value: Any) -> bool:
+    """Whether the file has this key below the value."""
+    for part in path:
+        if not isinstance(value, dict) or part not in value:
+            return False
+        value = value[part]
+    return True
 
 
 class _Schema:
@@ -118,6 +137,10 @@ class _Schema:
     def keys(self, path: KeyPath) -> list[str]:
         """The keys that the mapping at `path` may have."""
         return list(self._at(path).get("properties", {}))
+
+    def has(self, path: KeyPath) -> bool:
+        """Whether there may be a key at `path`."""
+        return str(path[-1]) in self.keys(path[:-1])
 
     def choices(self, path: KeyPath) -> list[str]:
         """The values that the key at `path` may have, when it is one of a few."""
@@ -185,4 +208,5 @@ def _in_words(schema: Schema) -> str:
 
 
 def _indefinite(schema: Schema) -> str:
-    return "as in `- prune: {channels: 0.5}`" if "$ref" in schema.get("items", {}) else "a value"
+    items = schema.get("items", {})
+    return "as in `- prune: {channels: 0.5}`" if "$ref" in items else _in_words(items)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ayni.files import write_atomically
-from ayni.reports import comparison, figures, formats, gallery, headline, variants
+from ayni.reports import comparison, figures, formats, gallery, headline, round_figures, variants
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -66,6 +66,8 @@ def render_report(view: Mapping[str, Any], *, version: str = "") -> str:
         full=variants.full_variant(view),
         trade_offs=figures.trade_offs(view),
         curves=figures.learning_curves(view),
+        round_figures=round_figures.round_figures(view),
+        rounds_table=round_figures.rows_of_rounds(view),
         galleries=gallery.galleries(view),
         has_pictures=gallery.has_pictures(view),
         legend=gallery.legend(view),

@@ -7,6 +7,7 @@ Not covered: lines that lead from a name to its point.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,12 +60,21 @@ def place_labels(
     return placed
 
 
-def spread_apart(positions: Sequence[float], *, gap: float) -> list[float]:
-    """The positions moved as little as needed down the page until neighbours are `gap` apart."""
+def spread_apart(positions: Sequence[float], *, gap: float, lowest: float = math.inf) -> list[float]:
+    """The positions moved as little as needed down the page until neighbours are `gap` apart.
+
+    What would come below `lowest` (the largest position there may be) is pushed up again, and its neighbours
+    with it.
+    """
     moved = list(positions)
     order = sorted(range(len(moved)), key=lambda index: moved[index])
     for before, after in itertools.pairwise(order):
         moved[after] = max(moved[after], moved[before] + gap)
+    for index in reversed(order):
+        if moved[index] <= lowest:
+            break
+        moved[index] = lowest
+        lowest -= gap
     return moved
 
 

@@ -65,7 +65,13 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """What is written around a plot, and how its numbers are written."""
+    """What is written around a plot, and how its numbers are written.
+
+    Attributes:
+        is_x_whole, is_y_whole: Only whole numbers mean something on this axis.
+        y_from: A value that the y axis of lines shows in any case, such as 0 for what cannot be negative.
+        y_to: The same at its upper end.
+    """
 
     key: str
     title: str
@@ -74,11 +80,15 @@ class Figure:
     y_label: str
     write_x: Write
     write_y: Write
+    is_x_whole: bool = False
+    is_y_whole: bool = False
+    y_from: float | None = None
+    y_to: float | None = None
 
 
 def line_plot(figure: Figure, series: Sequence[Series]) -> Markup:
     """Lines over one axis, each with its name and last value at its end; empty without points."""
-    drawn = [one for one in series if one.points]
+    drawn = [Series(name=one.name, points=_thinned(one.points)) for one in series if one.points]
     if not drawn:
         return Markup("")
     xs = [x for one in drawn for x, _ in one.points]
@@ -89,13 +99,31 @@ def line_plot(figure: Figure, series: Sequence[Series]) -> Markup:
         high=high if low < high else high + 1,
         start=LEFT,
         end=WIDTH - RIGHT_OF_LINES,
+        is_whole=figure.is_x_whole,
     )
-    y_axis = _vertical(*padded(ys))
+    y_axis = _vertical(*_reach(figure, ys), is_whole=figure.is_y_whole)
     parts = [*_frame(figure, x_axis, y_axis)]
-    ends = spread_apart([y_axis.position(one.points[-1][1]) for one in drawn], gap=17.0)
+    # A value and a name below it are two lines of text.
+    ends = spread_apart(
+        [y_axis.position(one.points[-1][1]) for one in drawn], gap=2 * LINE, lowest=HEIGHT - BOTTOM
+    )
     for index, (one, label_y) in enumerate(zip(drawn, ends, strict=True)):
         parts += _line(figure, one, x_axis, y_axis, index=index, label_y=label_y)
     return _svg(figure, parts)
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """At most about one point for each unit of the width, the last one always: more cannot be seen."""
+    stride = math.ceil(len(points) / WIDTH)
+    return points if stride <= 1 else [*points[:-1:stride], points[-1]]
+
+
+def _reach(figure: Figure, ys: Sequence[float]) -> tuple[float, float]:
+    """The ends of the y axis: room around the values, and no further than the ends that a figure has."""
+    low, high = padded(ys)
+    low = low if figure.y_from is None else min(figure.y_from, *ys)
+    high = high if figure.y_to is None else max(figure.y_to, *ys)
+    return low, high if high > low else low + 1.0
 
 
 def trade_off_plot(
@@ -188,9 +216,10 @@ def short(number: str) -> str:
     return re.sub(r"(\.\d*?)0+(?=\D|$)", lambda match: match[1].rstrip("."), number)
 
 
-def _vertical(low: float, high: float, *, below: int = 0, above: int = 0) -> Axis:
+def _vertical(low: float, high: float, *, below: int = 0, above: int = 0, is_whole: bool = False) -> Axis:
     """The y axis, leaving lines of text free for what lies below and above it."""
-    return Axis(low=low, high=high, start=HEIGHT - BOTTOM - LINE * below, end=TOP + LINE * above)
+    start, end = HEIGHT - BOTTOM - LINE * below, TOP + LINE * above
+    return Axis(low=low, high=high, start=start, end=end, is_whole=is_whole)
 
 
 def _num_outside(

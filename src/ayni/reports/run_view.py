@@ -17,17 +17,25 @@ SCHEMA = "ayni/run/1"
 
 TRAIN_KEYS = (
     "strategy",
+    "codec",
+    "download_codec",
     "num_learners",
     "rounds",
     "samples",
     "wall_seconds",
     "compute_seconds",
+    "utilisation",
     "bytes_sent",
+    "bytes_up",
+    "bytes_down",
     "metrics",
     "num_parameters",
+    "num_updates",
+    "num_dropped",
     "num_lost_updates",
     "num_optimizer_resets",
     "model_path",
+    "notices",
     "curve",
 )
 CURVE_KEYS = (
@@ -38,10 +46,16 @@ CURVE_KEYS = (
     "metrics",
     "samples_per_second",
     "bytes_sent",
+    "bytes_up",
+    "bytes_down",
     "compute_seconds",
+    "utilisation",
     "wall_seconds",
     "learners_alive",
+    "num_updates",
+    "num_dropped",
 )
+NOTICE_KEYS = ("at", "message")
 VARIANT_KEYS = (
     "name",
     "file",
@@ -140,7 +154,7 @@ def run_view(
         status: content of status.json.
         job: content of job.json; the validated spec is its "spec", or the whole of it.
         results: finished steps by name, each as its `to_json` wrote it; "baseline" and "data" may be
-            among them though they are not steps of their own.
+            among them though they are not steps of their own, and "train" may have "notices" added.
         receipts: signed receipts in the order of their chain.
         transactions: the ledger's transactions of this run, oldest first.
         folder: the run's folder; the paths in the object start with it.
@@ -201,6 +215,7 @@ def _train(result: Mapping[str, Any] | None, folder: Path) -> dict[str, Any] | N
     if train is None:
         return None
     train["model_path"] = _absolute(train["model_path"], folder)
+    train["notices"] = [_picked(notice, NOTICE_KEYS) for notice in train["notices"] or []]
     train["curve"] = [_picked(entry, CURVE_KEYS) for entry in train["curve"] or []]
     return train
 

@@ -21,6 +21,8 @@ class Axis:
     start: float
     end: float
     is_logarithmic: bool = False
+    is_whole: bool = False
+    """Whether only whole numbers mean something there, such as rounds."""
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
@@ -43,7 +45,7 @@ class Axis:
     def ticks(self, wanted: int = 5) -> list[float]:
         """Round values inside the domain, about as many as wanted (a span below a decade: linear ones)."""
         if not self.is_logarithmic or self.high / self.low < 10:
-            return linear_ticks(self.low, self.high, wanted)
+            return linear_ticks(self.low, self.high, wanted, smallest_step=1.0 if self.is_whole else 0.0)
         return _decade_ticks(self.low, self.high, wanted)
 
 
@@ -60,13 +62,13 @@ def padded(
     return low - margin, high + margin
 
 
-def linear_ticks(low: float, high: float, wanted: int) -> list[float]:
+def linear_ticks(low: float, high: float, wanted: int, *, smallest_step: float = 0.0) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten inside [low, high], at most `wanted` + 1 of them.
 
     Source: Heckbert, "Nice numbers for graph labels", Graphics Gems, 1990. Ours takes the smallest round
     step that is not below the raw one, so it never gives more than asked for.
     """
-    raw = (high - low) / wanted
+    raw = max((high - low) / wanted, smallest_step)
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(step for step in ROUND_STEPS if step * power >= raw * (1 - 1e-9)) * power
     first = math.ceil(low / step - 1e-9)

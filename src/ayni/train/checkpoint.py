@@ -1,28 +1,39 @@
 """The coordinator's state after a round, on disk: whole, or not there.
 
-    checkpoints/round-000007.safetensors    parameters/<name>, momentum/<name>
+    checkpoints/round-000007.safetensors    the arrays, named <group>/<name>: parameters, momentum, ...
     checkpoints/round-000007.json           everything else, and the SHA-256 of the arrays
+    checkpoints/best.json                   which round was best on held-out data, where that matters
 
 The arrays are written first and the JSON last, each atomically, so that the JSON is the commit. The
-last two rounds are kept; a torn or damaged one is noticed by its hash, and the one before is used.
+last two rounds are kept, and the best one; a torn or damaged one is noticed by its hash, and the one
+before is used.
+
+Arrays are written and read one at a time. With `into`, what is read is copied into arrays that are there
+already, so that neither a checkpoint nor a roll back needs memory for a second model.
 """
 
 import hashlib
 import json
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors.numpy
+import numpy as np
+from numpy.typing import NDArray
 
-from ayni.errors import AyniError
-from ayni.files import read_json, sha256_of_file, write_atomically
+from ayni.errors import AyniError, UserError
+from ayni.files import read_json, sha256_of_file, write_json
 from ayni.train.accepted import AcceptedUpdate
-from ayni.train.diloco import OuterState
-from ayni.train.named_arrays import NamedArrays
+from ayni.train.array_file import read_arrays, save_arrays
+from ayni.train.named_arrays import NamedArrays, check_manifest, make_manifest
 
+BEST_FILE = "best.json"
 _NUM_KEPT = 2
-_FORMAT = 1
+_FORMAT = 2
+# A checkpoint is written by one thread while another says which round was best.
+_REMOVING = threading.Lock()
 
 
 class DamagedCheckpointError(AyniError):
@@ -35,14 +46,28 @@ class DamagedCheckpointError(AyniError):
         )
 
 
+class OtherFormatError(UserError):
+    """A checkpoint was written by a version of Ayni that wrote them differently."""
+
+    def __init__(self, path: Path, found: object) -> None:
+        self.found = found
+        super().__init__(
+            f"The checkpoint {path} has format {found!r}, and this version of Ayni reads format {_FORMAT}. "
+            "Finish the run with the version that began it, or start a new run."
+        )
+
+
 @dataclass(slots=True)
 class Totals:
-    """Sums over all rounds and tries so far; see TrainResult for their meaning."""
+    """Sums over all rounds and tries so far; see TrainResult and RoundProgress for their meaning."""
 
     samples: int = 0
     wall_seconds: float = 0.0
     compute_seconds: float = 0.0
     bytes_sent: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
+    num_dropped: int = 0
     num_optimizer_resets: int = 0
 
 
@@ -50,83 +75,180 @@ class Totals:
 class Checkpoint:
     """State after `round` finished rounds; `round` 0 is the untrained model.
 
-    `fingerprint` names job and model; `last_updates` and `last_progress` are what the round added to
-    accepted.jsonl and rounds.jsonl, so that both can be mended after a crash.
+    Attributes:
+        fingerprint: Names job and model; another one is another training.
+        version: Outer steps so far.
+        steps_done: Local steps in accepted updates so far, all learners together.
+        groups: Arrays by group and name: "parameters", the outer method's, and what else the model needs.
+        outer: Counters of the outer method.
+        stream: Committed blocks of the stream of examples.
+        last_updates: All that were accepted since the checkpoint before, to mend accepted.jsonl.
+        last_progress: The same for rounds.jsonl.
+        extra: Any JSON that the coordinator wants back.
     """
 
     round: int
     fingerprint: str
-    outer: OuterState
+    version: int = 0
+    steps_done: int = 0
+    groups: dict[str, NamedArrays] = field(default_factory=dict)
+    outer: dict[str, int] = field(default_factory=dict)
+    stream: dict[str, Any] = field(default_factory=lambda: {"committed": []})
     totals: Totals = field(default_factory=Totals)
     last_updates: list[AcceptedUpdate] = field(default_factory=list)
     last_progress: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Make a checkpoint durable and remove those that are no longer needed.
 
+    Made for a thread of its own: nothing that the checkpoint refers to may change before this returns.
+
     Raises:
         DiskFullError, NotWritableError: the checkpoint before stays the last one.
     """
-    arrays = {
-        **{f"parameters/{name}": array for name, array in checkpoint.outer.parameters.items()},
-        **{f"momentum/{name}": array for name, array in checkpoint.outer.momentum.items()},
-    }
-    content = safetensors.numpy.save(arrays)
-    state = {
+    base = folder / _name(checkpoint.round)
+    digest = save_arrays(base.with_suffix(".safetensors"), _named(checkpoint.groups))
+    state: dict[str, Any] = {
         "format": _FORMAT,
-        "round": checkpoint.round,
-        "fingerprint": checkpoint.fingerprint,
-        "arrays_sha256": hashlib.sha256(content).hexdigest(),
+        **{name: getattr(checkpoint, name) for name in _PLAIN},
+        "arrays": {group: make_manifest(arrays) for group, arrays in checkpoint.groups.items()},
+        "arrays_sha256": digest,
         "totals": asdict(checkpoint.totals),
         "last_updates": [update.to_json() for update in checkpoint.last_updates],
-        "last_progress": checkpoint.last_progress,
     }
+    # What is hashed must be what will be read: JSON turns numbers as keys into text, and tuples into lists.
+    state = json.loads(json.dumps(state, allow_nan=False))
     state["state_sha256"] = _digest(state)
-    base = folder / _name(checkpoint.round)
-    write_atomically(base.with_suffix(".safetensors"), content)
-    write_atomically(base.with_suffix(".json"), json.dumps(state, indent=2, allow_nan=False).encode() + b"\n")
-    _remove_old(folder)
+    write_json(base.with_suffix(".json"), state)
+    with _REMOVING:
+        _remove_old(folder)
 
 
-def load_latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+# Attributes that are JSON already.
+_PLAIN = ("round", "fingerprint", "version", "steps_done", "outer", "stream", "last_progress", "extra")
+
+
+def load_latest(
+    folder: Path, *, into: Mapping[str, NamedArrays] | None = None
+) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that is whole, and a notice for each that is not.
+
+    Args:
+        folder: Where checkpoints are.
+        into: Arrays by group that are written over where group and name fit, and become part of the
+            checkpoint; what the file does not know of them becomes zero. Untouched when nothing is loaded.
 
     Raises:
         DamagedCheckpointError: there are checkpoints, all of them damaged.
+        OtherFormatError: another version of Ayni wrote the newest one that is whole.
+        ChangedModelError: the parameters in `into` are not those of the file; nothing was changed.
     """
     notices: list[str] = []
     for path in sorted(folder.glob("round-*.json"), reverse=True):
         try:
-            return _load(path), notices
-        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+            state = _read_state(path)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             notices.append(f"checkpoint {path.stem} is damaged ({error})")
+            continue
+        return _load(path, state, into or {}), notices
     if notices:
         raise DamagedCheckpointError(folder, notices)
     return None, []
 
 
-def _load(path: Path) -> Checkpoint:
-    state = read_json(path)
+def keep_best(folder: Path, *, round_: int, loss: float) -> bool:
+    """Remember that a round was the best so far, and keep its checkpoint; False when it is gone already."""
+    with _REMOVING:
+        if not (folder / _name(round_)).with_suffix(".json").exists():
+            return False
+        write_json(folder / BEST_FILE, {"round": round_, "loss": loss})
+        return True
+
+
+def best_of(folder: Path) -> tuple[int, float] | None:
+    """Round and loss of the best checkpoint; None when none was kept."""
+    path = folder / BEST_FILE
+    if not path.exists():
+        return None
+    data = read_json(path)
+    return int(data["round"]), float(data["loss"])
+
+
+def load_best(folder: Path, *, into: Mapping[str, NamedArrays] | None = None) -> Checkpoint | None:
+    """The checkpoint that `keep_best` named last, for a roll back; None when there is none.
+
+    `into` as in `load_latest`.
+
+    Raises:
+        DamagedCheckpointError: it cannot be read.
+    """
+    best = best_of(folder)
+    if best is None:
+        return None
+    path = (folder / _name(best[0])).with_suffix(".json")
+    try:
+        state = _read_state(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedCheckpointError(folder, [f"the best one, {path.stem}, is damaged ({error})"]) from error
+    return _load(path, state, into or {})
+
+
+def forget_after(folder: Path, round_: int) -> None:
+    """Remove checkpoints of later rounds: after a roll back a crash must not bring them back."""
+    with _REMOVING:
+        for path in folder.glob("round-*.json"):
+            if path.stem > _name(round_):
+                _remove(path)
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """The JSON of a checkpoint whose arrays are whole."""
+    state: dict[str, Any] = read_json(path)
     claimed = state.pop("state_sha256")
     if claimed != _digest(state):
         raise ValueError("its state does not match its hash")
-    arrays_path = path.with_suffix(".safetensors")
-    if sha256_of_file(arrays_path) != state["arrays_sha256"]:
+    # After the hash: a flipped bit is damage, not another format.
+    if state["format"] != _FORMAT:
+        raise OtherFormatError(path, state["format"])
+    if sha256_of_file(path.with_suffix(".safetensors")) != state["arrays_sha256"]:
         raise ValueError("its arrays do not match their hash")
-    arrays = safetensors.numpy.load_file(arrays_path)
+    return state
+
+
+def _load(path: Path, state: dict[str, Any], into: Mapping[str, NamedArrays]) -> Checkpoint:
+    groups = _checked_targets(state["arrays"], into)
+    for key, array in read_arrays(path.with_suffix(".safetensors")):
+        group, name = key.split("/", 1)
+        if name in groups[group]:
+            np.copyto(groups[group][name], array)
+        else:
+            groups[group][name] = array
+    # The file has its own order, and that of the parameters decides how the model is cut into chunks.
+    new = {group: {name: groups[group][name] for name in names} for group, names in state["arrays"].items()}
     return Checkpoint(
-        round=state["round"],
-        fingerprint=state["fingerprint"],
-        outer=OuterState(_with_prefix(arrays, "parameters/"), _with_prefix(arrays, "momentum/")),
+        **{name: state[name] for name in _PLAIN},
+        groups={**new, **into},
         totals=Totals(**state["totals"]),
         last_updates=[AcceptedUpdate.from_json(update) for update in state["last_updates"]],
-        last_progress=state["last_progress"],
     )
 
 
-def _with_prefix(arrays: NamedArrays, prefix: str) -> NamedArrays:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+def _checked_targets(manifest: dict[str, Any], into: Mapping[str, NamedArrays]) -> dict[str, NamedArrays]:
+    """Groups to read into; the model is compared before any array is changed."""
+    if "parameters" in into:
+        check_manifest(make_manifest(into["parameters"]), manifest["parameters"])
+    for group, arrays in into.items():
+        for name in set(arrays) - set(manifest.get(group, {})):
+            arrays[name][...] = 0
+    return {group: into.get(group, {}) for group in {**manifest, **into}}
+
+
+def _named(groups: Mapping[str, NamedArrays]) -> Iterator[tuple[str, NDArray[Any]]]:
+    for group, arrays in groups.items():
+        for name, array in arrays.items():
+            yield f"{group}/{name}", array
 
 
 def _digest(state: dict[str, Any]) -> str:
@@ -138,8 +260,14 @@ def _name(round_: int) -> str:
 
 
 def _remove_old(folder: Path) -> None:
-    names = sorted({path.stem for path in folder.glob("round-*.json")})
-    for name in names[:-_NUM_KEPT]:
-        # The JSON goes first: without it the arrays are not a checkpoint any more.
-        (folder / f"{name}.json").unlink(missing_ok=True)
-        (folder / f"{name}.safetensors").unlink(missing_ok=True)
+    best = best_of(folder)
+    spared = {_name(best[0])} if best else set()
+    for path in sorted(folder.glob("round-*.json"))[:-_NUM_KEPT]:
+        if path.stem not in spared:
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    # The JSON goes first: without it the arrays are not a checkpoint any more.
+    path.unlink(missing_ok=True)
+    path.with_suffix(".safetensors").unlink(missing_ok=True)

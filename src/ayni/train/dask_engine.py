@@ -1,180 +1,159 @@
-"""Learners as worker processes of a local Dask cluster, one core each.
+"""Learners as worker processes of a Dask cluster: one started here, or any that is there already.
 
-Dask starts, watches and restarts the processes and carries the arrays; it decides nothing. Each attempt
-is one short task pinned to one worker, scheduled at most once (`allowed-failures: 0`): who is tried
-again, and when, is the business of `rounds.py`. Futures are disposable, workers keep only caches.
+Dask starts, watches and restarts the processes and carries the bytes; it decides nothing. Each attempt
+is one short task pinned to one worker, scheduled at most once: who is tried again, and when, is the
+business of `rounds.py`. Futures are disposable, workers keep only caches, and the scheduler may die.
 
-All conversation with Dask happens on its event loop; the coordinator's thread only takes items from a
-queue, so that a worker that hangs can never hang the coordinator.
-
-Not covered: clusters on other machines, and more than one engine at a time in one process (Dask's
-configuration is global to a process).
+Not covered: more than one local cluster at a time in one process, and clusters whose members do not
+trust each other: whoever is in a Dask cluster can run any code on every other machine of it.
 """
 
-import asyncio
 import contextlib
-import logging
-import os
+import math
 import queue
-import signal
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from multiprocessing import resource_tracker, spawn
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
-
-import dask
-import distributed
-from distributed.diagnostics.plugin import SchedulerPlugin
+from typing import Any
 
 from ayni.errors import AyniError
-from ayni.train import worker
+from ayni.train import dask_worker
+from ayni.train.cluster_checks import NoWorkersError, WorkerFacts
+from ayni.train.config import TrainConfig
+from ayni.train.dask_connection import PROBE_SECONDS, RECONNECT_SECONDS, DaskConnection
+from ayni.train.dask_news import (
+    Answered,
+    Call,
+    ConnectionFailed,
+    ConnectionFound,
+    ConnectionLost,
+    News,
+    WorkerGone,
+    WorkerReady,
+    WorkerRefused,
+)
+from ayni.train.dask_worker import Meeting
 from ayni.train.engine import (
     AttemptFailed,
     EngineEvent,
+    EngineNotice,
+    Frame,
+    FrameStore,
     LearnersLostError,
     LearnerUpdate,
+    MergedPart,
     Order,
     PlaceFound,
     PlaceLost,
     Session,
 )
-from ayni.train.named_arrays import NamedArrays
+from ayni.train.local_cluster import local_settings
 from ayni.train.packed_error import PackedError, unpack_error
+from ayni.train.seating import Want, choose_places
+from ayni.train.strategy_config import TlsConfig
+from ayni.train.task_files import TaskFiles, pack_task_files
 
-if TYPE_CHECKING:
-    from ayni.train.sync import MeetingPlace
-
-# What Dask calls the process of a worker.
-_WORKER_PROCESS = "Dask Worker process"
-_SETTINGS: dict[str, Any] = {
-    # A worker that dies takes its task with it; the coordinator alone decides about the next attempt.
-    "distributed.scheduler.allowed-failures": 0,
-    "distributed.scheduler.work-stealing": False,
-    # A pinned task whose worker is gone would wait for ever.
-    "distributed.scheduler.no-workers-timeout": "30s",
-    # Only the heartbeat tells that a process hangs; torch releases the GIL, so a busy one still beats.
-    "distributed.scheduler.worker-ttl": "60s",
-    # After 15 s, a stale timer of the first death would keep Dask from restarting a worker that dies again.
-    "distributed.deploy.lost-worker-timeout": "1h",
-    # torch's memory is "unmanaged" for Dask: it must not pause or kill a worker that trains.
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.memory.terminate": False,
-    # Processes that are daemons may not have children, and a task's DataLoader may want some.
-    "distributed.worker.daemon": False,
-    "distributed.worker.multiprocessing-method": "spawn",
-    # Nobody looks at HTTP pages of a cluster that lives for minutes; nothing is served.
-    "distributed.scheduler.http.routes": [],
-    "distributed.worker.http.routes": [],
-    "distributed.admin.tick.limit": "1h",
-    # This replaces Dask's own list, whose MALLOC_TRIM_THRESHOLD_ makes every large tensor a fresh mapping:
-    # page faults then cost as much as the training itself.
-    "distributed.nanny.pre-spawn-environ": {
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        # Threads that spin while they wait steal the core of another learner.
-        "OMP_WAIT_POLICY": "PASSIVE",
-    },
-}
+# How long a cluster may take until its first workers are there, and how often to say that more are missing.
+WORKERS_SECONDS = 60.0
+_REMIND_SECONDS = 60.0
+# A cluster whose only workers were refused gets this long to bring a better one.
+_REFUSAL_SECONDS = 5.0
 _NUM_PREPARE_TRIES = 3
-
-
-class ClusterStartError(AyniError):
-    """The worker processes could not be started."""
-
-    def __init__(self, num_workers: int, cause: BaseException) -> None:
-        super().__init__(
-            f"{num_workers} worker processes could not be started ({cause}). Check free memory and the "
-            "limits of processes and open files (ulimit -u, ulimit -n)."
-        )
+_TICK_SECONDS = 0.5
 
 
 @dataclass(slots=True)
 class _Seat:
-    """Where a learner is: its worker's address, what runs there, and what waits for a restarted worker.
+    """Where a learner is and what runs there.
 
     `token` numbers what was submitted for this learner; an answer with another number is stale.
     """
 
     token: int = 0
-    address: str | None = None
+    place: WorkerFacts | None = None
+    before: WorkerFacts | None = None
+    lost_at: float = 0.0
     is_ready: bool = False
     running: Order | None = None
-    waiting: Order | None = None
+    call: "Future[None] | None" = None
     num_failed_prepares: int = 0
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _WorkerAdded:
-    name: int
-    address: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _WorkerRemoved:
-    address: str
+    def leave(self) -> None:
+        """Give up the place, with all that was asked of it."""
+        if self.call is not None:
+            self.call.cancel()
+        self.before, self.lost_at = self.place, time.monotonic()
+        self.place, self.is_ready, self.running, self.call = None, False, None, None
+        self.token += 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answered:
-    """What a submitted function gave back, or why there is nothing: `value` is then an exception."""
-
-    learner: int
-    token: int
-    value: object
-
-
-class _Watch(SchedulerPlugin):
-    """Reports each worker that comes and goes, within milliseconds."""
-
-    def __init__(self, news: "queue.SimpleQueue[Any]") -> None:
-        self._news = news
-
-    def add_worker(self, scheduler: Any, worker: str, **_: Any) -> None:
-        self._news.put(_WorkerAdded(name=int(scheduler.workers[worker].name), address=worker))
-
-    def remove_worker(self, scheduler: Any, worker: str, **_: Any) -> None:
-        self._news.put(_WorkerRemoved(address=worker))
+def make_engine(config: TrainConfig) -> "DaskEngine":
+    """The engine that a configuration asks for; enter it with `with`."""
+    if config.engine == "local":
+        return DaskEngine(config.learners)
+    return DaskEngine(address=config.engine, tls=config.tls, num_needed=config.needed_updates)
 
 
 class DaskEngine:
-    """A local cluster of worker processes. Fulfils ayni.train.engine.Engine; use it in a `with` block.
+    """Learners on the workers of a Dask cluster. Fulfils ayni.train.engine.Engine; use it in a `with` block.
 
-    Entering starts the processes and has them import torch; it returns before they are done, so that
-    the coordinator can prepare meanwhile. Learner i runs on worker i mod num_workers.
+    Args:
+        num_workers: Processes to start on this machine, when there is no address.
+        address: Of a scheduler, tcp:// or tls://; each of its workers hosts one learner.
+        tls: Certificates for a tls:// address.
+        num_needed: Workers without which entering fails.
+        workers_seconds: How long entering waits for them.
+        reconnect_seconds: How long a scheduler that went away is waited for.
+        probe_seconds: How long a new worker may take to answer.
+
+    Entering connects and checks the workers. Local processes are started and not waited for until torch
+    is imported, so that the coordinator can prepare meanwhile.
     """
 
-    def __init__(self, num_workers: int) -> None:
-        if num_workers < 1:
+    def __init__(
+        self,
+        num_workers: int = 0,
+        *,
+        address: str | None = None,
+        tls: TlsConfig | None = None,
+        num_needed: int = 1,
+        workers_seconds: float = WORKERS_SECONDS,
+        reconnect_seconds: float = RECONNECT_SECONDS,
+        probe_seconds: float = PROBE_SECONDS,
+    ) -> None:
+        if num_workers < 1 and address is None:
             raise ValueError(f"{num_workers} workers cannot train")
+        self._is_local = address is None
+        self._num_needed = num_workers if self._is_local else num_needed
         self._num_workers = num_workers
+        self._workers_seconds = workers_seconds
+        self._connection = DaskConnection(
+            address,
+            num_workers=num_workers,
+            tls=tls,
+            reconnect_seconds=reconnect_seconds,
+            probe_seconds=probe_seconds,
+        )
         self._stack = contextlib.ExitStack()
-        self._news: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._addresses: dict[int, str] = {}
+        self._workers: dict[str, WorkerFacts] = {}
         self._session: Session | None = None
+        self._files: TaskFiles | None = None
         self._seats: list[_Seat] = []
-        self._store: Any = None
-        self._cluster: Any = None
-        self._client: Any = None
+        self._capacity = 1
+        self._events: list[EngineEvent] = []
+        self._refusals: list[AyniError] = []
+        self._refused_at = self._reminded_at = 0.0
 
     def __enter__(self) -> "DaskEngine":
         with contextlib.ExitStack() as stack:
-            stack.enter_context(dask.config.set(_SETTINGS))
-            stack.enter_context(_workers_without_main())
-            try:
-                with _without_interrupts():
-                    self._cluster = stack.enter_context(self._start_cluster())
-                self._client = stack.enter_context(self._connect())
-                self._cluster.sync(self._install_watch)
-            except (OSError, RuntimeError, TimeoutError) as error:
-                raise ClusterStartError(self._num_workers, error) from error
+            if self._is_local:
+                stack.enter_context(local_settings())
+            stack.enter_context(self._connection)
+            self._await_workers()
             self._stack = stack.pop_all()
-        for address in self._addresses.values():
-            self._client.submit(worker.warm_up, workers=[address], pure=False)
         return self
 
     def __exit__(
@@ -183,253 +162,286 @@ class DaskEngine:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if not self._is_local:
+            self._leave_cluster()
         self._session, self._seats = None, []
         self._stack.close()
 
-    def open(self, session: Session) -> None:
-        """Have each worker build its learners; answers that belong to an earlier session are ignored."""
-        first_token = max((seat.token for seat in self._seats), default=0) + 1_000
+    def open(self, session: Session, store: FrameStore) -> None:
+        """Have each worker build its learner; answers that belong to an earlier session are ignored."""
+        for seat in self._seats:
+            seat.leave()
+        first_token = max((seat.token for seat in self._seats), default=0) + 1
+        self._connection.store = store
         self._session = session
+        self._files = None if self._is_local else pack_task_files(session.task.module_path, session.init_path)
+        self._check_capacity(session)
+        self._take_news()
         self._seats = [_Seat(token=first_token) for _ in range(session.config.learners)]
-        self._digest_places()
-        if session.config.strategy == "sync" and self._store is None:
-            from ayni.train.sync import host_store
-
-            self._store = host_store()
-        for learner in range(len(self._seats)):
-            self._seat_learner(learner)
+        # Only what concerns the cluster is left of what happened before.
+        self._events = [event for event in self._events if isinstance(event, EngineNotice)]
+        self._reminded_at = time.monotonic()
+        self._fill_seats()
 
     def start(self, order: Order) -> None:
-        """Send the attempt to the learner's worker; a worker that still runs an older one is killed."""
+        """Send the attempt to the learner's worker.
+
+        A thread cannot be stopped from outside, so a worker that still runs an older attempt is restarted:
+        the learner loses its place, and finds it again.
+        """
         seat = self._seats[order.learner]
-        if seat.running is not None:
-            seat.waiting, seat.running = order, None
-            seat.token += 1
-            self._kill_worker(seat)
-        elif seat.address is not None and seat.is_ready:
+        if seat.running is not None and seat.place is not None:
+            self._connection.restart(seat.place)
+            reason = "its worker is restarted, because an older attempt still ran there"
+            self._forget_worker(WorkerGone(address=seat.place.address, reason=reason))
+        elif seat.is_ready:
             self._submit_order(order)
         # Otherwise the place was lost a moment ago and PlaceLost is on its way to the caller.
+
+    def send(self, learner: int, part: MergedPart) -> None:
+        """Bring a merged part to the learner's worker; if that is gone, PlaceLost says so."""
+        seat = self._seats[learner]
+        if seat.place is not None and self._session is not None:
+            self._connection.deliver(seat.place, self._session.session_id, learner, part)
 
     def wait(self, timeout_seconds: float) -> list[EngineEvent]:
         """What happened since the last call, in order; waits for the first event, at most this long."""
         deadline = time.monotonic() + timeout_seconds
-        events: list[EngineEvent] = []
-        while not events and (left := deadline - time.monotonic()) > 0:
-            with contextlib.suppress(queue.Empty):
-                events += self._digest(self._news.get(timeout=left))
-            while not self._news.empty():
-                events += self._digest(self._news.get())
+        while True:
+            self._take_news()
+            self._fill_seats()
+            self._remind()
+            left = deadline - time.monotonic()
+            if self._events or left <= 0:
+                break
+            # Not longer at once, because a learner may lose its patience with a worker that does not return.
+            self._take_news(min(left, _TICK_SECONDS))
+        events, self._events = self._events, []
         return events
 
     def worker_process_ids(self) -> list[int]:
-        """Process ids of the living workers, for tests that kill them and for metering."""
-        return [pid for nanny in self._cluster.workers.values() if (pid := nanny.pid) is not None]
+        """Process ids of the learners' workers in the order of the learners, then those of the others."""
+        self._take_news()
+        seated = [seat.place for seat in self._seats if seat.place is not None]
+        ordered = [*seated, *sorted(self._workers.values(), key=lambda worker: worker.name)]
+        return list(dict.fromkeys(worker.process_id for worker in ordered))
 
-    def _start_cluster(self) -> Any:
-        start: Any = distributed.LocalCluster
-        return start(
-            n_workers=self._num_workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=None,
-            # Any free port: the default one may be taken, and Dask would warn about it.
-            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-            silence_logs=logging.CRITICAL,
+    def _await_workers(self) -> None:
+        """Wait until enough workers passed their checks.
+
+        Raises:
+            NoWorkersError: too few came.
+            PackageMismatchError, UnreachableWorkerError: those that came may not take part.
+        """
+        deadline = time.monotonic() + self._workers_seconds
+        while len(self._workers) < self._num_needed:
+            if self._refusals and not self._workers:
+                deadline = min(deadline, self._refused_at + _REFUSAL_SECONDS)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise self._refusals[0] if self._refusals else self._too_few()
+            self._take_news(min(left, _TICK_SECONDS))
+
+    def _too_few(self) -> NoWorkersError:
+        return NoWorkersError(
+            address=self._connection.address,
+            num_workers=len(self._workers),
+            num_needed=self._num_needed,
+            seconds=self._workers_seconds,
         )
 
-    def _connect(self) -> Any:
-        connect: Any = distributed.Client
-        return connect(self._cluster, set_as_default=False)
-
-    async def _install_watch(self) -> None:
-        scheduler = self._cluster.scheduler
-        scheduler.add_plugin(_Watch(self._news))
-        self._addresses = {int(state.name): address for address, state in scheduler.workers.items()}
-
-    def _digest(self, news: _WorkerAdded | _WorkerRemoved | _Answered) -> list[EngineEvent]:
-        if isinstance(news, _WorkerAdded):
-            self._addresses[news.name] = news.address
-            for learner in self._learners_of(news.name):
-                self._seat_learner(learner)
-            return []
-        if isinstance(news, _WorkerRemoved):
-            return self._forget_place(news.address)
-        seat = self._seats[news.learner] if news.learner < len(self._seats) else None
-        if seat is None or news.token != seat.token:
-            return []
-        return self._take_answer(news.learner, seat, news.value)
-
-    def _digest_places(self) -> None:
-        """Take in which workers came and went while no session was open."""
-        while not self._news.empty():
-            news = self._news.get()
-            if isinstance(news, _WorkerAdded):
-                self._addresses[news.name] = news.address
-            elif isinstance(news, _WorkerRemoved):
-                self._drop_address(news.address)
-
-    def _drop_address(self, address: str) -> None:
-        self._addresses = {name: known for name, known in self._addresses.items() if known != address}
-
-    def _learners_of(self, name: int) -> list[int]:
-        return [learner for learner in range(len(self._seats)) if learner % self._num_workers == name]
-
-    def _seat_learner(self, learner: int) -> None:
-        """Have the learner built on its worker, if that is there; its answer says that the place is ready."""
-        address = self._addresses.get(learner % self._num_workers)
-        seat = self._seats[learner]
-        if address is None or seat.address == address:
+    def _check_capacity(self, session: Session) -> None:
+        """Learners that wait for each other in mid-round cannot take turns on one worker."""
+        config = session.config
+        if not self._is_local:
+            self._capacity = 1
             return
-        seat.address, seat.is_ready = address, False
-        self._submit(learner, worker.prepare, self._session, learner)
+        self._capacity = math.ceil(config.learners / self._num_workers)
+        if self._capacity > 1 and config.strategy in ("sync", "streaming"):
+            raise ValueError(
+                f"strategy {config.strategy} needs one worker for each learner: {config.learners} learners, "
+                f"{self._num_workers} workers"
+            )
 
-    def _forget_place(self, address: str) -> list[EngineEvent]:
-        self._drop_address(address)
-        events: list[EngineEvent] = []
+    def _leave_cluster(self) -> None:
+        """The workers are not ours: end attempts that nobody waits for, and free their memory."""
+        for seat in self._seats:
+            if seat.running is not None and seat.place is not None:
+                self._connection.restart(seat.place)
+            seat.leave()
+        if self._session is not None and self._workers:
+            self._connection.run(list(self._workers.values()), dask_worker.forget, seconds=3)
+
+    def _take_news(self, seconds: float = 0.0) -> None:
+        """Take in what happened, waiting for the first news at most so long; events are kept for `wait`."""
+        with contextlib.suppress(queue.Empty):
+            self._digest(
+                self._connection.news.get(timeout=seconds) if seconds else self._connection.news.get_nowait()
+            )
+            while True:
+                self._digest(self._connection.news.get_nowait())
+
+    def _digest(self, news: News) -> None:
+        if isinstance(news, WorkerReady):
+            self._workers[news.facts.address] = news.facts
+            if not news.facts.is_direct:
+                self._notice(
+                    f"the worker {news.facts.address} cannot be reached from here; models and updates pass "
+                    "through the scheduler"
+                )
+        elif isinstance(news, WorkerRefused):
+            self._refusals.append(news.error)
+            self._refused_at = time.monotonic()
+            self._notice(f"a worker is left out. {news.error}")
+        elif isinstance(news, WorkerGone):
+            self._forget_worker(news)
+            if news.is_final:
+                self._notice(f"the worker {news.address} is left out: {news.reason}")
+        elif isinstance(news, ConnectionLost):
+            self._forget_all()
+        elif isinstance(news, ConnectionFound):
+            self._notice(f"the scheduler at {self._connection.address} is there again")
+        elif isinstance(news, ConnectionFailed):
+            self._events.append(AttemptFailed(round=0, learner=0, attempt=0, error=news.error))
+        else:
+            self._take_answer(news)
+
+    def _notice(self, message: str) -> None:
+        self._events.append(EngineNotice(message=message))
+
+    def _forget_all(self) -> None:
+        """Without the scheduler nobody is within reach; its workers end or come back with it."""
+        self._workers.clear()
+        self._notice(f"the scheduler at {self._connection.address} went away; waiting for it")
         for learner, seat in enumerate(self._seats):
-            if seat.address != address:
-                continue
-            was_ready, seat.address, seat.is_ready, seat.running = seat.is_ready, None, False, None
-            seat.token += 1
-            if not was_ready:
-                events += self._count_failed_prepare(learner)
-            elif seat.waiting is None:
-                events.append(PlaceLost(learner=learner, reason="its worker process died"))
-        return events
+            if seat.place is not None:
+                seat.leave()
+                self._events.append(PlaceLost(learner=learner, reason="the scheduler went away"))
 
-    def _count_failed_prepare(self, learner: int) -> list[EngineEvent]:
+    def _forget_worker(self, news: WorkerGone) -> None:
+        self._workers.pop(news.address, None)
+        for learner, seat in enumerate(self._seats):
+            if seat.place is None or seat.place.address != news.address:
+                continue
+            was_ready = seat.is_ready
+            seat.leave()
+            if not was_ready:
+                self._count_failed_prepare(learner)
+            else:
+                self._events.append(PlaceLost(learner=learner, reason=news.reason))
+
+    def _count_failed_prepare(self, learner: int) -> None:
         seat = self._seats[learner]
         seat.num_failed_prepares += 1
-        if seat.num_failed_prepares < _NUM_PREPARE_TRIES:
-            return []
-        error = LearnersLostError(
-            learner=learner,
-            attempts=seat.num_failed_prepares,
-            where="building the model and the data",
-            reason="its worker process died",
+        if seat.num_failed_prepares == _NUM_PREPARE_TRIES:
+            error = LearnersLostError(
+                learner=learner,
+                attempts=seat.num_failed_prepares,
+                where="building the model and the data",
+                reason="its worker process died",
+            )
+            self._events.append(AttemptFailed(round=0, learner=learner, attempt=0, error=error))
+
+    def _fill_seats(self) -> None:
+        """Give places to learners that have none, and have them built there."""
+        wants = [
+            Want(learner=learner, before=seat.before, lost_at=seat.lost_at)
+            for learner, seat in enumerate(self._seats)
+            if seat.place is None
+        ]
+        if not wants or not self._workers:
+            return
+        loads = Counter(seat.place.address for seat in self._seats if seat.place is not None)
+        workers = list(self._workers.values())
+        chosen = choose_places(wants, workers, loads, capacity=self._capacity, now=time.monotonic())
+        for learner, worker in chosen.items():
+            self._seats[learner].place = worker
+            self._submit(learner, dask_worker.prepare, self._session, self._files, learner)
+
+    def _remind(self) -> None:
+        """Say now and then that learners are missing: somebody may have to start workers."""
+        now = time.monotonic()
+        num_seated = sum(seat.place is not None for seat in self._seats)
+        if self._is_local or num_seated == len(self._seats) or now - self._reminded_at < _REMIND_SECONDS:
+            return
+        self._reminded_at = now
+        self._notice(
+            f"{num_seated} of {len(self._seats)} learners have a worker; more can be started at any time: "
+            f"dask worker {self._connection.address}"
         )
-        return [AttemptFailed(round=0, learner=learner, attempt=0, error=error)]
 
-    def _take_answer(self, learner: int, seat: _Seat, value: object) -> list[EngineEvent]:
-        order, seat.running = seat.running, None
+    def _take_answer(self, news: Answered) -> None:
+        seat = self._seats[news.learner] if news.learner < len(self._seats) else None
+        if seat is None or news.token != seat.token:
+            return
+        order, seat.running, seat.call = seat.running, None, None
+        value = news.value
         if isinstance(value, LearnerUpdate):
-            return [value]
-        if value is None:
+            self._events.append(value)
+        elif value is None:
             seat.is_ready, seat.num_failed_prepares = True, 0
-            if seat.waiting is not None:
-                self._submit_order(seat.waiting)
-                return []
-            return [PlaceFound(learner=learner)]
-        if not isinstance(value, PackedError) and not self._is_place_alive(seat):
-            # The task died with its worker; the news that the worker is gone follows and says so.
-            seat.running = order
-            return []
-        error = unpack_error(value) if isinstance(value, PackedError) else value
-        assert isinstance(error, Exception)
-        name = (order.round, order.attempt) if order is not None else (0, 0)
-        return [AttemptFailed(round=name[0], learner=learner, attempt=name[1], error=error)]
-
-    def _is_place_alive(self, seat: _Seat) -> bool:
-        return seat.address is not None and seat.address in self._cluster.scheduler.workers
+            self._events.append(PlaceFound(learner=news.learner))
+        else:
+            error = unpack_error(value) if isinstance(value, PackedError) else value
+            assert isinstance(error, Exception)
+            round_, attempt = (order.round, order.attempt) if order is not None else (0, 0)
+            self._events.append(
+                AttemptFailed(round=round_, learner=news.learner, attempt=attempt, error=error)
+            )
 
     def _submit_order(self, order: Order) -> None:
         seat = self._seats[order.learner]
-        seat.running, seat.waiting = order, None
-        without_arrays = replace(order, base={})
-        arguments = (self._session, without_arrays, self._meeting_place(order))
-        self._submit(order.learner, worker.work, *arguments, base=order.base)
-
-    def _meeting_place(self, order: Order) -> "MeetingPlace | None":
-        assert self._session is not None
-        if self._session.config.strategy != "sync":
-            return None
-        from ayni.train.sync import MeetingPlace
-
-        return MeetingPlace(
-            host="127.0.0.1",
-            port=self._store.port,
-            prefix=f"{self._session.session_id}/{order.round}/{order.attempt}",
-            rank=order.learner,
-            num_ranks=self._session.config.learners,
+        seat.running = order
+        bare = replace(order, model=replace(order.model, frames=()))
+        meeting, store_at = self._meeting(order)
+        arguments: tuple[Any, ...] = (self._session, self._files, bare, meeting)
+        if store_at is None:
+            arguments = (*arguments, None)
+        self._submit(
+            order.learner, dask_worker.work, *arguments, frames=order.model.frames, store_at=store_at
         )
 
-    def _submit(self, learner: int, function: Any, *arguments: Any, base: NamedArrays | None = None) -> None:
-        seat = self._seats[learner]
-        seat.token += 1
-        answer = _Answered(learner=learner, token=seat.token, value=None)
-        call = self._call(answer, seat.address, function, arguments, base)
-        asyncio.run_coroutine_threadsafe(call, self._client.loop.asyncio_loop)
+    def _meeting(self, order: Order) -> tuple[Meeting | None, WorkerFacts | None]:
+        """Where a gang meets: workers must be able to reach each other, and need not reach this machine."""
+        if not order.members:
+            return None, None
+        assert self._session is not None
+        first, own = self._seats[order.members[0]].place, self._seats[order.learner].place
+        if first is None or own is None:
+            # A member was lost a moment ago, and the coordinator will void this attempt: it may run alone
+            # into the time-out of its gang, or be stopped before.
+            first = first or own
+        assert first is not None and own is not None
+        meeting = Meeting(
+            store_host=first.host,
+            own_host=own.host,
+            prefix=f"{self._session.session_id}/{order.round}/{order.attempt}",
+            rank=order.members.index(order.learner),
+            num_ranks=len(order.members),
+            # nccl refuses ranks that share a device; workers of a cluster have one each, local ones may not.
+            backend="nccl" if self._session.config.device == "cuda" and not self._is_local else "gloo",
+        )
+        return meeting, first
 
-    async def _call(
+    def _submit(
         self,
-        answer: _Answered,
-        address: str | None,
+        learner: int,
         function: Any,
-        arguments: tuple[Any, ...],
-        base: NamedArrays | None,
+        *arguments: Any,
+        frames: Sequence[Frame] = (),
+        store_at: WorkerFacts | None = None,
     ) -> None:
-        """Run a function on a worker and put its answer into the queue, whatever happens."""
-        value: object
-        try:
-            if base is not None:
-                # Arrays go to the worker directly: inside a task's arguments they would be pickled and
-                # pass through the scheduler.
-                sent = await self._client.scatter([base], workers=[address], hash=False, direct=True)
-                arguments = (*arguments, *sent)
-            future = self._client.submit(
-                function, *arguments, workers=[address], allow_other_workers=False, pure=False, retries=0
-            )
-            value = await self._client.gather(future, direct=True)
-        except asyncio.CancelledError:
-            return
-        except Exception as error:  # whatever Dask raises becomes an event; the coordinator decides
-            value = error
-        self._news.put(replace(answer, value=value))
-
-    def _kill_worker(self, seat: _Seat) -> None:
-        """End a worker that does not answer; SIGKILL also ends a stopped one; the nanny starts another."""
-        for nanny in self._cluster.workers.values():
-            if nanny.worker_address == seat.address and nanny.pid is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(nanny.pid, signal.SIGKILL)
-
-
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Let no thread or process that is started inside the block ever see Ctrl-C.
-
-    A terminal sends SIGINT to all processes of its group. The coordinator alone shall act on it, by
-    ending the workers; they would only print tracebacks. Signal masks are inherited, also by workers
-    that Dask's thread starts later, and an interrupt inside the block arrives after it.
-    """
-    # Python's resource tracker unblocks SIGINT in the thread that starts it, so it must run before.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _workers_without_main() -> Iterator[None]:
-    """Keep workers from importing the script that started the run: it would start runs of its own.
-
-    multiprocessing has each process that it spawns import the parent's main module, which is why scripts
-    are told to guard their last lines. Our workers need nothing of it: tasks are found by their file.
-    Other processes that the caller spawns meanwhile are left alone.
-    """
-    original = spawn.get_preparation_data
-
-    def prepared(name: str) -> dict[str, Any]:
-        data: dict[str, Any] = original(name)
-        if name.startswith(_WORKER_PROCESS):
-            data.pop("init_main_from_name", None)
-            data.pop("init_main_from_path", None)
-        return data
-
-    spawn.get_preparation_data = prepared
-    try:
-        yield
-    finally:
-        spawn.get_preparation_data = original
+        seat = self._seats[learner]
+        assert seat.place is not None
+        seat.token += 1
+        call = Call(
+            learner=learner,
+            token=seat.token,
+            worker=seat.place,
+            function=function,
+            arguments=arguments,
+            frames=frames,
+            store_at=store_at,
+            initial=None if self._files is None else self._files.initial,
+        )
+        seat.call = self._connection.submit(call)

@@ -1,6 +1,6 @@
 """Optimizer steps on one device: what a learner does between two exchanges, and distillation does alone.
 
-Small functions that know nothing of rounds, shards or engines.
+Small functions that know nothing of rounds, streams of examples or engines.
 """
 
 import contextlib

@@ -1,12 +1,14 @@
 """A model as named arrays: all that learners and the coordinator exchange.
 
-Float parameters and float buffers travel, tied weights once, half precision as float32. Integer
-buffers (counters) and buffers outside the state dict stay where they are: their mean has no meaning.
-The manifest (name, shape, dtype) says which arrays a model has; another one is refused.
+Parameters that learn and float buffers travel, tied weights once, all as float32. Frozen
+parameters stay where they are, and so do integer buffers (counters), whose mean has no meaning, and
+buffers outside the state dict. The manifest (name, shape, dtype) says which arrays travel; another one
+is refused. Models of torch; those of Keras are read in keras_replica.py.
 """
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ayni.errors import UserError
+from ayni.train.codec import to_array
 
 NamedArrays: TypeAlias = dict[str, NDArray[Any]]
 
@@ -24,9 +27,10 @@ class ChangedModelError(UserError):
 
 
 def travelling_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Float parameters and float buffers of the state dict by name; a tied weight has its first name."""
+    """Learning parameters and float buffers of the state dict; a tied weight has its first name."""
     kept = model.state_dict(keep_vars=True)
-    named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    learning = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    named = {**learning, **dict(model.named_buffers())}
     return {name: tensor for name, tensor in named.items() if tensor.is_floating_point() and name in kept}
 
 
@@ -35,45 +39,85 @@ def buffer_names(model: nn.Module) -> frozenset[str]:
     return frozenset(dict(model.named_buffers())) & frozenset(travelling_tensors(model))
 
 
-def get_arrays(model: nn.Module) -> NamedArrays:
-    """Copies of the travelling tensors as float32 or float64 arrays."""
-    return {name: to_array(tensor) for name, tensor in travelling_tensors(model).items()}
+def get_arrays(model: nn.Module, *, copy: bool = True) -> NamedArrays:
+    """The travelling tensors as float32 arrays on the CPU.
+
+    Without `copy` an array shares memory with its tensor where it can: read it before the next step.
+    """
+    read = to_array if copy else view_or_array
+    return {name: read(tensor) for name, tensor in travelling_tensors(model).items()}
 
 
-def to_array(tensor: torch.Tensor) -> NDArray[Any]:
-    """A copy on the CPU; half precision becomes float32, because numpy has no bfloat16."""
-    dtype = getattr(torch, _dtype_name(tensor))
-    array: NDArray[Any] = tensor.detach().to("cpu", dtype, copy=True).numpy()
-    return array
-
-
-def _dtype_name(tensor: torch.Tensor) -> str:
-    return "float64" if tensor.dtype == torch.float64 else "float32"
+def view_or_array(tensor: torch.Tensor) -> NDArray[np.float32]:
+    """A view where the tensor is one of float32 on the CPU, else a copy as `to_array` makes it."""
+    if tensor.device.type == "cpu" and tensor.dtype == torch.float32:
+        view: NDArray[np.float32] = tensor.detach().numpy()
+        return view
+    return to_array(tensor)
 
 
 def set_arrays(model: nn.Module, arrays: NamedArrays) -> None:
-    """Copy arrays into the model.
+    """Copy arrays, all that travel or some of them, into the model.
 
     Raises:
-        ChangedModelError: a name or shape differs.
+        ChangedModelError: an unknown name, or another shape or dtype.
     """
     tensors = travelling_tensors(model)
-    expected = {name: [list(tensor.shape), _dtype_name(tensor)] for name, tensor in tensors.items()}
+    expected = {name: [list(tensor.shape), "float32"] for name, tensor in tensors.items() if name in arrays}
     check_manifest(expected, make_manifest(arrays))
     with torch.no_grad():
-        for name, tensor in tensors.items():
-            # The engine may hand out the array that other learners hold too; copy_ leaves it alone.
-            tensor.copy_(torch.from_numpy(np.require(arrays[name], requirements=["C", "W"])))
+        for name, array in arrays.items():
+            # The caller may hand out an array that others hold too; copy_ leaves it alone.
+            tensors[name].copy_(torch.from_numpy(np.require(array, requirements=["C", "W"])))
 
 
 def make_manifest(arrays: NamedArrays) -> dict[str, list[Any]]:
-    """Name -> [shape, dtype], plain JSON."""
+    """Name -> [shape, dtype], plain JSON, in the order of the arrays."""
     return {name: [list(array.shape), str(array.dtype)] for name, array in arrays.items()}
 
 
 def manifest_digest(manifest: dict[str, list[Any]]) -> str:
     """SHA-256 of a manifest, independent of the order of names."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def digest_of(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes, independent of the order of names.
+
+    One array at a time is looked at, so that a lazy mapping costs no copy of the model.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.require(arrays[name], requirements="C")
+        digest.update(json.dumps([name, str(array.dtype), list(array.shape)]).encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def digest_of_model(model: nn.Module) -> str:
+    """`digest_of` all weights and buffers of the state dict, frozen ones and integers too."""
+    return digest_of(_StoredBytes(model))
+
+
+class _StoredBytes(Mapping[str, NDArray[Any]]):
+    """The bytes of each tensor as they are stored, whatever the dtype, made when they are asked for."""
+
+    def __init__(self, model: nn.Module) -> None:
+        stored = {
+            name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)
+        }
+        # With its dtype in the name, because the bytes alone would not tell bfloat16 from float16.
+        self._tensors = {f"{name} {list(value.shape)} {value.dtype}": value for name, value in stored.items()}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        array: NDArray[Any] = self._tensors[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
 
 
 def check_manifest(expected: dict[str, list[Any]], found: dict[str, list[Any]]) -> None:

@@ -12,23 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import nn
-
 from ayni.task import Task, TaskFailedError
 from ayni.train.config import TrainConfig
-from ayni.train.learner import build_model, load_dataset
-from ayni.train.local import (
-    apply_gradients,
-    batches,
-    compute_gradients,
-    evaluate,
-    make_optimizer,
-    one_thread,
-    resolve_device,
-)
+from ayni.train.learner import load_dataset, make_replica
+from ayni.train.local import one_thread
 from ayni.train.randomness import seeded
-from ayni.train.shards import EmptyDatasetError, check_data_suffices
+from ayni.train.replica import Replica
+from ayni.train.stream import EmptyDatasetError, check_data_suffices
 
 _STEP_SECONDS, _EVALUATE_SECONDS = 0.6, 0.3
 _MAX_STEPS, _MAX_EVALUATIONS = 20, 5
@@ -59,46 +49,42 @@ def probe(task: Task, config: TrainConfig) -> Probe:
     Raises:
         EmptyDatasetError, TooFewExamplesError: not enough data.
         TaskFailedError, LossShapeError, NonFiniteLossError: by the task's doing.
-        NoSuchDeviceError: the device asked for is absent.
+        NoSuchDeviceError, AdapterError, UnsupportedByKerasError: what is asked for cannot be here.
     """
-    device = resolve_device(config.device)
     train = load_dataset(task, "train", seed=0)
     validation = load_dataset(task, "validation", seed=0)
     check_data_suffices(num_examples=len(train), num_learners=config.learners, batch_size=config.batch_size)
     if len(validation) == 0:
         raise EmptyDatasetError("validation")
-    model = build_model(task, seed=0).to(device)
     with seeded(0, "probe"), one_thread():
-        step_seconds = _time_steps(task, model, _first_batch(train, config, device), config)
+        replica = make_replica(task, config, seed=0)
+        step_seconds = _time_steps(replica, _first_batch(replica, train, config), config)
         shown = [validation[index] for index in range(min(len(validation), _NUM_EVALUATED))]
-        metrics = evaluate(task, model, shown, device=device)
+        metrics = replica.evaluate(shown)
         evaluate_seconds = _median_seconds(
-            lambda: evaluate(task, model, shown, device=device), _EVALUATE_SECONDS, _MAX_EVALUATIONS
+            lambda: replica.evaluate(shown), _EVALUATE_SECONDS, _MAX_EVALUATIONS
         )
     return Probe(
         step_seconds=step_seconds,
         evaluate_seconds_per_example=evaluate_seconds / len(shown),
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        num_parameters=replica.num_parameters,
         num_train_examples=len(train),
         num_validation_examples=len(validation),
         metrics=metrics,
     )
 
 
-def _first_batch(dataset: Sequence[Any], config: TrainConfig, device: torch.device) -> Any:
+def _first_batch(replica: Replica, dataset: Sequence[Any], config: TrainConfig) -> Any:
     try:
-        return next(batches(dataset, config.batch_size, device=device))
+        examples = [dataset[index] for index in range(config.batch_size)]
     except Exception as error:
         raise TaskFailedError(method="dataset('train')[index]", cause=error) from error
+    return replica.batch(examples)
 
 
-def _time_steps(task: Task, model: nn.Module, batch: Any, config: TrainConfig) -> float:
-    optimizer = make_optimizer(model, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
-    model.train()
-
+def _time_steps(replica: Replica, batch: Any, config: TrainConfig) -> float:
     def step() -> None:
-        compute_gradients(model, optimizer, batch, task.loss, where="the first batch")
-        apply_gradients(optimizer, learning_rate=config.learning_rate, gradient_clip=config.gradient_clip)
+        replica.step(batch, learning_rate=config.learning_rate, where="the first batch")
 
     return _median_seconds(step, _STEP_SECONDS, _MAX_STEPS)
 

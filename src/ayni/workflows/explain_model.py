@@ -15,6 +15,8 @@ from ayni.data.splits import SplitCheck, check_splits
 from ayni.explain.explaining import explain
 from ayni.explain.explanation import ExplainResult, Explanation
 from ayni.jobs.runs import Run
+from ayni.keras_weights import is_keras
+from ayni.train.learner import build_model
 from ayni.train.local import one_thread
 from ayni.train.result import TrainResult
 
@@ -62,17 +64,22 @@ def explain_model(run: Run, trained: TrainResult, compressed: CompressResult | N
     chosen = (
         None if compressed is None or compressed.chosen is None else compressed.variant(compressed.chosen)
     )
+    uses_keras = is_keras(build_model(task, seed=spec.seed))
     # On a machine that others use too, threads can wait for each other longer than they compute (dev/LOG.md).
     with one_thread(), threadpool_limits(1):
-        found = explain(
-            task,
-            load_full_model(task, run.folder / trained.model_path),
-            variant=None if chosen is None else OnnxRuntime(run.folder / chosen.file),
-            num_samples=spec.explain.samples,
-            seed=spec.seed,
-            folder=run.folder / FOLDER,
+        found = (
+            _not_explained("the model is one of Keras, and explanations look into models of torch")
+            if uses_keras
+            else explain(
+                task,
+                load_full_model(task, run.folder / trained.model_path),
+                variant=None if chosen is None else OnnxRuntime(run.folder / chosen.file),
+                num_samples=spec.explain.samples,
+                seed=spec.seed,
+                folder=run.folder / FOLDER,
+            )
         )
-        baseline = fit_baseline(task, seed=spec.seed)
+        baseline = fit_baseline(task, seed=spec.seed, takes_arrays=uses_keras)
     return Understanding(
         explanations=replace(found, items=[_within_run(item) for item in found.items]),
         baseline=baseline if isinstance(baseline, Baseline) else None,
@@ -91,6 +98,17 @@ def text_of(understanding: Understanding) -> str:
     if understanding.splits.has_leak:
         parts.append("the splits share examples: see the report")
     return ", ".join(parts)
+
+
+def _not_explained(reason: str) -> ExplainResult:
+    return ExplainResult(
+        items=[],
+        num_compared=0,
+        num_disagreements=None,
+        method=None,
+        deletion=None,
+        note=f"Not explained: {reason}.",
+    )
 
 
 def _within_run(item: Explanation) -> Explanation:

@@ -12,7 +12,9 @@ import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from ayni.compress.score import check_terms
@@ -20,11 +22,12 @@ from ayni.compress.trial import try_steps
 from ayni.data.card import read_data_card
 from ayni.errors import UserError
 from ayni.jobs.spec import JobSpec
+from ayni.keras_weights import is_keras
 from ayni.task import Task, TaskFailedError
-from ayni.train.learner import build_model, load_dataset
-from ayni.train.local import evaluate, one_thread
+from ayni.train.learner import build_model, load_dataset, make_replica
+from ayni.train.local import one_thread
 from ayni.train.probe import Probe
-from ayni.train.shards import EmptyDatasetError
+from ayni.train.stream import EmptyDatasetError
 
 NUM_TEST_EXAMPLES = 64
 # Optional methods of a task that give names, and what each name is for.
@@ -54,6 +57,16 @@ class UnusableNamesError(UserError):
         )
 
 
+class CannotCompressError(UserError):
+    """The job asks for variants of a model that nothing here can compress."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The task's model is one of Keras, and `compress:` works on models of torch. Remove `compress:` "
+            "from the job (then the model is trained and published as it is), or build it with torch."
+        )
+
+
 def check_before_training(spec: JobSpec, task: Task, probed: Probe) -> None:
     """Raise now what would be raised when the training is done; about a second.
 
@@ -67,12 +80,16 @@ def check_before_training(spec: JobSpec, task: Task, probed: Probe) -> None:
         UnknownScoreTermError: compress.score weighs what is not measured.
         EmptyDatasetError: there is nothing to measure variants on.
         TaskFailedError: the task raised in something that training does not ask of it.
+        CannotCompressError: variants are asked for of a Keras model.
         UserError: a step of compression is impossible for this model; the message names it.
     """
     read_data_card(task)
     for method in NAMED_BY:
         _check_names(task, method)
-    _check_example_input(task)
+    uses_keras = is_keras(build_model(task, seed=spec.seed))
+    if uses_keras and spec.compress is not None:
+        raise CannotCompressError
+    _check_example_input(task, kind=np.ndarray if uses_keras else torch.Tensor)
     _check_metric(spec, task, probed)
     _check_test_split(spec, task)
     if spec.compress is not None:
@@ -92,12 +109,12 @@ def _check_names(task: Task, method: str) -> None:
         raise UnusableNamesError(method, names)
 
 
-def _check_example_input(task: Task) -> None:
+def _check_example_input(task: Task, *, kind: type[Any]) -> None:
     try:
-        example = task.example_input()
-        if not isinstance(example, torch.Tensor) or example.dim() < 1 or len(example) != 1:
-            shown = tuple(example.shape) if isinstance(example, torch.Tensor) else type(example).__name__
-            raise ValueError(f"found {shown}, expected one tensor with a batch dimension of 1")
+        example: Any = task.example_input()
+        if not isinstance(example, kind) or example.ndim < 1 or len(example) != 1:
+            shown = tuple(example.shape) if isinstance(example, kind) else type(example).__name__
+            raise ValueError(f"found {shown}, expected one {kind.__name__} with a batch dimension of 1")
     except Exception as error:
         raise TaskFailedError(method="example_input", cause=error) from error
 
@@ -132,4 +149,4 @@ def _evaluated(spec: JobSpec, task: Task, split: str, *, num_examples: int) -> d
     except Exception as error:
         raise TaskFailedError(method=f"dataset({split!r})[index]", cause=error) from error
     with one_thread():
-        return evaluate(task, build_model(task, seed=spec.seed), examples, device=torch.device("cpu"))
+        return make_replica(task, spec.train, seed=spec.seed).evaluate(examples)

@@ -5,7 +5,10 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ayni.compress.artefacts import load_full_model
 from ayni.compress.variants import CompressResult, Variant
@@ -16,16 +19,16 @@ from ayni.hub.config import CONFIG_FILE, WEIGHTS_FILE, ModelConfig, PipelineTag
 from ayni.hub.repositories import Published
 from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
+from ayni.keras_weights import is_keras, load_weights
 from ayni.task import Task
+from ayni.train.learner import build_model
 from ayni.train.result import TrainResult
 from ayni.workflows.explain_model import Understanding
 from ayni.workflows.house import House
 from ayni.workflows.report_run import view_of
 
-if TYPE_CHECKING:
-    import torch
-
 NAMED_VERSIONS = ("ayni", "torch", "dask", "onnxruntime", "torch-pruning", "numpy")
+KERAS_VERSIONS = ("ayni", "keras", "tensorflow", "tensorflow-cpu", "torch", "dask", "numpy")
 # `config.json` promises where black and white of an image file go; tasks that want another range say so.
 DEFAULT_VALUE_RANGE = (0.0, 1.0)
 
@@ -96,7 +99,7 @@ def _file_name(variant: Variant) -> str:
 def _config(run: Run, task: Task, trained: TrainResult, compressed: CompressResult | None) -> ModelConfig:
     job = run.job
     example = task.example_input()
-    model = load_full_model(task, run.folder / trained.model_path)
+    model = _full_model(run, task, trained)
     stated = getattr(task, "labels", None)
     labels = None if stated is None else tuple(stated())
     pipeline_tag, labels = _purpose(model, example, labels)
@@ -104,6 +107,7 @@ def _config(run: Run, task: Task, trained: TrainResult, compressed: CompressResu
         task=job.spec.task.rpartition(".")[2],
         task_sha256=job.task_sha256,
         architecture=type(model).__name__,
+        library="keras" if is_keras(model) else "pytorch",
         input_shape=tuple(example.shape[1:]),
         input_dtype=str(example.dtype).removeprefix("torch."),
         value_range=getattr(task, "value_range", DEFAULT_VALUE_RANGE),
@@ -116,21 +120,33 @@ def _config(run: Run, task: Task, trained: TrainResult, compressed: CompressResu
     )
 
 
+def _full_model(run: Run, task: Task, trained: TrainResult) -> Any:
+    file = run.folder / trained.model_path
+    model: Any = build_model(task, seed=run.job.spec.seed)
+    if not is_keras(model):
+        return load_full_model(task, file)
+    load_weights(model, file, example=task.example_input())
+    return model
+
+
 def _purpose(
-    model: "torch.nn.Module", example: "torch.Tensor", labels: tuple[str, ...] | None
+    model: Any, example: Any, labels: tuple[str, ...] | None
 ) -> tuple[PipelineTag, tuple[str, ...] | None]:
     """What a model does, by what it answers to its example, and the names of its outputs.
 
     [1, C] with a name for each of C outputs is a classification, of what kind its input says. [1, T, V] from
     T whole numbers, where no answer depends on a later number, continues text; names that are not one for
     each of V symbols are then no vocabulary.
+
+    Model and example are those of torch or of Keras.
     """
-    output = _output(model, example)
-    if output is None or output.dim() not in (2, 3):
+    example = _as_array(example)
+    output = None if example is None else _output(model, example)
+    if output is None or output.ndim not in (2, 3):
         return "other", labels
     has_names = labels is not None and len(labels) == output.shape[-1]
-    takes_symbols = not example.is_floating_point()
-    if output.dim() == 3:
+    takes_symbols = example.dtype.kind != "f"
+    if output.ndim == 3:
         if (
             takes_symbols
             and example.shape == output.shape[:2]
@@ -140,28 +156,36 @@ def _purpose(
         return "other", labels
     if not has_names:
         return "other", labels
-    if example.dim() == 4:
+    if example.ndim == 4:
         return "image-classification", labels
     return "text-classification" if takes_symbols else "tabular-classification", labels
 
 
-def _sees_only_the_past(model: "torch.nn.Module", example: "torch.Tensor", output: "torch.Tensor") -> bool:
-    changed = example.clone()
+def _as_array(example: Any) -> NDArray[Any] | None:
+    try:
+        return np.asarray(example)
+    except TypeError:  # of a type that numpy lacks, such as bfloat16
+        return None
+
+
+def _sees_only_the_past(model: Any, example: NDArray[Any], output: NDArray[Any]) -> bool:
+    changed = example.copy()
     changed[:, -1] = (changed[:, -1] + 1) % output.shape[-1]
     again = _output(model, changed)
-    return again is not None and again[:, :-1].allclose(output[:, :-1], rtol=1e-3, atol=1e-4)
+    return again is not None and np.allclose(again[:, :-1], output[:, :-1], rtol=1e-3, atol=1e-4)
 
 
-def _output(model: "torch.nn.Module", example: "torch.Tensor") -> "torch.Tensor | None":
+def _output(model: Any, example: NDArray[Any]) -> NDArray[Any] | None:
     """What the model answers; None when it is no tensor, or the model does not take its own example."""
     import torch
 
     try:
         with torch.no_grad():
-            output = model(example)
+            output = model(example if is_keras(model) else torch.from_numpy(example))
+            # A mapping or an object of a library would become an array of objects.
+            return np.asarray(output) if hasattr(output, "shape") else None
     except Exception:  # user code; a model is published all the same, as one of which nothing is known
         return None
-    return output if isinstance(output, torch.Tensor) else None
 
 
 def _card(
@@ -180,7 +204,7 @@ def _card(
         config=config,
         variants=_card_variants(trained, compressed),
         data=_card_data(explained.data),
-        lineage=CardLineage(run=run.id, seed=job.spec.seed, versions=_versions()),
+        lineage=CardLineage(run=run.id, seed=job.spec.seed, versions=_versions(config)),
         footprint=_card_footprint(view_of(run)["footprint"]),
         summary=_summary(job, trained),
         reason="" if compressed is None else compressed.reason,
@@ -253,9 +277,9 @@ def _card_footprint(footprint: Mapping[str, Any] | None) -> CardFootprint | None
     )
 
 
-def _versions() -> dict[str, str]:
+def _versions(config: ModelConfig) -> dict[str, str]:
     found = {}
-    for name in NAMED_VERSIONS:
+    for name in KERAS_VERSIONS if config.library == "keras" else NAMED_VERSIONS:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -10,6 +10,7 @@ from ayni.files import read_json, write_json
 from ayni.jobs.runs import STEP_ORDER, Run
 from ayni.reports.html_report import write_report
 from ayni.reports.run_view import run_view
+from ayni.train.curve import read_notices
 from ayni.workflows.receipts import receipts_of
 from ayni.workflows.settle_job import LEDGER_FILE
 
@@ -42,6 +43,8 @@ def view_of(run: Run) -> dict[str, Any]:
     for name in ("baseline", "data"):
         if (part := results.get("explain", {}).get(name)) is not None:
             results[name] = part
+    if (train := results.get("train")) is not None:
+        results["train"] = {**train, "notices": read_notices(run.folder / "train")}
     ledger = run.folder / LEDGER_FILE
     return run_view(
         run_id=run.id,

@@ -6,6 +6,7 @@ from ayni.jobs.runs import Run
 from ayni.train.result import RoundProgress, TrainResult
 from ayni.train.training import train
 from ayni.workflows.house import House
+from ayni.workflows.initial_weights import find_initial_weights
 from ayni.workflows.limits import LimitGuard
 from ayni.workflows.progress import Progress
 
@@ -14,6 +15,7 @@ def train_model(run: Run, house: House, *, progress: Progress, guard: LimitGuard
     """The trained model, from the last checkpoint of the run where there is one."""
     spec = run.job.spec
     spill_folder = house.spill_folder / run.id
+    init_path = find_initial_weights(run, house.hub)
     with house.make_engine(spec.train) as engine:
         result = train(
             run.job.task,
@@ -23,6 +25,7 @@ def train_model(run: Run, house: House, *, progress: Progress, guard: LimitGuard
             spill_folder=spill_folder,
             engine=engine,
             observer=_Watch(progress, guard),
+            init_path=init_path,
         )
     # Only a training that goes on needs its learners' state.
     shutil.rmtree(spill_folder, ignore_errors=True)
@@ -39,16 +42,34 @@ class _Watch:
 
     def round_finished(self, progress: RoundProgress) -> None:
         self._done = progress.round
-        metrics = ", ".join(f"{name} {value:.4g}" for name, value in progress.metrics.items())
-        text = f"loss {progress.train_loss:.3f}, {metrics}, {progress.samples_per_second:,.0f} samples/s"
-        self._progress.advanced("train", done=self._done, text=text)
+        self._progress.advanced("train", done=self._done, text=text_of_round(progress))
         self._guard.check()
 
     def noticed(self, message: str) -> None:
         self._progress.advanced("train", done=self._done, text=message)
 
 
+def text_of_round(progress: RoundProgress) -> str:
+    """A round in a few words, what matters most first: a narrow terminal cuts off the end."""
+    metrics = [f"{name} {value:.4g}" for name, value in progress.metrics.items()]
+    used = [] if progress.utilisation is None else [f"utilisation {progress.utilisation:.0%}"]
+    dropped = [f"{progress.num_dropped} dropped"] if progress.num_dropped else []
+    return ", ".join(
+        [
+            f"loss {progress.train_loss:.3f}",
+            *metrics,
+            f"{progress.samples_per_second:,.0f} samples/s",
+            *used,
+            f"{progress.learners_alive} learners",
+            f"{progress.bytes_sent / 1e6:.1f} MB sent",
+            *dropped,
+        ]
+    )
+
+
 def text_of(result: TrainResult) -> str:
     """The result in a few words."""
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
-    return f"{metrics} on validation; {result.samples:,} samples, {result.bytes_sent / 1e6:.1f} MB exchanged"
+    used = "" if result.utilisation is None else f", utilisation {result.utilisation:.0%}"
+    sent = f"{result.bytes_sent / 1e6:.1f} MB exchanged"
+    return f"{metrics} on validation; {result.samples:,} samples, {sent}{used}"

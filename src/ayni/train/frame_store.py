@@ -1,0 +1,143 @@
+"""Updates that wait for their merge: in memory within a budget, beyond it on disk.
+
+A round of n learners brings n updates, and all are needed at once for the merge. Whoever merges reads
+them chunk by chunk, so that one frame of each is enough in memory. Fulfils ayni.train.engine.FrameStore.
+
+Files have no name from the moment they are made: a killed coordinator leaves nothing to sweep up.
+
+Not covered: what is on disk is not checked again, the frames carry their own checksums.
+"""
+
+import os
+import tempfile
+import threading
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import IO, overload
+
+import numpy as np
+
+from ayni.files import explain_os_errors, make_folder
+from ayni.train.engine import Frame
+
+
+class SpillingStore:
+    """Keeps updates until they are released. Every method may be called from any thread."""
+
+    def __init__(self, folder: Path, *, budget_bytes: int) -> None:
+        self._folder, self._budget_bytes = folder, budget_bytes
+        self._lock = threading.Lock()
+        self._in_memory: dict[int, int] = {}
+        self._kept: dict[int, _HeldFrames | _SpilledFrames] = {}
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """What the updates that were not spilled take; at most the budget."""
+        return sum(self._in_memory.values())
+
+    def keep(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        """The same frames, on disk when the budget has no room for all of them.
+
+        Frames that stay in memory are not copied: nobody may write into them any more.
+
+        Raises:
+            DiskFullError, NotWritableError: nothing was kept; the updates before are untouched.
+        """
+        num_bytes = sum(frame.nbytes for frame in frames)
+        with self._lock:
+            is_held = self.bytes_in_memory + num_bytes <= self._budget_bytes
+            if is_held:
+                kept: _HeldFrames | _SpilledFrames = _HeldFrames(frames)
+                self._in_memory[id(kept)] = num_bytes
+                self._kept[id(kept)] = kept
+        if not is_held:
+            # Outside of the lock: a slow disk must not hold up who releases.
+            kept = _SpilledFrames(self._folder, frames)
+            with self._lock:
+                self._kept[id(kept)] = kept
+        return kept
+
+    def release(self, frames: Sequence[Frame]) -> None:
+        """Free what an update takes; its frames cannot be read any more. Others are left alone."""
+        with self._lock:
+            self._in_memory.pop(id(frames), None)
+            kept = self._kept.pop(id(frames), None)
+        if kept is not None:
+            kept.close()
+
+    def close(self) -> None:
+        """Release everything."""
+        for kept in list(self._kept.values()):
+            self.release(kept)
+
+
+class _HeldFrames(Sequence[Frame]):
+    """Frames in memory."""
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        self._frames = list(frames)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
+        return self._frames[index]
+
+    def close(self) -> None:
+        self._frames.clear()
+
+
+class _SpilledFrames(Sequence[Frame]):
+    """Frames in a file without a name, each read when it is asked for."""
+
+    def __init__(self, folder: Path, frames: Sequence[Frame]) -> None:
+        self._offsets = [0, *accumulate(frame.nbytes for frame in frames)]
+        make_folder(folder)
+        with explain_os_errors(folder / "update"):
+            # Unbuffered: what the disk has no room for is noticed here, and closing cannot fail later.
+            self._file: IO[bytes] = tempfile.TemporaryFile(  # noqa: SIM115 - open until close
+                dir=folder, buffering=0
+            )
+            try:
+                for frame in frames:
+                    self._write(frame)
+            except BaseException:
+                self._file.close()
+                raise
+
+    def _write(self, frame: Frame) -> None:
+        content = np.ascontiguousarray(frame).reshape(-1).data
+        while content:
+            # On a disk that fills up, write takes what fits and fails when it is called again.
+            content = content[self._file.write(content) :]
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
+        numbers = range(len(self))[index]
+        return self._read(numbers) if isinstance(numbers, int) else [self._read(n) for n in numbers]
+
+    def _read(self, number: int) -> Frame:
+        start, end = self._offsets[number : number + 2]
+        frame = np.empty(end - start, dtype=np.uint8)
+        content = frame.data
+        while content:
+            # pread has no common position, so that threads may read at once.
+            num_read = os.preadv(self._file.fileno(), [content], end - len(content))
+            if num_read == 0:
+                raise OSError(f"a spilled update ends before byte {end}")
+            content = content[num_read:]
+        return frame
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,28 @@
+"""Examples of a Keras task as batches of numpy arrays, which every backend of Keras takes.
+
+Not covered: examples of different shapes (pad them in the task), and text, which stays an array of str.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def stack(examples: Sequence[Any]) -> Any:
+    """Examples as one: arrays and numbers stacked, tuples and mappings kept. Whole numbers are int64."""
+    first = examples[0]
+    if isinstance(first, Mapping):
+        return {key: stack([example[key] for example in examples]) for key in first}
+    if isinstance(first, tuple | list):
+        return tuple(stack(column) for column in zip(*examples, strict=True))
+    stacked: NDArray[Any] = np.stack([np.asarray(example) for example in examples])
+    return stacked.astype(np.float32) if isinstance(first, float) else stacked
+
+
+def batches(dataset: Sequence[Any], batch_size: int = 64) -> Iterator[Any]:
+    """The dataset in order; the last batch may be smaller."""
+    for start in range(0, len(dataset), batch_size):
+        rows = range(start, min(start + batch_size, len(dataset)))
+        yield stack([dataset[row] for row in rows])

@@ -1,0 +1,288 @@
+"""The model on the coordinator: exact values, what the learners hold of it, and how it reaches them.
+
+    parameters    exact, float32 or float64, changed in place by the outer step
+    mirror        what learners hold, when `download_codec` loses something
+
+With a lossy codec the change to the mirror travels, and the mirror takes the decoded change in, as each
+learner does: what a frame lost is part of the next change, so that errors never pile up. Exact models
+are encoded chunk by chunk while they are sent; together with the momentum the coordinator holds two
+models, and a third one only as a mirror.
+
+Not covered: changes over more than one version; a learner that missed one gets the whole model.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ayni.errors import AyniError
+from ayni.train.codec import decode_frame, encode_chunk
+from ayni.train.config import TrainConfig
+from ayni.train.engine import Frame, MergedPart, Model
+from ayni.train.fragments import fragment_chunks
+from ayni.train.layout import Chunk, add_chunk_, make_chunks, num_elements, take_chunk
+from ayni.train.merge import SquaredLengths, merge_updates
+from ayni.train.named_arrays import NamedArrays, make_manifest, num_bytes
+from ayni.train.outer import make_outer
+from ayni.train.strategy_config import CodecName
+
+# Encoded models up to this size are kept for the other learners of a version; larger ones are encoded anew.
+_CACHE_BYTES = 32 * 2**20
+
+
+class StaleModelError(AyniError):
+    """A model was to be sent that has moved on meanwhile."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            f"The model of version {version} changed while it was being sent. The learner gets the new one; "
+            "should this come again and again, raise train.grace_seconds."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptUpdate:
+    """An update that waits for the merge; `num_samples` is its weight, `lengths` what check_update found."""
+
+    frames: Sequence[Frame]
+    num_samples: int
+    lengths: SquaredLengths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeTerms:
+    """What a merge depends on besides the updates.
+
+    Attributes:
+        seed: For rules that draw lots.
+        staleness: Versions since the update's base ("async").
+        rate_scale: Factor on the outer learning rate; below 1 after a roll back.
+        num_refused: Updates of this round that were refused: so many fewer of the others can be wrong.
+    """
+
+    seed: int
+    staleness: int = 0
+    rate_scale: float = 1.0
+    num_refused: int = 0
+
+
+class SharedModel:
+    """The coordinator's model. One thread applies updates; any thread may read frames.
+
+    Args:
+        config: Strategy, codecs and outer step.
+        parameters: What travels; taken over and changed in place.
+        plain_names: Arrays that are averaged without momentum (running means and variances).
+    """
+
+    def __init__(self, config: TrainConfig, parameters: NamedArrays, *, plain_names: frozenset[str]) -> None:
+        self.parameters = parameters
+        self.version = 0
+        self.outer = make_outer(config, plain_names=plain_names)
+        self.bytes_down = 0
+        self.plain_names = plain_names
+        self._config = config
+        manifest = make_manifest(parameters)
+        self._chunks = make_chunks(manifest)
+        is_streaming = config.strategy == "streaming"
+        self._fragments = (
+            fragment_chunks(manifest, config.streaming.fragments) if is_streaming else (self._chunks,)
+        )
+        has_mirror = config.strategy in ("diloco", "streaming") and config.download_codec != "fp32"
+        self.mirror: NamedArrays = (
+            {name: array.copy() for name, array in parameters.items()} if has_mirror else {}
+        )
+        self._changes: tuple[Frame, ...] = ()
+        self._merges: NamedArrays = {}
+        self._cached: dict[int, Frame] = {}
+        self._lock = threading.Lock()
+        self._is_changing = False
+
+    @property
+    def groups(self) -> dict[str, NamedArrays]:
+        """All arrays that a checkpoint needs."""
+        more = {"mirror": self.mirror, "merges": self._merges}
+        return {
+            "parameters": self.parameters,
+            **self.outer.groups,
+            **{name: arrays for name, arrays in more.items() if arrays},
+        }
+
+    def restored(self, version: int, outer: Mapping[str, Any], groups: Mapping[str, NamedArrays]) -> None:
+        """The arrays were overwritten from a checkpoint, whose outer counters and groups these are."""
+        with self._lock:
+            self.version, self._changes = version, ()
+            self._cached.clear()
+            self._merges = groups.get("merges", {})
+            self.outer.load(outer, groups)
+
+    def chunks_of(self, round_: int) -> tuple[Chunk, ...]:
+        """The chunks that the updates of a round hold."""
+        return self._fragments[(round_ - 1) % len(self._fragments)]
+
+    def apply_updates(self, updates: Sequence[KeptUpdate], *, round_: int, terms: MergeTerms) -> None:
+        """Merge the updates of a round and take the outer step, in place, chunk by chunk.
+
+        Raises:
+            CohortTooSmallError: too few updates for the aggregation rule; nothing was changed.
+        """
+        part = (round_ - 1) % len(self._fragments)
+        merged = self._merge(updates, part, terms)
+        with self._lock:
+            self._is_changing = True
+        self.outer.begin(staleness=terms.staleness)
+        for index, values_E in merged:
+            scaled_E = values_E if terms.rate_scale == 1 else values_E * np.float32(terms.rate_scale)
+            self.outer.apply_(self.parameters, self._fragments[part][index], scaled_E)
+        is_changed = self.outer.end()
+        with self._lock:
+            self._is_changing = False
+            if is_changed:
+                self.version += 1
+                self._cached.clear()
+                self._changes = tuple(self._encode_changes(self._fragments[part])) if self.mirror else ()
+
+    def _merge(
+        self, updates: Sequence[KeptUpdate], part: int, terms: MergeTerms
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        chunks, config = self._fragments[part], self._config
+        if config.strategy == "sync":
+            # All learners ended at the same values: one of them brings the news.
+            frames = updates[0].frames
+            return ((index, decode_frame(frames[index], chunk)) for index, chunk in enumerate(chunks))
+        previous = self._previous_merge(part)
+        merged = merge_updates(
+            [update.frames for update in updates],
+            chunks,
+            [float(update.num_samples) for update in updates],
+            config.aggregation,
+            config.merge,
+            plain_names=self.plain_names,
+            rng_seed=terms.seed,
+            previous=previous,
+            lengths=[update.lengths for update in updates],
+            num_refused=terms.num_refused,
+        )
+        return merged if previous is None else _remembered(merged, previous)
+
+    def _previous_merge(self, part: int) -> list[NDArray[np.float32]] | None:
+        """What centred clipping starts from: the last merged update of this part, zeros at first."""
+        if self._config.aggregation.rule != "centered_clip":
+            return None
+        chunks = self._fragments[part]
+        names = [f"{part:04d}-{index:06d}" for index in range(len(chunks))]
+        for name, chunk in zip(names, chunks, strict=True):
+            self._merges.setdefault(name, np.zeros(num_elements(chunk), np.float32))
+        return [self._merges[name] for name in names]
+
+    def model_for(self, *, held: int | None, is_rebuildable: bool = True) -> Model:
+        """How a learner that holds version `held` (None: nothing) comes by the present one."""
+        if held == self.version:
+            return Model(version=self.version, kind="held")
+        if self.version == 0 and is_rebuildable:
+            return Model(version=0, kind="untrained")
+        if self._config.strategy == "diloco" and self._changes and held == self.version - 1:
+            return Model(version=self.version, kind="change", frames=_counted(self._changes, self._count))
+        return Model(version=self.version, kind="full", frames=self._whole())
+
+    def part_for(self, round_: int) -> MergedPart:
+        """What the last merge changed, for learners that work on the next round already (streaming)."""
+        frames: Sequence[Frame] = self._changes
+        if not self.mirror:
+            chunks = self.chunks_of(round_)
+            frames = tuple(
+                encode_chunk(take_chunk(self.parameters, chunk), chunk, "fp32") for chunk in chunks
+            )
+        return MergedPart(
+            round=round_,
+            version=self.version,
+            kind="change" if self.mirror else "full",
+            frames=_counted(frames, self._count),
+        )
+
+    def _whole(self) -> Sequence[Frame]:
+        codec = self._config.download_codec if self._config.strategy == "async" else "fp32"
+        if self._config.strategy != "async":
+            return _lazy_frames(self, self.version, len(self._chunks))
+        # Other updates will be applied while this model is on its way.
+        frames = [self._encode(index, codec) for index in range(len(self._chunks))]
+        return _counted(frames, self._count)
+
+    def _encode(self, index: int, codec: CodecName) -> Frame:
+        chunk = self._chunks[index]
+        return encode_chunk(take_chunk(self.mirror or self.parameters, chunk), chunk, codec)
+
+    def _encode_changes(self, chunks: tuple[Chunk, ...]) -> Iterator[Frame]:
+        for chunk in chunks:
+            change_E = take_chunk(self.parameters, chunk) - take_chunk(self.mirror, chunk)
+            frame = encode_chunk(
+                change_E, chunk, self._config.download_codec, topk_fraction=self._config.topk_fraction
+            )
+            add_chunk_(self.mirror, chunk, decode_frame(frame, chunk))
+            yield frame
+
+    def _count(self, frame: Frame) -> None:
+        self.bytes_down += frame.nbytes
+
+    def frame_of(self, version: int, index: int) -> Frame:
+        """One frame of the whole model of a version.
+
+        Raises:
+            StaleModelError: the model has another version by now.
+        """
+        with self._lock:
+            if self._is_changing or version != self.version:
+                raise StaleModelError(version)
+            frame = self._cached.get(index)
+            if frame is None:
+                frame = self._encode(index, "fp32")
+                if num_bytes(self.parameters) <= _CACHE_BYTES:
+                    self._cached[index] = frame
+            self._count(frame)
+            return frame
+
+
+class _Frames(Sequence[Frame]):
+    """Frames that are made or counted when they are read."""
+
+    def __init__(self, length: int, read: Callable[[int], Frame]) -> None:
+        self._length = length
+        self._read = read
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
+        if isinstance(index, slice):
+            return [self._read(one) for one in range(*index.indices(self._length))]
+        if not -self._length <= index < self._length:
+            raise IndexError(index)
+        return self._read(index % self._length)
+
+
+def _remembered(
+    merged: Iterator[tuple[int, NDArray[np.float32]]], previous: list[NDArray[np.float32]]
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    for index, values_E in merged:
+        previous[index][:] = values_E
+        yield index, values_E
+
+
+def _lazy_frames(model: SharedModel, version: int, length: int) -> _Frames:
+    return _Frames(length, lambda index: model.frame_of(version, index))
+
+
+def _counted(frames: Sequence[Frame], count: Callable[[Frame], None]) -> _Frames:
+    def read(index: int) -> Frame:
+        count(frames[index])
+        return frames[index]
+
+    return _Frames(len(frames), read)

@@ -1,0 +1,72 @@
+"""Where a job's training starts: the weights that `train.init_from` names.
+
+They are found once, when the run begins, and written down with their hash: a resumed run starts from the
+same weights, even when the model of the local hub has moved on.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ayni.errors import UserError
+from ayni.files import read_json, sha256_of_file, write_json
+from ayni.hub.repositories import LocalHub
+from ayni.jobs.runs import Run
+from ayni.train.training import MODEL_FILE
+
+_RECORD = "init_from.json"
+
+
+class InitialWeightsNotFoundError(UserError):
+    """The job names weights that are not there."""
+
+    def __init__(self, init_from: str, tried: Path) -> None:
+        super().__init__(
+            f"train.init_from is {init_from!r}, and {tried} does not exist. Name a safetensors file "
+            "(relative to the job file), or a model of the local hub as owner/name or owner/name@revision."
+        )
+
+
+class ChangedInitialWeightsError(UserError):
+    """The weights that a run began with were changed or removed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"The weights that this run began with, {path}, were changed or removed since. Restore them, or "
+            "start a new run."
+        )
+
+
+def find_initial_weights(run: Run, hub: LocalHub) -> Path | None:
+    """The safetensors file to start from; None when the job names none.
+
+    Raises:
+        InitialWeightsNotFoundError: no such file, or the model's revision has no safetensors file.
+        RepositoryNotFoundError, RevisionNotFoundError: the local hub does not have the model.
+        ChangedInitialWeightsError: the run began with other weights than are there now.
+    """
+    init_from = run.job.spec.train.init_from
+    if init_from is None:
+        return None
+    record = run.folder / "train" / _RECORD
+    if record.exists():
+        return _same_as_before(read_json(record))
+    path = _find(init_from, folder=run.job.task.module_path.parent, hub=hub)
+    write_json(record, {"init_from": init_from, "path": str(path), "sha256": sha256_of_file(path)})
+    return path
+
+
+def _find(init_from: str, *, folder: Path, hub: LocalHub) -> Path:
+    path = folder / init_from
+    if not init_from.endswith(".safetensors"):
+        name, _, revision = init_from.partition("@")
+        path = hub.find(name, revision or None).folder / MODEL_FILE
+    if not path.is_file():
+        raise InitialWeightsNotFoundError(init_from, path)
+    return path
+
+
+def _same_as_before(record: dict[str, Any]) -> Path:
+    path = Path(record["path"])
+    if not path.is_file() or sha256_of_file(path) != record["sha256"]:
+        raise ChangedInitialWeightsError(path)
+    return path
