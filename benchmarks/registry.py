@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-INFRASTRUCTURE = {"__main__", "registry", "rows", "document", "commands"}
+INFRASTRUCTURE = {"__main__", "registry", "rows", "document", "commands"} | {
+    # What several training benchmarks share: tasks, and processes to compare with.
+    "small_gpt",
+    "trivial_task",
+    "gpt_training",
+    "peer_runs",
+    "kept_cluster",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,124 @@
+"""Run other systems, and Ayni, as processes in a private network each, and read what they measured.
+
+Each system has an environment of its own with the same torch, made on first use under the user's cache
+(AYNI_BENCHMARK_ENVIRONMENTS names another folder); they take about 1 GB each. In a network namespace
+of its own (`unshare --net`) the loopback interface counts the bytes of one system and of nobody else.
+Where namespaces are not allowed, runs share the machine's loopback, and the row says so.
+
+Not covered: operating systems other than Linux.
+"""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.registry import HERE
+
+# Their modules import nothing but what every system's environment has.
+PEERS = "benchmarks.peers"
+# Pinned, so that a row can be measured again; torch is the one that Ayni runs with.
+REQUIREMENTS = {
+    "flower": ("flwr[simulation]==1.41.0",),
+    "hivemind": ("hivemind==1.1.12", "setuptools"),
+    "torchft": ("torchft==0.2.0",),
+}
+
+
+class PeerFailedError(RuntimeError):
+    """A system's process ended with an error, or an environment could not be made."""
+
+
+def own_python(_: str = "") -> Path:
+    """The interpreter that runs Ayni, for torch's own DistributedDataParallel and for our half."""
+    return Path(sys.executable)
+
+
+@functools.cache
+def python_of(system: str) -> Path:
+    """The interpreter of a system's environment, which is made when it is not there.
+
+    Raises:
+        PeerFailedError: it could not be installed.
+    """
+    folder = _environments() / system
+    marker = folder / "ayni-benchmark-installed"
+    wanted = " ".join((_torch(), "numpy", *REQUIREMENTS[system]))
+    if not marker.exists() or marker.read_text(encoding="utf-8") != wanted:
+        _call([sys.executable, "-m", "venv", "--clear", str(folder)], seconds=120)
+        _call([str(folder / "bin" / "pip"), "install", "--quiet", *wanted.split()], seconds=1200)
+        marker.write_text(wanted, encoding="utf-8")
+    return folder / "bin" / "python"
+
+
+def versions_of(system: str) -> str:
+    """Name and version of the compared package, as pip knows it."""
+    package = REQUIREMENTS[system][0].split("[")[0].split("==")[0]
+    code = f"import importlib.metadata as m; print(m.version({package!r}))"
+    return f"{package} {_call([str(python_of(system)), '-c', code], seconds=60).strip()}"
+
+
+def run_pair(
+    module: str, *, system: str | None = None, seconds: float = 600, **options: Any
+) -> dict[str, Any]:
+    """Two processes of a module in `peers/`, measured by pair.py: seconds, bytes_sent and their results."""
+    python = str(python_of(system) if system else own_python())
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return run_alone([python, "-m", f"{PEERS}.pair", f"{PEERS}.{module}", *words], seconds=seconds)
+
+
+def run_alone(
+    command: list[str], *, seconds: float = 600, environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """One command in a private network; its last line of output is the result.
+
+    Raises:
+        PeerFailedError: it ended with an error or took too long.
+    """
+    output = _call([*private_network(), *command], seconds=seconds, environment=environment)
+    result: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    return result
+
+
+@functools.cache
+def private_network() -> tuple[str, ...]:
+    """The words before a command that give it a network of its own; none where that is not allowed."""
+    words = ("unshare", "--map-root-user", "--net")
+    try:
+        answer = subprocess.run([*words, "true"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return ()
+    return words if answer.returncode == 0 else ()
+
+
+def _environments() -> Path:
+    chosen = os.environ.get("AYNI_BENCHMARK_ENVIRONMENTS")
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return Path(chosen) if chosen else cache / "ayni-benchmarks"
+
+
+def _torch() -> str:
+    import torch
+
+    return f"torch=={torch.__version__.split('+')[0]}"
+
+
+def _call(command: list[str], *, seconds: float, environment: Mapping[str, str] | None = None) -> str:
+    try:
+        answer = subprocess.run(
+            command,
+            env={**os.environ, "PYTHONPATH": str(HERE.parent), **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise PeerFailedError(f"{' '.join(command)} took more than {seconds:g} s") from error
+    if answer.returncode:
+        raise PeerFailedError(f"{' '.join(command)} ended with {answer.returncode}: {answer.stderr[-2000:]}")
+    return answer.stdout
