@@ -53,10 +53,15 @@ def recipe_config(*, local_steps: int, num_steps: int | None = None, **changes: 
 
 @contextmanager
 def two_workers() -> "Iterator[DaskEngine]":
-    """A local cluster for several trainings, one after the other."""
+    """A local cluster for several trainings, one after the other.
+
+    A training of one step comes first: parts of torch are imported when they are used for the first time,
+    and that belongs to the start.
+    """
     from ayni.train.dask_engine import DaskEngine
 
     with DaskEngine(2) as engine:
+        train_small_gpt(recipe_config(local_steps=1, num_steps=1), seed=0, engine=engine)
         yield engine
 
 

@@ -34,7 +34,7 @@ class Recipe:
     """How long and how fast every system trains; the fields mean what those of TrainConfig do."""
 
     num_learners: int = 2
-    num_steps: int = 2000
+    num_steps: int = 3000
     batch_size: int = 8
     learning_rate: float = 1.6e-2
     weight_decay: float = 0.1

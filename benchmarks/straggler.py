@@ -29,6 +29,7 @@ SLOWDOWN = 4
 # Short beside a round, long beside the scheduler's time slices.
 PERIOD_SECONDS = 0.2
 LOCAL_STEPS = 50
+NUM_STEPS = 1000
 ROUND_SECONDS = 2.0
 
 
@@ -56,19 +57,14 @@ def _slowed(process_id: int) -> Iterator[None]:
 
 def _samples_per_second(config: "TrainConfig", *, seed: int, is_slowed: bool) -> tuple[float, float]:
     """Throughput, and the best validation loss."""
-    with two_workers() as engine:
-        # The imports of the workers belong to the start.
-        train_small_gpt(recipe_config(local_steps=5, num_steps=5), seed=seed, engine=engine)
-        with _slowed(engine.worker_process_ids()[0]) if is_slowed else nullcontext():
-            result = train_small_gpt(config, seed=seed, engine=engine)
+    with two_workers() as engine, _slowed(engine.worker_process_ids()[0]) if is_slowed else nullcontext():
+        result = train_small_gpt(config, seed=seed, engine=engine)
     return result.samples / result.wall_seconds, best_loss(result)
 
 
 def measure(quick: bool) -> Outcome:
     """Medians over the seeds of the share within each seed."""
-    from benchmarks.small_gpt import RECIPE
-
-    seeds, num_steps = ((1,), 600) if quick else ((1, 2, 3), RECIPE.num_steps)
+    seeds, num_steps = ((1,), 600) if quick else ((1, 2, 3), NUM_STEPS)
     ways = {
         "async": recipe_config(local_steps=LOCAL_STEPS, num_steps=num_steps, strategy="async"),
         "diloco": recipe_config(local_steps=LOCAL_STEPS, num_steps=num_steps),

@@ -37,6 +37,7 @@ _EXTRA_OF_MODULE = {
     "torch": "train",
     "safetensors": "train",
     "distributed": "train",
+    "xxhash": "train",
     "onnx": "compress",
     "onnxscript": "compress",
     "onnxruntime": "compress",
@@ -109,7 +110,8 @@ def resume(
 
     `run` is an id, the beginning of one, or "latest". A finished run is returned as it is.
     `overrides` replace values of its job below compress, explain, limits and publish, each as long as its
-    step is not finished: so a mistake there does not cost the training.
+    step is not finished: so a mistake there does not cost the training. Keys such as train.engine, which
+    say where the rest is trained, may change too.
 
     Raises:
         RunNotFoundError, RunIsBusyError, TaskChangedError: there is nothing to go on with, or not now.

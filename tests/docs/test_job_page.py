@@ -210,7 +210,7 @@ def test_the_keys_that_may_change_over_a_resume_are_those_on_the_page() -> None:
     (pace_keys,) = (
         ast.literal_eval(node.value)
         for node in tree.body
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_PACE_KEYS"
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "PACE_KEYS"
     )
     assert tuple(re.findall(r"`(\w+)`", sentence)) == pace_keys
 

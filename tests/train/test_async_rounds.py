@@ -308,6 +308,16 @@ def test_a_round_that_was_rolled_back_already_does_not_roll_back_again() -> None
     assert (twice, late) == ([], [])
 
 
+def test_turns_go_on_where_a_checkpoint_left_them() -> None:
+    rounds = all_joined()
+    rounds.handle(update(0))
+
+    again = all_joined(turns=rounds.closed_turns)
+
+    assert rounds.closed_turns == {0: 1, 1: 0}
+    assert again.handle(update(0, turn=2)) == [apply(0), run(0, turn=3)]
+
+
 @pytest.mark.parametrize("changes", [{"steps_per_round": 0}, {"needed_updates": 3}, {"buffer_size": 0}])
 def test_a_pool_that_cannot_work_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must be"):

@@ -31,7 +31,7 @@ from ayni.train.cluster_checks import (
 )
 from ayni.train.dask_engine import DaskEngine, make_engine
 from ayni.train.result import RoundProgress, TrainResult
-from ayni.train.strategy_config import TlsConfig
+from ayni.train.strategy_config import StreamingConfig, TlsConfig
 
 from .cluster_processes import ClusterProcesses, await_true, cluster_of, free_port
 
@@ -82,10 +82,11 @@ def assert_same_model(one: TrainResult, other: TrainResult) -> None:
 def test_a_cluster_of_others_gives_the_same_bits_as_one_process(
     train_tiny: Train, tmp_path: Path, cluster: ClusterProcesses, strategy: str
 ) -> None:
-    expected = train_tiny(strategy=strategy, folder=tmp_path / "in-process")
+    changes = {"strategy": strategy, "streaming": StreamingConfig(fragments=2)}
+    expected = train_tiny(folder=tmp_path / "in-process", **changes)
 
     with DaskEngine(address=cluster.address, num_needed=2) as engine:
-        result = train_tiny(strategy=strategy, folder=tmp_path / "cluster", engine=engine)
+        result = train_tiny(folder=tmp_path / "cluster", engine=engine, **changes)
 
     assert_same_model(result, expected)
     assert check_samples(tmp_path / "cluster") == []

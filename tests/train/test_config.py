@@ -83,6 +83,7 @@ def test_a_configuration_can_be_read_without_torch_numpy_or_dask() -> None:
         ({"learners": 5, "merge": "rda", "aggregation": krum(1)}, "use one of them"),
         ({"strategy": "async", "download_codec": "int8"}, "use fp32, fp16 or bf16"),
         ({"strategy": "streaming", "local_steps": 1}, "must be less than local_steps"),
+        ({"strategy": "streaming", "rounds": 3}, r"fragments \(4\) must be at most rounds \(3\)"),
         ({"strategy": "sync", "round_seconds": 5.0}, "use local_steps"),
         ({"engine": "10.0.0.1:8786"}, "engine must be local, tcp://HOST:PORT or tls://HOST:PORT"),
         ({"engine": "tls://host:8786"}, "set tls.ca_file"),
@@ -104,6 +105,8 @@ def test_what_does_not_go_together_is_refused_with_what_to_change(
         # A robust rule may go on without the wrong ones, but not with fewer than it needs.
         ({"learners": 8, "aggregation": krum(1)}, 7),
         ({"learners": 5, "aggregation": krum(1)}, 5),
+        # The mean trusts everybody, and has no use for that number.
+        ({"learners": 5, "aggregation": AggregationConfig(num_faulty=1)}, 5),
     ],
 )
 def test_a_round_needs_all_updates_unless_something_is_said(changes: dict[str, object], needed: int) -> None:

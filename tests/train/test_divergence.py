@@ -66,3 +66,12 @@ def test_without_a_factor_nothing_is_a_divergence(tmp_path: Path) -> None:
     save(tmp_path, 1, 0.0)
     assert not guard.has_diverged(1, 1.0)
     assert not guard.has_diverged(2, float("inf"))
+
+
+def test_a_first_loss_that_is_not_finite_is_kept_as_nobodys_best(tmp_path: Path) -> None:
+    guard = DivergenceGuard(tmp_path, 2.0)
+    save(tmp_path, 1, 0.0)
+
+    assert not guard.has_diverged(1, float("inf"))
+    assert not guard.has_diverged(1, 3.0)
+    assert guard.has_diverged(1, float("inf"))

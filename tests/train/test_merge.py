@@ -1,6 +1,6 @@
 import tracemalloc
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from ayni.train.codec import FrameError, NotFiniteError, encode_chunk, make_fram
 from ayni.train.config import MergeName
 from ayni.train.engine import Frame
 from ayni.train.layout import Chunk, make_chunks, num_elements, put_chunk_, take_chunk
-from ayni.train.merge import FrameCountError, check_update, merge_chunks, merge_updates, plan_merge
+from ayni.train.merge import FrameCountError, check_update, merge_chunks, plan_merge
 from ayni.train.merge_plan import MergeRules
 from ayni.train.named_arrays import NamedArrays, make_manifest
 from ayni.train.strategy_config import SMALLEST_COHORT, AggregationConfig, RuleName
@@ -24,6 +24,31 @@ TRAINED = [name for name in SHAPES if name not in BUFFERS]
 CHUNKS = make_chunks(
     make_manifest({name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()}), max_elements=64
 )
+
+
+def merge_updates(
+    updates: Sequence[Any],
+    chunks: Sequence[Any],
+    weights_N: Sequence[float],
+    config: AggregationConfig,
+    merge: str,
+    *,
+    previous: Sequence[Any] | None = None,
+    lengths: Sequence[Any] | None = None,
+    **rules: Any,
+) -> Iterator[tuple[int, Any]]:
+    """Plan and merge in one go."""
+    if "rng_seed" in rules:
+        rules["seed"] = rules.pop("rng_seed")
+    plan = plan_merge(
+        updates,
+        chunks,
+        weights_N,
+        MergeRules(aggregation=config, merge=merge, **rules),  # type: ignore[arg-type]
+        previous=previous,
+        lengths=lengths,
+    )
+    return merge_chunks(updates, chunks, plan, previous=previous, are_known=lengths is not None)
 
 
 def _updates(num_updates: int, seed: int) -> list[NamedArrays]:

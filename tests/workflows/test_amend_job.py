@@ -93,6 +93,25 @@ def test_what_the_run_stands_for_cannot_change_and_the_error_names_what_may(
     assert read_json(run.folder / "job.json") == before
 
 
+def test_where_the_rest_of_the_training_runs_may_change_until_it_is_done(
+    house: House, new_run: NewRun
+) -> None:
+    run = new_run()
+    learners = run.job.spec.train.learners
+    # As examples/clusters/slurm.sh adds it to `ayni resume`: what stays as it is may be said too.
+    amend_job(run, ["train.engine=tcp://10.0.0.2:8786", "train.quorum=1", f"train.learners={learners}"])
+    assert (run.job.spec.train.engine, run.job.spec.train.quorum) == ("tcp://10.0.0.2:8786", 1)
+
+    with pytest.raises(FrozenKeyError, match=r"publish, and train\.device, train\.engine, "):
+        amend_job(run, [f"train.learners={learners + 1}"])
+    amend_job(run, ["train.engine=local"])
+    work_until("publish", run, house)
+
+    # A script adds it to every `ayni resume`: passed over, for the run says where it was trained.
+    amend_job(run, ["train.engine=tcp://10.0.0.3:8786", f"train.learners={learners}"])
+    assert run.job.spec.train.engine == "local"
+
+
 def test_a_section_whose_step_is_finished_cannot_change(house: House, new_run: NewRun) -> None:
     run = new_run()
     work_until("publish", run, house)

@@ -87,7 +87,7 @@ def resume(
     """Go on with a run that was stopped, from its last finished round or step.
 
     `--set` mends a job without losing its training: below `compress`, `explain`, `limits` and `publish`,
-    as long as that step is not finished.
+    as long as that step is not finished; and where the rest is trained, such as `train.engine`.
 
     For example:
 

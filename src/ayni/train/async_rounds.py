@@ -21,7 +21,7 @@ Asynchronous Aggregation" (FedBuff), AISTATS 2022, arXiv:2106.06639. Buffers, th
 number of steps are ours. There is no clock, network, engine or tensor here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ayni.train.events import (
@@ -86,6 +86,8 @@ class AsyncRounds:
         steps_for: Local steps to ask of a learner in a new turn. A later attempt at the same turn takes as
             many as the first, so that it can use the same examples.
         buffer_size: Updates in a version; None = as many as there are learners.
+        turns: Turns that each learner had closed when the checkpoint was made that this goes on from.
+            Turns go on from there, because what a learner kept of its own is found by them.
         round: The round being worked on, counted from 1; `num_rounds` + 1 when all steps are taken.
         steps_done: Local steps whose updates entered the model.
     """
@@ -98,6 +100,7 @@ class AsyncRounds:
     max_staleness: int
     steps_for: Callable[[int], int]
     buffer_size: int | None = None
+    turns: Mapping[int, int] = field(default_factory=dict)
     round: int = 1
     steps_done: int = 0
     _seats: list[_Seat] = field(default_factory=list, init=False)
@@ -121,7 +124,9 @@ class AsyncRounds:
             )
         if self.buffer_size is not None and self.buffer_size < 1:
             raise ValueError(f"buffer_size must be at least 1, not {self.buffer_size}")
-        self._seats = [_Seat(learner) for learner in range(self.num_learners)]
+        self._seats = [
+            _Seat(learner, turn=self.turns.get(learner, 0)) for learner in range(self.num_learners)
+        ]
         self._is_over = self.round > self.num_rounds
 
     @property
@@ -133,6 +138,11 @@ class AsyncRounds:
     def learners_alive(self) -> int:
         """Learners that have a place to run, and were not excluded."""
         return sum(seat.is_present for seat in self._seats)
+
+    @property
+    def closed_turns(self) -> dict[int, int]:
+        """By learner, its last turn that was applied or given up; what to keep as `turns` of the next try."""
+        return {seat.learner: seat.turn - (seat.num_steps > 0) for seat in self._seats}
 
     def handle(self, event: Event) -> list[Command]:
         """The commands that follow from an event, to be carried out in order.

@@ -8,7 +8,7 @@
     8       4      length of the manifest, a multiple of 16
     12      8      number of elements
     20      8      length of the payload
-    28      4      CRC-32 of all other bytes
+    28      4      checksum of all other bytes: XXH3 (64 bits), its lower half
     32             manifest as JSON: codec, dtype, pieces [name, shape, start, stop]; padded with spaces
     then           payload, see quantizers.py
 
@@ -16,9 +16,9 @@ All numbers are little-endian. A frame is read against the chunk that is expecte
 before anything is computed, nothing of a frame decides how much memory is taken, and values that are
 not finite never come out. So a damaged or wrong frame is an error and changes nothing.
 
-CRC-32, because it finds every flip of up to three bits and every torn stretch of up to 32, at 3 GB/s of
-zlib against 0.9 of BLAKE2b. It is no protection against forgery: a learner that lies computes it right,
-and against it there are aggregation rules (aggregation.py) and TLS.
+XXH3, because it misses damage once in 2**32 times and takes a tenth of the time of CRC-32 (0.7 against
+6.9 ms for 20 MB here), which was a quarter of a round of 5 million values. It is no protection against
+forgery: a learner that lies computes it right, and against it there are aggregation rules and TLS.
 
 Tensors leave their device here and nowhere else (to_array, to_tensor).
 
@@ -27,11 +27,11 @@ Shapes: E = elements of a chunk.
 
 import json
 import struct
-import zlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from ayni.errors import AyniError
@@ -132,8 +132,11 @@ def encode_chunk(
     return frame
 
 
-def decode_frame(frame: Frame, chunk: Chunk) -> NDArray[np.float32]:
+def decode_frame(frame: Frame, chunk: Chunk, *, is_known: bool = False) -> NDArray[np.float32]:
     """The values of a frame, float32 [E], read-only; for fp32 a view of the frame.
+
+    A frame that was decoded before and kept by ourselves since `is_known`: its checksum and its values
+    are not looked at again, which is half of the time.
 
     Raises:
         FrameError: its subclasses say what is wrong; whatever the bytes, nothing else is raised.
@@ -142,7 +145,7 @@ def decode_frame(frame: Frame, chunk: Chunk) -> NDArray[np.float32]:
     codec = _check_prefix(frame, chunk)
     quantizer = QUANTIZERS[codec]
     header = _header(chunk, codec)
-    payload = _check_header(frame, chunk, header)
+    payload = _check_header(frame, chunk, header, is_known=is_known)
     blocks = _blocks(chunk)
     expected_bytes = quantizer.num_bytes and quantizer.num_bytes(num_elements(chunk), len(blocks.starts))
     if expected_bytes not in (None, len(payload)):
@@ -152,7 +155,8 @@ def decode_frame(frame: Frame, chunk: Chunk) -> NDArray[np.float32]:
             values_E = quantizer.decode(payload, blocks)
     except PayloadError as error:
         raise DamagedPayloadError(chunk, f"is damaged: {error}") from error
-    _check_values(values_E, chunk, codec, float(np.finfo(np.float32).max))
+    if not is_known:
+        _check_values(values_E, chunk, codec, float(np.finfo(np.float32).max))
     values_E.flags.writeable = False
     return values_E
 
@@ -214,8 +218,9 @@ def _header(chunk: Chunk, codec: CodecName) -> bytes:
 
 
 def _checksum(frame: Frame) -> int:
-    # Memory views, because numpy's stubs do not say that arrays are buffers.
-    return zlib.crc32(frame[_PREFIX_BYTES:].data, zlib.crc32(frame[: _PREFIX.size].data))
+    start = xxhash.xxh3_64_intdigest(frame[: _PREFIX.size].tobytes())
+    # A memory view, because the stubs do not say that arrays are buffers.
+    return xxhash.xxh3_64_intdigest(frame[_PREFIX_BYTES:].data, seed=start) & 0xFFFFFFFF
 
 
 def _as_bytes(frame: Frame, chunk: Chunk) -> Frame:
@@ -243,7 +248,7 @@ def _check_prefix(frame: Frame, chunk: Chunk) -> CodecName:
     return _CODECS[int(codec)]
 
 
-def _check_header(frame: Frame, chunk: Chunk, expected: bytes) -> Frame:
+def _check_header(frame: Frame, chunk: Chunk, expected: bytes, *, is_known: bool) -> Frame:
     """The payload of a frame, after its lengths, checksum and manifest were checked."""
     *_, header_bytes, _, payload_bytes = _PREFIX.unpack(frame[: _PREFIX.size].tobytes())
     announced = _PREFIX_BYTES + header_bytes + payload_bytes
@@ -251,7 +256,7 @@ def _check_header(frame: Frame, chunk: Chunk, expected: bytes) -> Frame:
         how = "was cut off" if len(frame) < announced else "has bytes too many"
         raise FrameSizeError(chunk, f"{how}: {len(frame)} bytes instead of {announced}")
     (checksum,) = _CHECKSUM.unpack(frame[_PREFIX.size : _PREFIX_BYTES].tobytes())
-    if checksum != _checksum(frame):
+    if not is_known and checksum != _checksum(frame):
         raise ChecksumError(chunk, "changed on the way: its checksum is wrong")
     found = frame[_PREFIX_BYTES : _PREFIX_BYTES + header_bytes].tobytes()
     if found != expected:  # never parsed: hostile JSON has nothing to attack

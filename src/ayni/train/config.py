@@ -133,6 +133,8 @@ class TrainConfig:
             return self.quorum
         if self.strategy == "async":
             return 1
+        if self.aggregation.rule == "mean":
+            return self.learners
         cohort = min(self.learners, self.aggregation.smallest_cohort)
         return max(self.learners - self.aggregation.num_faulty, cohort)
 
@@ -226,6 +228,11 @@ def _contradictions(config: TrainConfig) -> list[str]:
             config.strategy == "streaming" and config.streaming.overlap_steps >= config.local_steps,
             f"streaming.overlap_steps ({config.streaming.overlap_steps}) must be less than local_steps "
             f"({config.local_steps}): a part comes back before the next one leaves",
+        ),
+        (
+            config.strategy == "streaming" and config.streaming.fragments > config.rounds,
+            f"streaming.fragments ({config.streaming.fragments}) must be at most rounds ({config.rounds}): one "
+            "part travels in each round, and one that never travels learns nothing",
         ),
         (
             config.strategy == "sync" and config.round_seconds is not None,

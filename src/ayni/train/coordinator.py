@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ayni.errors import AyniError
 from ayni.train.accepted import AcceptedUpdate, reconcile_accepted, write_unused
@@ -124,7 +125,8 @@ class Coordinator:
         self._excluded: set[int] = set()
         self._has_contributed = {update.learner for update in checkpoint.last_updates}
         self._last_reasons: dict[int, str] = {}
-        self._num_refused = 0
+        # (round, learner) whose update was refused since the last merge.
+        self._refused: set[tuple[int, int]] = set()
         factor = self._config.asynchronous.guard_factor if self._config.strategy == "async" else None
         self._guard = DivergenceGuard(folder, factor)
         self._guard_loss: float | None = None
@@ -222,22 +224,30 @@ class Coordinator:
             self._refuse(update, str(error))
             return
         commands = self._rounds.handle(UpdateReceived(round=round_, learner=learner, attempt=attempt))
-        dropped = next((command for command in commands if _drops(command, update)), None)
-        if dropped is None:
+        if not self._drop_newcomer(commands, update):
             self._intake.keep(update, kept)
-        else:
-            # It may be a copy of one that is kept: only what came now is forgotten.
+        self._carry_out(commands)
+
+    def _drop_newcomer(self, commands: list[Command], update: LearnerUpdate) -> bool:
+        """Carry out, and take from the commands, the one to drop what came just now; whether there is one.
+
+        It may be a copy of an update that is kept under the same name, and must stay.
+        """
+        dropped = next((command for command in commands if _drops(command, update)), None)
+        if dropped is not None:
             commands.remove(dropped)
             self._meter.dropped()
             self._intake.release(update)
-        self._carry_out(commands)
+        return dropped is not None
 
     def _refuse(self, update: LearnerUpdate, reason: str) -> None:
         self._last_reasons[update.learner] = reason
         self.notice(f"the update of learner {update.learner} in round {update.round} was refused: {reason}")
-        self._num_refused += 1
-        self._intake.release(update)
-        self._handle(UpdateRefused(round=update.round, learner=update.learner, attempt=update.attempt))
+        self._refused.add((update.round, update.learner))
+        refused = UpdateRefused(round=update.round, learner=update.learner, attempt=update.attempt)
+        commands = self._rounds.handle(refused)
+        self._drop_newcomer(commands, update)
+        self._carry_out(commands)
 
     def _handle(self, event: Event) -> None:
         self._carry_out(self._rounds.handle(event))
@@ -274,6 +284,8 @@ class Coordinator:
                 self._roll_back(command.round)
             case ExcludeLearner():
                 self._excluded.add(command.learner)
+                # Nobody waits for what it may still do; its clock would keep that of the round from ringing.
+                self._clocks.learner_lost(command.learner)
                 reason = self._last_reasons.get(command.learner, "no answer before the deadline")
                 self.notice(
                     f"learner {command.learner} takes no further part after {command.attempts} attempts: "
@@ -344,11 +356,20 @@ class Coordinator:
             seed=self._session.seed + command.round,
             staleness=command.staleness[0],
             rate_scale=self._rate_scale,
-            num_refused=self._num_refused,
+            num_refused=self._num_refused(command),
         )
         self._model.apply_updates(kept, round_=command.round, terms=terms)
-        self._num_refused = 0
+        self._refused = {(round_, learner) for round_, learner in self._refused if round_ > command.round}
         self._count(updates, command.round)
+
+    def _num_refused(self, command: ApplyUpdates) -> int:
+        """Learners that sent nonsense for this round and nothing else: so many fewer of the others can lie.
+
+        Counted by learner, and late answers to earlier rounds not at all: otherwise one liar could use up the
+        number of wrong updates that the rule reckons with, and then be merged itself.
+        """
+        refused = {learner for round_, learner in self._refused if round_ == command.round}
+        return len(refused - {learner for learner, _ in command.attempts})
 
     def _count(self, updates: list[LearnerUpdate], round_: int) -> None:
         self._meter.merged(updates)
@@ -395,18 +416,24 @@ class Coordinator:
                 totals=replace(self._meter.totals),
                 last_updates=accepted,
                 last_progress=self._progress,
-                extra={"rate_scale": self._rate_scale, "speeds": self._pace.speeds},
+                extra=self._extra(),
             )
         )
+
+    def _extra(self) -> dict[str, Any]:
+        turns = self._rounds.closed_turns if isinstance(self._rounds, AsyncRounds) else {}
+        return {"rate_scale": self._rate_scale, "speeds": self._pace.speeds, "turns": turns}
 
     def _see_whether_saved(self) -> None:
         round_ = self._writer.finished()
         if round_ is None:
             return
         loss, self._guard_loss = self._guard_loss, None
-        self._handle(CheckpointSaved(round=round_))
-        if loss is not None and not self._rounds.is_over and self._guard.has_diverged(round_, loss):
-            self._handle(Diverged(round=round_))
+        # Instead of CheckpointSaved, not after it: the merges that wait for that may begin the next
+        # checkpoint at once, whose arrays a roll back would change while they are written. And the last
+        # round's model must not be a diverged one either.
+        has_diverged = loss is not None and self._guard.has_diverged(round_, loss)
+        self._handle(Diverged(round=round_) if has_diverged else CheckpointSaved(round=round_))
 
     def _validate_if_due(self) -> None:
         """Validate the model of the last finished round, while the learners work on the next one."""
@@ -491,5 +518,6 @@ def _drops(command: Command, update: LearnerUpdate) -> bool:
 
 def _would_come_again(error: Exception) -> bool:
     """Errors that Ayni raised on purpose have a cause that another try does not remove, but for a few."""
-    is_passing = isinstance(error, LearnerError | BaseMissingError | StaleModelError)
+    # A frame that was damaged on its way to a learner is one of them: the next try gets the whole model.
+    is_passing = isinstance(error, LearnerError | BaseMissingError | StaleModelError | FrameError)
     return isinstance(error, AyniError) and not is_passing

@@ -300,6 +300,9 @@ class DaskEngine:
         elif isinstance(news, ConnectionLost):
             self._forget_all()
         elif isinstance(news, ConnectionFound):
+            # Workers need a moment to come back too, and each learner's state is where it was.
+            for seat in self._seats:
+                seat.lost_at = time.monotonic()
             self._notice(f"the scheduler at {self._connection.address} is there again")
         elif isinstance(news, ConnectionFailed):
             self._events.append(AttemptFailed(round=0, learner=0, attempt=0, error=news.error))

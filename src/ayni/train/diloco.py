@@ -82,11 +82,13 @@ def view_of(arrays: NamedArrays, piece: Piece) -> NDArray[Any]:
 def state_of(state: NamedArrays, parameters: NamedArrays, piece: Piece) -> NDArray[Any]:
     """Flat writable view of a piece of an outer method's state, which begins as zeros.
 
-    Zeros cost no memory before they are written: the kernel hands out pages on the first touch.
+    Zeros cost no memory before they are written: the kernel hands out pages on the first touch. Pieces of
+    one tensor may be asked for in several threads.
     """
     if piece.name not in state:
         like = parameters[piece.name]
-        state[piece.name] = np.zeros(like.shape, dtype=like.dtype)
+        # setdefault, because another thread may have come first.
+        state.setdefault(piece.name, np.zeros(like.shape, dtype=like.dtype))
     return view_of(state, piece)
 
 

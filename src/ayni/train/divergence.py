@@ -9,6 +9,7 @@ Source: the guard is ours. Liu et al., "Asynchronous Local-SGD Training for Lang
 section 3, arXiv:2401.09135, show that momentum with stale updates may diverge.
 """
 
+import math
 from pathlib import Path
 
 from ayni.errors import AyniError
@@ -50,6 +51,8 @@ class DivergenceGuard:
             DivergedError: it was so too often.
         """
         best = best_of(self._folder)
+        if best is None and not math.isfinite(loss):
+            return False  # nothing to go back to, and nothing to be kept for it
         if best is None or loss < best[1]:
             keep_best(self._folder, round_=round_, loss=loss)
             self._num_returns = 0

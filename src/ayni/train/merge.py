@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ayni.train.codec import FrameError, decode_frame
-from ayni.train.config import MergeName
 from ayni.train.engine import Frame
 from ayni.train.gram_weights import gram_matrix
 from ayni.train.layout import Chunk, num_elements
@@ -42,6 +41,8 @@ UpdateSource: TypeAlias = Sequence[Frame]
 
 # Elements that are scaled and added at once; the scratch stays in the cache.
 BLOCK_ELEMENTS = 2**15
+# Squares of so many float32 values are summed before float64 takes over.
+_ROW_ELEMENTS = 2**10
 
 
 class FrameCountError(FrameError):
@@ -82,30 +83,6 @@ def check_update(
     return SquaredLengths(trained=squared[TRAINED], plain=squared[PLAIN])
 
 
-def merge_updates(
-    updates: Sequence[UpdateSource],
-    chunks: Sequence[Chunk],
-    weights_N: Sequence[float],
-    config: AggregationConfig,
-    merge: MergeName,
-    *,
-    plain_names: frozenset[str] = frozenset(),
-    rng_seed: int = 0,
-    previous: Sequence[Array] | None = None,
-    lengths: Sequence[SquaredLengths] | None = None,
-    num_refused: int = 0,
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Plan and merge in one go: (index, merged_E) for each chunk. See MergeRules, plan_merge, merge_chunks.
-
-    The plan is made at the call, so that a cohort that is too small is refused before the first chunk.
-    """
-    rules = MergeRules(
-        aggregation=config, merge=merge, plain_names=plain_names, seed=rng_seed, num_refused=num_refused
-    )
-    plan = plan_merge(updates, chunks, weights_N, rules, previous=previous, lengths=lengths)
-    return merge_chunks(updates, chunks, plan, previous=previous)
-
-
 def plan_merge(
     updates: Sequence[UpdateSource],
     chunks: Sequence[Chunk],
@@ -142,26 +119,41 @@ def merge_chunks(
     plan: MergePlan,
     *,
     previous: Sequence[Array] | None = None,
+    are_known: bool = False,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Carry a plan out: yields (index, merged_E) for each chunk; merged_E belongs to the caller.
 
-    The arguments are those that the plan was made with. Cost: O(N E) for weighted sums.
+    The arguments are those that the plan was made with; `are_known` says that check_update saw the frames.
+    Cost: O(N E) for weighted sums.
     """
     for index, chunk in enumerate(chunks):
-        parts = [(plan.treatments[group], slice(*bounds)) for group, *bounds in plan.rules.runs(chunk)]
-        forming = [_Rows(treatment, part.stop - part.start) for treatment, part in parts]
-        for learner, frames in enumerate(updates):
-            # What no row takes in is not decoded.
-            if any(treatment.mix_MN[:, learner].any() for treatment, _ in parts):
-                values_E = decode_frame(frames[index], chunk)
-                for rows, (_, part) in zip(forming, parts, strict=True):
-                    rows.add(learner, values_E[part])
-        merged_E = np.empty(num_elements(chunk), np.float32)
-        for rows, (treatment, part) in zip(forming, parts, strict=True):
-            merged_E[part] = rows.reduce()
-            if previous is not None and treatment.start_weight:
-                _add_scaled(merged_E[part], previous[index][part], treatment.start_weight)
-        yield index, merged_E
+        yield index, merge_chunk(updates, index, chunk, plan, previous=previous, are_known=are_known)
+
+
+def merge_chunk(
+    updates: Sequence[UpdateSource],
+    index: int,
+    chunk: Chunk,
+    plan: MergePlan,
+    *,
+    previous: Sequence[Array] | None = None,
+    are_known: bool = False,
+) -> NDArray[np.float32]:
+    """One chunk of `merge_chunks`; several can be merged at the same time in several threads."""
+    parts = [(plan.treatments[group], slice(*bounds)) for group, *bounds in plan.rules.runs(chunk)]
+    forming = [_Rows(treatment, part.stop - part.start) for treatment, part in parts]
+    for learner, frames in enumerate(updates):
+        # What no row takes in is not decoded.
+        if any(treatment.mix_MN[:, learner].any() for treatment, _ in parts):
+            values_E = decode_frame(frames[index], chunk, is_known=are_known)
+            for rows, (_, part) in zip(forming, parts, strict=True):
+                rows.add(learner, values_E[part])
+    merged_E = np.empty(num_elements(chunk), np.float32)
+    for rows, (treatment, part) in zip(forming, parts, strict=True):
+        merged_E[part] = rows.reduce()
+        if previous is not None and treatment.start_weight:
+            _add_scaled(merged_E[part], previous[index][part], treatment.start_weight)
+    return merged_E
 
 
 class _Rows:
@@ -236,4 +228,15 @@ def _sum_products(
 
 
 def _squared_length(values_E: Array) -> float:
-    return float(gram_matrix([values_E])[0, 0])
+    """Sum of squares: rows in float32, their sums in float64.
+
+    Not by BLAS, whose threads would spin beside the learners, and all in float64 only where a square does
+    not fit into float32: that takes five times as long.
+    """
+    whole = len(values_E) // _ROW_ELEMENTS * _ROW_ELEMENTS
+    rows_RE, rest_E = values_E[:whole].reshape(-1, _ROW_ELEMENTS), values_E[whole:]
+    sums_R = np.einsum("re,re->r", rows_RE, rows_RE)
+    total = float(sums_R.sum(dtype=np.float64)) + float(np.einsum("e,e->", rest_E, rest_E))
+    if not np.isfinite(total):
+        total = float(np.einsum("e,e->", values_E, values_E, dtype=np.float64, casting="same_kind"))
+    return total

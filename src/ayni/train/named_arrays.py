@@ -67,8 +67,10 @@ def set_arrays(model: nn.Module, arrays: NamedArrays) -> None:
     check_manifest(expected, make_manifest(arrays))
     with torch.no_grad():
         for name, array in arrays.items():
-            # The caller may hand out an array that others hold too; copy_ leaves it alone.
-            tensors[name].copy_(torch.from_numpy(np.require(array, requirements=["C", "W"])))
+            # The coordinator's arrays are the memory of its own replica: nothing to copy.
+            if array.ctypes.data != tensors[name].data_ptr() or not array.flags.c_contiguous:
+                # The caller may hand out an array that others hold too; copy_ leaves it alone.
+                tensors[name].copy_(torch.from_numpy(np.require(array, requirements=["C", "W"])))
 
 
 def make_manifest(arrays: NamedArrays) -> dict[str, list[Any]]:

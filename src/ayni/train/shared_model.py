@@ -12,9 +12,10 @@ Not covered: changes over more than one version; a learner that missed one gets 
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,18 @@ from ayni.train.config import TrainConfig
 from ayni.train.engine import Frame, MergedPart, Model
 from ayni.train.fragments import fragment_chunks
 from ayni.train.layout import Chunk, add_chunk_, make_chunks, num_elements, take_chunk
-from ayni.train.merge import SquaredLengths, merge_updates
+from ayni.train.merge import SquaredLengths, merge_chunk, plan_merge
+from ayni.train.merge_plan import MergeRules
 from ayni.train.named_arrays import NamedArrays, make_manifest, num_bytes
 from ayni.train.outer import make_outer
 from ayni.train.strategy_config import CodecName
 
 # Encoded models up to this size are kept for the other learners of a version; larger ones are encoded anew.
 _CACHE_BYTES = 32 * 2**20
+# Of chunks that are merged at the same time: more threads would need more memory.
+_NUM_THREADS = 2
+
+Values: TypeAlias = NDArray[np.float32]
 
 
 class StaleModelError(AyniError):
@@ -98,6 +104,7 @@ class SharedModel:
         )
         self._changes: tuple[Frame, ...] = ()
         self._merges: NamedArrays = {}
+        self._threads: ThreadPoolExecutor | None = None
         self._cached: dict[int, Frame] = {}
         self._lock = threading.Lock()
         self._is_changing = False
@@ -131,45 +138,62 @@ class SharedModel:
             CohortTooSmallError: too few updates for the aggregation rule; nothing was changed.
         """
         part = (round_ - 1) % len(self._fragments)
-        merged = self._merge(updates, part, terms)
+        merged_at = self._planned_merge(updates, part, terms)
         with self._lock:
             self._is_changing = True
         self.outer.begin(staleness=terms.staleness)
-        for index, values_E in merged:
-            scaled_E = values_E if terms.rate_scale == 1 else values_E * np.float32(terms.rate_scale)
-            self.outer.apply_(self.parameters, self._fragments[part][index], scaled_E)
+        changes = self._for_each(self._fragments[part], lambda index: self._take_in(part, index, merged_at))
         is_changed = self.outer.end()
         with self._lock:
             self._is_changing = False
             if is_changed:
                 self.version += 1
                 self._cached.clear()
-                self._changes = tuple(self._encode_changes(self._fragments[part])) if self.mirror else ()
+                self._changes = tuple(frame for frame in changes if frame is not None)
 
-    def _merge(
+    def _for_each(self, chunks: tuple[Chunk, ...], do: Callable[[int], Frame | None]) -> list[Frame | None]:
+        """Treat chunks side by side: learners wait for the merge, so that the cores are free."""
+        if len(chunks) == 1:
+            return [do(0)]
+        self._threads = self._threads or ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="ayni-merge")
+        return list(self._threads.map(do, range(len(chunks))))
+
+    def _take_in(self, part: int, index: int, merged_at: Callable[[int], Values]) -> Frame | None:
+        """Take one merged chunk into the model; returns the frame of the change, where changes travel."""
+        chunk = self._fragments[part][index]
+        self.outer.apply_(self.parameters, chunk, merged_at(index))
+        return self._encode_change(chunk) if self.mirror else None
+
+    def _planned_merge(
         self, updates: Sequence[KeptUpdate], part: int, terms: MergeTerms
-    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    ) -> Callable[[int], Values]:
+        """What a merge will give, chunk by chunk, once everything was found fit to be merged."""
         chunks, config = self._fragments[part], self._config
+        sources = [update.frames for update in updates]
         if config.strategy == "sync":
             # All learners ended at the same values: one of them brings the news.
-            frames = updates[0].frames
-            return ((index, decode_frame(frames[index], chunk)) for index, chunk in enumerate(chunks))
-        previous = self._previous_merge(part)
-        merged = merge_updates(
-            [update.frames for update in updates],
-            chunks,
-            [float(update.num_samples) for update in updates],
-            config.aggregation,
-            config.merge,
+            return lambda index: decode_frame(sources[0][index], chunks[index], is_known=True)
+        rules = MergeRules(
+            aggregation=config.aggregation,
+            merge=config.merge,
             plain_names=self.plain_names,
-            rng_seed=terms.seed,
-            previous=previous,
-            lengths=[update.lengths for update in updates],
+            seed=terms.seed,
             num_refused=terms.num_refused,
         )
-        return merged if previous is None else _remembered(merged, previous)
+        weights_N = [float(update.num_samples) for update in updates]
+        lengths = [update.lengths for update in updates]
+        previous = self._previous_merge(part)
+        plan = plan_merge(sources, chunks, weights_N, rules, previous=previous, lengths=lengths)
 
-    def _previous_merge(self, part: int) -> list[NDArray[np.float32]] | None:
+        def merged_at(index: int) -> Values:
+            values_E = merge_chunk(sources, index, chunks[index], plan, previous=previous, are_known=True)
+            if previous is not None:
+                previous[index][:] = values_E
+            return values_E if terms.rate_scale == 1 else values_E * np.float32(terms.rate_scale)
+
+        return merged_at
+
+    def _previous_merge(self, part: int) -> list[Values] | None:
         """What centred clipping starts from: the last merged update of this part, zeros at first."""
         if self._config.aggregation.rule != "centered_clip":
             return None
@@ -216,14 +240,14 @@ class SharedModel:
         chunk = self._chunks[index]
         return encode_chunk(take_chunk(self.mirror or self.parameters, chunk), chunk, codec)
 
-    def _encode_changes(self, chunks: tuple[Chunk, ...]) -> Iterator[Frame]:
-        for chunk in chunks:
-            change_E = take_chunk(self.parameters, chunk) - take_chunk(self.mirror, chunk)
-            frame = encode_chunk(
-                change_E, chunk, self._config.download_codec, topk_fraction=self._config.topk_fraction
-            )
-            add_chunk_(self.mirror, chunk, decode_frame(frame, chunk))
-            yield frame
+    def _encode_change(self, chunk: Chunk) -> Frame:
+        """The change to what learners hold of a chunk; the mirror takes it in as they will."""
+        change_E = take_chunk(self.parameters, chunk) - take_chunk(self.mirror, chunk)
+        frame = encode_chunk(
+            change_E, chunk, self._config.download_codec, topk_fraction=self._config.topk_fraction
+        )
+        add_chunk_(self.mirror, chunk, decode_frame(frame, chunk, is_known=True))
+        return frame
 
     def _count(self, frame: Frame) -> None:
         self.bytes_down += frame.nbytes
@@ -266,14 +290,6 @@ class _Frames(Sequence[Frame]):
         if not -self._length <= index < self._length:
             raise IndexError(index)
         return self._read(index % self._length)
-
-
-def _remembered(
-    merged: Iterator[tuple[int, NDArray[np.float32]]], previous: list[NDArray[np.float32]]
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    for index, values_E in merged:
-        previous[index][:] = values_E
-        yield index, values_E
 
 
 def _lazy_frames(model: SharedModel, version: int, length: int) -> _Frames:

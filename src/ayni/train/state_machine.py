@@ -29,6 +29,7 @@ def make_rounds(
             max_attempts=config.max_attempts,
             max_staleness=config.asynchronous.max_staleness,
             buffer_size=config.asynchronous.buffer_size,
+            turns={int(learner): turn for learner, turn in checkpoint.extra.get("turns", {}).items()},
             round=checkpoint.round + 1,
             steps_done=checkpoint.steps_done,
             steps_for=steps_for,

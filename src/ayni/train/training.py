@@ -40,7 +40,7 @@ from ayni.train.validation import Validator
 
 MODEL_FILE = "model.safetensors"
 # Keys that may change between two tries of a run without changing what is computed.
-_PACE_KEYS = (
+PACE_KEYS = (
     "device",
     "engine",
     "tls",
@@ -142,7 +142,7 @@ def _shared_model(replica: Replica, config: TrainConfig) -> SharedModel:
 def _fingerprint(config: TrainConfig, seed: int, num_examples: int, parameters: NamedArrays) -> str:
     """Hash of all that must not change over a resume."""
     manifest_sha256 = manifest_digest(make_manifest(parameters))
-    steady = {key: value for key, value in config_to_json(config).items() if key not in _PACE_KEYS}
+    steady = {key: value for key, value in config_to_json(config).items() if key not in PACE_KEYS}
     content = json.dumps([steady, seed, num_examples, manifest_sha256], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
@@ -163,7 +163,7 @@ def _load(folder: Path, model: SharedModel, fingerprint: str, observer: Observer
         raise ChangedTrainingError(
             f"The checkpoint of round {checkpoint.round} was made with other values under `train:`, another "
             "seed or another number of examples. Restore them "
-            f"(only {', '.join(_PACE_KEYS)} may change), or start a new run."
+            f"(only {', '.join(PACE_KEYS)} may change), or start a new run."
         )
     model.restored(checkpoint.version, checkpoint.outer, checkpoint.groups)
     num_rounds = checkpoint.last_progress.get("num_rounds", checkpoint.round)

@@ -26,6 +26,8 @@ def warm_up(num_threads: int = 1) -> int:
     import torch
 
     torch.set_num_threads(num_threads)
+    # The first optimizer of a process imports a second's worth of modules, which no round should pay for.
+    torch.optim.AdamW([torch.zeros(1)])
     return os.getpid()
 
 
