@@ -1,6 +1,6 @@
 """The task of the training benchmarks: a small GPT on the text of Python's manual, one character at a time.
 
-Small enough that one core takes 80 steps a second, so that a claim about loss can be asked of several
+Small enough that one core takes 100 steps a second, so that a claim about loss can be asked of several
 seeds within minutes, and large enough that loss still falls after thousands of steps. It needs torch and
 numpy only, because the systems that Ayni is compared with load it in environments of their own.
 

@@ -322,9 +322,10 @@ class _Installation:
 def _work_on(
     found: "Run", installation: _Installation, progress: Progress, approve: Approve | None, *, yes: bool
 ) -> dict[str, Any]:
-    from ayni.workflows.run_job import run_job
-
     with found.lock(), _status_kept(found):
+        # Imported under the lock: it takes seconds, in which the run would look interrupted.
+        from ayni.workflows.run_job import run_job
+
         found.check_task_unchanged()
         run_job(found, installation.house, progress=progress, approve=approve, yes=yes)
     return _view(found)

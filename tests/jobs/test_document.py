@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ayni.jobs.document import JobFileError, parse_document, parse_value, read_document
+from ayni.jobs.document import Document, JobFileError, parse_document, parse_value, read_document
 
 
 def message(text: str) -> str:
@@ -77,6 +77,17 @@ def test_a_key_that_is_absent_has_the_line_of_its_section() -> None:
 
     assert document.place(("train", "seed")) == "line 2"
     assert document.place(("task",)) == ""
+
+
+def test_a_section_that_a_set_made_is_where_the_set_is() -> None:
+    document = Document(
+        name="job.yaml",
+        values={"train": {"streming": {"fragments": 3}}},
+        places={("train",): "line 5", ("train", "streming", "fragments"): "--set train.streming.fragments=3"},
+    )
+
+    assert document.place(("train", "streming")) == "--set train.streming.fragments=3"
+    assert document.place(("train", "rounds")) == "line 5"
 
 
 def test_an_alias_is_read_where_it_is_small() -> None:

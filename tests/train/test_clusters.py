@@ -184,6 +184,29 @@ def test_a_worker_that_comes_late_takes_part_and_a_wrong_one_is_left_out(
 
 
 @pytest.mark.slow
+def test_a_late_worker_without_the_data_is_left_out_and_ends_nothing(
+    train_tiny: Train, tmp_path: Path, empty_cluster: ClusterProcesses
+) -> None:
+    empty_cluster.start_worker("first")
+    lacking = {"TINY_DATA_ARE_MISSING": "1"}
+    observer = Watching(lambda: empty_cluster.start_worker("lacking", environment=lacking), after_round=1)
+
+    with DaskEngine(address=empty_cluster.address) as engine:
+        result = train_tiny(
+            task="SlowAndNotEverywhere",
+            engine=engine,
+            observer=observer,
+            quorum=1,
+            grace_seconds=0.1,
+            rounds=60,
+        )
+
+    assert result.curve[-1]["learners_alive"] == 1
+    assert any("left out" in notice and "points.csv" in notice for notice in observer.notices)
+    assert check_samples(tmp_path / "train") == []
+
+
+@pytest.mark.slow
 def test_a_worker_that_hangs_without_a_nanny_is_left_out_and_the_others_go_on(
     train_tiny: Train, tmp_path: Path, empty_cluster: ClusterProcesses
 ) -> None:

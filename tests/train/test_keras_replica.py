@@ -22,7 +22,7 @@ from ayni.train.learner import make_replica
 from ayni.train.local import LossShapeError, NonFiniteLossError
 from ayni.train.named_arrays import ChangedModelError
 from ayni.train.result import SilentObserver, TrainResult
-from ayni.train.strategy_config import AdapterConfig
+from ayni.train.strategy_config import AdapterConfig, StreamingConfig
 from ayni.train.torch_replica import TorchReplica
 from ayni.train.training import train
 
@@ -299,7 +299,7 @@ def trained(folder: Path, **changes: Any) -> TrainResult:
 
 @pytest.mark.parametrize("strategy", ["diloco", "streaming", "async"])
 def test_learners_train_a_keras_model_together(strategy: str, tmp_path: Path) -> None:
-    result = trained(tmp_path, strategy=strategy)
+    result = trained(tmp_path, strategy=strategy, streaming=StreamingConfig(fragments=2))
 
     assert result.num_parameters == replica().num_parameters
     assert 0 <= result.metrics["accuracy"] <= 1

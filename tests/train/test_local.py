@@ -62,7 +62,9 @@ def test_a_loss_that_is_not_finite_names_the_place_and_a_lower_rate() -> None:
     model = nn.Linear(3, 1)
     optimizer = make_optimizer(model, learning_rate=0.01, weight_decay=0.0)
 
-    with pytest.raises(NonFiniteLossError, match=r"nan in round 3, learner 1, step 2.*try 0\.001"):
+    with pytest.raises(
+        NonFiniteLossError, match=r"nan in round 3, learner 1, step 2, at a learning rate of 0\.01"
+    ):
         compute_gradients(
             model,
             optimizer,

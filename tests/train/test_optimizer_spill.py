@@ -29,6 +29,30 @@ def test_what_was_kept_comes_back_in_its_groups(tmp_path: Path) -> None:
     assert np.array_equal(found.groups["residual"]["weight"], LOST["weight"])
 
 
+def test_an_array_that_lies_in_memory_another_way_comes_back_as_it_was(tmp_path: Path) -> None:
+    channels_last = np.arange(48, dtype=np.float32).reshape(2, 4, 6, 1).transpose(0, 3, 1, 2)
+    keep(tmp_path, moments={"0.exp_avg": channels_last})
+
+    found = restore(tmp_path, learner=0, fingerprint="f", before_round=2)
+
+    assert found is not None
+    assert np.array_equal(found.groups["optimizer"]["0.exp_avg"], channels_last)
+
+
+def test_the_rounds_of_the_last_checkpoints_are_kept_however_seldom_these_are(tmp_path: Path) -> None:
+    for round_ in range(1, 15):
+        spill(
+            tmp_path,
+            {"optimizer": MOMENTS},
+            learner=0,
+            round_=round_,
+            fingerprint="f",
+            checkpoint_every=5,
+        )
+
+    assert sorted(int(path.stem[-6:]) for path in tmp_path.iterdir()) == [5, 10, 12, 13, 14]
+
+
 def test_the_last_round_before_counts_or_the_very_one_before(tmp_path: Path) -> None:
     keep(tmp_path, round_=1)
     keep(tmp_path, round_=2)

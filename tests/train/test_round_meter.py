@@ -1,3 +1,6 @@
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from ayni.train.checkpoint import Totals
@@ -64,3 +67,27 @@ def test_a_roll_back_takes_examples_back_and_neither_time_nor_bytes() -> None:
     assert meter.totals.samples == 0
     assert meter.totals.bytes_up == 10
     assert meter.wall_seconds(3.0) == 3.0
+
+
+def test_after_a_roll_back_the_lines_still_sum_to_the_total() -> None:
+    meter = RoundMeter(Totals())
+    meter.started(0.0)
+
+    def end(round_: int, bytes_down: int) -> dict[str, Any]:
+        meter.merged([update(0)])
+        meter.received(10)
+        return meter.end_round(
+            float(round_), round_=round_, num_rounds=3, learners_alive=1, bytes_down=bytes_down
+        )
+
+    first = end(1, 100)
+    checkpoint = replace(meter.totals)
+    end(2, 200)
+    meter.received(10)
+    meter.dropped()
+    meter.rolled_back(checkpoint)
+    again = end(2, 350)
+
+    assert (again["bytes_up"], again["bytes_down"], again["num_dropped"]) == (30, 250, 1)
+    for key in ("bytes_up", "bytes_down", "bytes_sent"):
+        assert first[key] + again[key] == getattr(meter.totals, key)

@@ -150,3 +150,18 @@ def test_groups_hold_all_that_a_checkpoint_needs() -> None:
     assert "mirror" in shared(download_codec="int8").groups
     assert make_manifest(shared().groups["parameters"]) == make_manifest(parameters())
     assert make_chunks(make_manifest(parameters())) == shared().chunks_of(1)
+
+
+def test_embeddings_are_averaged_plainly_by_rda_and_by_rda_only() -> None:
+    made = {
+        merge: SharedModel(
+            TrainConfig(merge=merge),  # type: ignore[arg-type]
+            parameters(),
+            plain_names=frozenset({"a.bias"}),
+            embedding_names=frozenset({"a.weight"}),
+        )
+        for merge in ("mean", "rda")
+    }
+
+    assert made["mean"].plain_names == {"a.bias"}
+    assert made["rda"].plain_names == {"a.bias", "a.weight"}

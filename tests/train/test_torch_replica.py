@@ -152,3 +152,7 @@ def test_on_a_gpu_arrays_and_optimizer_leave_the_device_and_return(tmp_path: Pat
     assert fits
     assert twin.model.norm.weight.device.type == "cuda"
     assert all(np.array_equal(array, twin.arrays()[name]) for name, array in replica.arrays().items())
+
+
+def test_a_tied_embedding_is_an_embedding_once() -> None:
+    assert replica_of().embedding_names == {"embedding.weight"}

@@ -51,6 +51,15 @@ class Exploding(Tiny):
         return super().loss(model, batch) * float("nan")
 
 
+class SlowAndNotEverywhere(Slow):
+    """Its data are not on every machine."""
+
+    def dataset(self, split: str) -> list:
+        if "TINY_DATA_ARE_MISSING" in os.environ:
+            raise FileNotFoundError("points.csv")
+        return super().dataset(split)
+
+
 class Raising(Tiny):
     def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
         raise KeyError("label")

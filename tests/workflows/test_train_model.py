@@ -54,3 +54,7 @@ def test_a_result_is_told_in_a_line() -> None:
         "accuracy 0.984 on validation; 61,440 samples, 39.7 MB exchanged"
     )
     assert text_of(TrainResult(**RESULT, utilisation=0.9)).endswith("39.7 MB exchanged, utilisation 90%")
+
+
+def test_a_few_bytes_are_told_in_kilobytes() -> None:
+    assert "0.9 kB sent" in text_of_round(RoundProgress(**{**PROGRESS, "bytes_sent": 880}))

@@ -27,7 +27,7 @@ def run_parts(view: Json) -> list[RenderableType]:
     if view.get("error"):
         parts.append(str(view["error"]))
     if view.get("plan") and not view.get("variants"):
-        parts.append(plan_table(view["plan"]))
+        parts += ["As it was planned:", plan_table(view["plan"])]
     if view.get("variants"):
         parts += ["", result_table(view), *_notes(view)]
     parts += _footprint_lines(view)

@@ -43,12 +43,13 @@ class Document:
     places: dict[KeyPath, str] = field(default_factory=dict)
 
     def place(self, path: KeyPath) -> str:
-        """Where `path` was said, or its nearest parent, or something in it; empty for the whole file."""
-        for length in range(len(path), 0, -1):
-            if path[:length] in self.places:
-                return self.places[path[:length]]
+        """Where `path` was said, or something in it, or its nearest parent; empty for the whole file."""
+        if path in self.places:
+            return self.places[path]
+        # A --set makes the sections above its key, and those have no line of their own.
         inside = (place for known, place in self.places.items() if path and known[: len(path)] == path)
-        return next(inside, "")
+        above = (self.places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.places)
+        return next(inside, next(above, ""))
 
 
 def read_document(path: Path) -> Document:

@@ -318,7 +318,8 @@ class AsyncRounds:
     def _apply(self, seat: _Seat) -> list[Command]:
         """Take one update into the model, unless too much has happened since its base."""
         seat.is_held = False
-        staleness = (self._num_applied - seat.base) // (self.buffer_size or self.num_learners)
+        updates_a_version = self.buffer_size or self.num_learners
+        staleness = self._num_applied // updates_a_version - seat.base // updates_a_version
         if staleness > self.max_staleness:
             reason = f"its base is {staleness} versions old, and {self.max_staleness} are allowed"
             return [_drop(seat, reason), *self._abandon(seat)]

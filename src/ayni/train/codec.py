@@ -244,7 +244,11 @@ def _check_prefix(frame: Frame, chunk: Chunk) -> CodecName:
     if codec >= len(_CODECS):
         raise UnknownCodecError(chunk, f"has codec number {codec}, which is not known here")
     if found_elements != num_elements(chunk):
-        raise ForeignFrameError(chunk, f"holds {found_elements} values instead of {num_elements(chunk)}")
+        raise ForeignFrameError(
+            chunk,
+            f"holds {found_elements} values instead of {num_elements(chunk)}, as if the task's build_model() "
+            "made another model in each process",
+        )
     return _CODECS[int(codec)]
 
 

@@ -231,8 +231,8 @@ def _contradictions(config: TrainConfig) -> list[str]:
         ),
         (
             config.strategy == "streaming" and config.streaming.fragments > config.rounds,
-            f"streaming.fragments ({config.streaming.fragments}) must be at most rounds ({config.rounds}): one "
-            "part travels in each round, and one that never travels learns nothing",
+            f"streaming.fragments ({config.streaming.fragments}) must be at most rounds ({config.rounds}): "
+            "one part travels in each round, and one that never travels learns nothing",
         ),
         (
             config.strategy == "sync" and config.round_seconds is not None,

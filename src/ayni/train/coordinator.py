@@ -13,10 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ayni.errors import AyniError
 from ayni.train.accepted import AcceptedUpdate, reconcile_accepted, write_unused
 from ayni.train.async_rounds import AsyncRounds
-from ayni.train.checkpoint import Checkpoint, Totals
+from ayni.train.checkpoint import Checkpoint, Totals, save_checkpoint
 from ayni.train.checkpoint_writer import CheckpointWriter
 from ayni.train.clocks import Clocks
 from ayni.train.codec import FrameError
@@ -27,7 +26,6 @@ from ayni.train.engine import (
     Engine,
     EngineEvent,
     EngineNotice,
-    LearnersLostError,
     LearnerUpdate,
     Order,
     PlaceFound,
@@ -56,16 +54,15 @@ from ayni.train.events import (
     UpdateReceived,
     UpdateRefused,
 )
+from ayni.train.failures import Failures
 from ayni.train.frame_store import SpillingStore
-from ayni.train.held_base import BaseMissingError
 from ayni.train.intake import Intake, WrongExamplesError
 from ayni.train.leases import Leases
 from ayni.train.named_arrays import num_bytes
 from ayni.train.pace import Pace
-from ayni.train.packed_error import LearnerError
 from ayni.train.result import Observer, RoundProgress
 from ayni.train.round_meter import RoundMeter
-from ayni.train.shared_model import MergeTerms, SharedModel, StaleModelError
+from ayni.train.shared_model import MergeTerms, SharedModel
 from ayni.train.started import append_started
 from ayni.train.state_machine import make_rounds
 from ayni.train.stream import Stream
@@ -124,11 +121,11 @@ class Coordinator:
         self._cannot_build: set[int] = set()
         self._excluded: set[int] = set()
         self._has_contributed = {update.learner for update in checkpoint.last_updates}
-        self._last_reasons: dict[int, str] = {}
+        self._failures = Failures(can_spare=self._config.needed_updates < self._config.learners)
         # (round, learner) whose update was refused since the last merge.
         self._refused: set[tuple[int, int]] = set()
         factor = self._config.asynchronous.guard_factor if self._config.strategy == "async" else None
-        self._guard = DivergenceGuard(folder, factor)
+        self._guard = DivergenceGuard(folder, factor, num_returns=checkpoint.extra.get("num_returns", 0))
         self._guard_loss: float | None = None
         self._to_handle: list[Event] = []
 
@@ -196,19 +193,17 @@ class Coordinator:
         learner = happened.learner
         self._held.pop(learner, None)
         self._clocks.learner_lost(learner)
-        self._last_reasons[learner] = happened.reason
+        self._failures.note(learner, happened.reason)
         self.notice(f"learner {learner} was lost in round {self._rounds.round}: {happened.reason}")
         self._handle(LearnerLost(learner=learner))
 
     def _take_failure(self, happened: AttemptFailed) -> None:
-        if _would_come_again(happened.error):
-            raise happened.error
+        self._failures.note_error(happened)
         learner = happened.learner
         # Whatever it was, the next try gets the whole model, and need not build it.
         self._held.pop(learner, None)
         self._cannot_build.add(learner)
         self._clocks.order_ended(learner=learner, round_=happened.round, attempt=happened.attempt)
-        self._last_reasons[learner] = str(happened.error)
         self.notice(f"learner {learner} failed in round {self._rounds.round}: {happened.error}")
         self._handle(LearnerFailed(round=happened.round, learner=learner, attempt=happened.attempt))
 
@@ -216,13 +211,13 @@ class Coordinator:
         learner, round_, attempt = update.learner, update.round, update.attempt
         self._meter.received(sum(frame.nbytes for frame in update.frames))
         self._clocks.order_ended(learner=learner, round_=round_, attempt=attempt)
-        num_steps = update.num_samples // self._config.batch_size
-        self._pace.record(learner, num_steps=num_steps, seconds=update.compute_seconds)
         try:
             kept = self._intake.look_at(update)
         except (FrameError, WrongExamplesError) as error:
             self._refuse(update, str(error))
             return
+        num_steps = update.num_samples // self._config.batch_size
+        self._pace.record(learner, num_steps=num_steps, seconds=update.compute_seconds)
         commands = self._rounds.handle(UpdateReceived(round=round_, learner=learner, attempt=attempt))
         if not self._drop_newcomer(commands, update):
             self._intake.keep(update, kept)
@@ -241,7 +236,7 @@ class Coordinator:
         return dropped is not None
 
     def _refuse(self, update: LearnerUpdate, reason: str) -> None:
-        self._last_reasons[update.learner] = reason
+        self._failures.note(update.learner, reason)
         self.notice(f"the update of learner {update.learner} in round {update.round} was refused: {reason}")
         self._refused.add((update.round, update.learner))
         refused = UpdateRefused(round=update.round, learner=update.learner, attempt=update.attempt)
@@ -277,7 +272,11 @@ class Coordinator:
             case AbandonRound():
                 self._leases.give_back(learner=command.learner, round_=command.round)
                 self._has_contributed.discard(command.learner)
-                self.notice(f"round {command.round} goes on without learner {command.learner}")
+                self.notice(
+                    f"turn {command.round} of learner {command.learner} is given up; its examples are free"
+                    if self._config.strategy == "async"
+                    else f"round {command.round} goes on without learner {command.learner}"
+                )
             case StartGrace():
                 self._clocks.grace_began(round_=command.round, now=time.monotonic())
             case RollBack():
@@ -286,19 +285,12 @@ class Coordinator:
                 self._excluded.add(command.learner)
                 # Nobody waits for what it may still do; its clock would keep that of the round from ringing.
                 self._clocks.learner_lost(command.learner)
-                reason = self._last_reasons.get(command.learner, "no answer before the deadline")
                 self.notice(
                     f"learner {command.learner} takes no further part after {command.attempts} attempts: "
-                    f"{reason}"
+                    f"{self._failures.reason_of(command.learner)}"
                 )
             case GiveUp():
-                reason = self._last_reasons.get(command.learner, "no answer before the round's deadline")
-                raise LearnersLostError(
-                    learner=command.learner,
-                    attempts=command.attempts,
-                    where=f"round {command.round}",
-                    reason=reason,
-                )
+                raise self._failures.given_up(command)
 
     def _start(self, command: RunRound) -> None:
         learner, round_, attempt = command.learner, command.round, command.attempt
@@ -422,7 +414,12 @@ class Coordinator:
 
     def _extra(self) -> dict[str, Any]:
         turns = self._rounds.closed_turns if isinstance(self._rounds, AsyncRounds) else {}
-        return {"rate_scale": self._rate_scale, "speeds": self._pace.speeds, "turns": turns}
+        return {
+            "rate_scale": self._rate_scale,
+            "num_returns": self._guard.num_returns,
+            "speeds": self._pace.speeds,
+            "turns": turns,
+        }
 
     def _see_whether_saved(self) -> None:
         round_ = self._writer.finished()
@@ -466,6 +463,9 @@ class Coordinator:
         self._model.restored(checkpoint.version, checkpoint.outer, checkpoint.groups)
         self._held.clear()
         self._is_validation_due = False
+        # At once, or a crash before the next checkpoint would forget the smaller rate.
+        extra = {**checkpoint.extra, **self._extra()}
+        save_checkpoint(self._folder / "checkpoints", replace(checkpoint, extra=extra))
         self.notice(
             f"round {round_} diverged on held-out data: going on from round {checkpoint.round} with "
             f"{rate_scale:g} times the outer learning rate"
@@ -514,10 +514,3 @@ class Coordinator:
 def _drops(command: Command, update: LearnerUpdate) -> bool:
     name = (update.round, update.learner, update.attempt)
     return isinstance(command, DropUpdate) and (command.round, command.learner, command.attempt) == name
-
-
-def _would_come_again(error: Exception) -> bool:
-    """Errors that Ayni raised on purpose have a cause that another try does not remove, but for a few."""
-    # A frame that was damaged on its way to a learner is one of them: the next try gets the whole model.
-    is_passing = isinstance(error, LearnerError | BaseMissingError | StaleModelError | FrameError)
-    return isinstance(error, AyniError) and not is_passing

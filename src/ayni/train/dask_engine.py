@@ -387,10 +387,27 @@ class DaskEngine:
         else:
             error = unpack_error(value) if isinstance(value, PackedError) else value
             assert isinstance(error, Exception)
+            if order is None and self._is_dispensable(seat):
+                self._leave_out(seat, error)
+                return
             round_, attempt = (order.round, order.attempt) if order is not None else (0, 0)
             self._events.append(
                 AttemptFailed(round=round_, learner=news.learner, attempt=attempt, error=error)
             )
+
+    def _is_dispensable(self, seat: _Seat) -> bool:
+        """Whether a learner that cannot be built there is the worker's fault, and no reason to end the run.
+
+        Where enough others were built, its machine lacks something: the data, a package, memory.
+        """
+        num_others = sum(other.is_ready for other in self._seats if other is not seat)
+        return not self._is_local and num_others >= self._num_needed
+
+    def _leave_out(self, seat: _Seat, error: Exception) -> None:
+        assert seat.place is not None
+        self._notice(f"the worker {seat.place.address} is left out: it cannot build its learner. {error}")
+        self._workers.pop(seat.place.address, None)
+        seat.leave()
 
     def _submit_order(self, order: Order) -> None:
         seat = self._seats[order.learner]

@@ -34,10 +34,11 @@ class DivergedError(AyniError):
 class DivergenceGuard:
     """Compares each saved round with the best one."""
 
-    def __init__(self, folder: Path, factor: float | None) -> None:
+    def __init__(self, folder: Path, factor: float | None, *, num_returns: int = 0) -> None:
         self._folder = folder / "checkpoints"
         self._factor = factor
-        self._num_returns = 0
+        # Since the last new best; an earlier try may have returned already.
+        self.num_returns = num_returns
 
     @property
     def is_on(self) -> bool:
@@ -55,12 +56,12 @@ class DivergenceGuard:
             return False  # nothing to go back to, and nothing to be kept for it
         if best is None or loss < best[1]:
             keep_best(self._folder, round_=round_, loss=loss)
-            self._num_returns = 0
+            self.num_returns = 0
             return False
         if self._factor is None or loss <= best[1] + (self._factor - 1) * abs(best[1]):
             return False
-        self._num_returns += 1
-        if self._num_returns > _MAX_RETURNS:
+        self.num_returns += 1
+        if self.num_returns > _MAX_RETURNS:
             raise DivergedError(loss=loss, best=best[1])
         return True
 

@@ -215,7 +215,8 @@ class LearnersLostError(AyniError):
         self.learner = learner
         self.attempts = attempts
         super().__init__(
-            f"Learner {learner} did not get through {where} in {attempts} attempts; the last time: {reason}. "
+            f"Learner {learner} did not get through {where} in {attempts} attempts; the last time: "
+            f"{reason.rstrip('.')}. "
             "If memory ran out, lower train.batch_size or train.learners; if a round needs more time, raise "
             "train.round_deadline_seconds. The last checkpoint is kept: `ayni resume RUN`."
         )

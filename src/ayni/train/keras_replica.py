@@ -117,6 +117,17 @@ class KerasReplica:
         return state_names(self.model) & frozenset(self._travelling)
 
     @property
+    def embedding_names(self) -> frozenset[str]:
+        """Weights of Embedding layers."""
+        import keras
+
+        layers = [
+            layer for layer in self.model._flatten_layers() if isinstance(layer, keras.layers.Embedding)
+        ]
+        tables = {id(weight) for layer in layers for weight in layer.weights}
+        return frozenset(name for name, weight in self._travelling.items() if id(weight) in tables)
+
+    @property
     def num_parameters(self) -> int:
         """Frozen ones too, tied ones once, without the state of layers."""
         states = state_names(self.model)

@@ -81,6 +81,7 @@ class LearnerState:
                 learner=self._learner,
                 round_=round_,
                 fingerprint=session.fingerprint,
+                checkpoint_every=session.config.checkpoint_every,
             )
 
         if sum(map(num_bytes, groups.values())) <= _SPILLED_AT_ONCE_BYTES:

@@ -36,8 +36,8 @@ class NonFiniteLossError(UserError):
         self.where = where
         super().__init__(
             f"The loss became {loss} in {where}, at a learning rate of {learning_rate:g}. "
-            f"Lower train.learning_rate (try {learning_rate / 10:g}), add train.warmup_steps, or check "
-            "the data for values that are not finite. Nothing of this round was kept."
+            "Lower train.learning_rate (try a tenth of it), add train.warmup_steps, or check the data for "
+            "values that are not finite. Nothing of this round was kept."
         )
 
 

@@ -59,7 +59,7 @@ class MergeRules:
     Attributes:
         aggregation: The rule.
         merge: "mean" or "rda", with rule "mean".
-        plain_names: Tensors that are merged plainly: buffers, and with "rda" perhaps embeddings.
+        plain_names: Tensors that are merged plainly: buffers, and with "rda" embeddings.
             Embeddings: each row is touched by few examples, so that the length of the whole means little.
         seed: Of the random groups of `bucket_size`; give each round its own.
         num_refused: Updates of the round that were refused as nonsense. They were among the `num_faulty`, so

@@ -5,7 +5,8 @@ the learner's own values. None of it is ever sent, so a killed worker would lose
 later round that starts in a new process reads the file of the last round before.
 
 Three rounds are kept: when the coordinator dies, the learners are at most one round ahead of its last
-checkpoint, and one more when that checkpoint turns out damaged.
+checkpoint, and one more when that checkpoint turns out damaged. With checkpoints only every so many rounds
+the rounds of the last two of them are kept too.
 
 The file survives the end of its process at once and a power failure after some seconds: flushing it to
 the device would cost more time than all else at the end of a round, and its loss is no more than a reset
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
@@ -29,6 +31,7 @@ from ayni.files import explain_os_errors, make_folder
 from ayni.train.named_arrays import NamedArrays
 
 _NUM_KEPT = 3
+_NUM_SAVED_KEPT = 2
 _PAGE_BYTES = 4096
 
 
@@ -41,7 +44,13 @@ class Spilled:
 
 
 def spill(
-    folder: Path, groups: Mapping[str, NamedArrays], *, learner: int, round_: int, fingerprint: str
+    folder: Path,
+    groups: Mapping[str, NamedArrays],
+    *,
+    learner: int,
+    round_: int,
+    fingerprint: str,
+    checkpoint_every: int = 1,
 ) -> None:
     """Write what a learner keeps after a round, and remove its files of other rounds but the last.
 
@@ -50,16 +59,22 @@ def spill(
     Raises:
         DiskFullError, NotWritableError: the file could not be written.
     """
-    named = {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
+    # In C order, because the library writes the memory of other arrays (channels_last) as if it were.
+    named = {
+        f"{group}/{name}": np.asarray(array, order="C")
+        for group, arrays in groups.items()
+        for name, array in arrays.items()
+    }
     metadata = {"fingerprint": fingerprint, "round": str(round_), "checksum": _checksum(named)}
     make_folder(folder)
     path = _path(folder, learner, round_)
     with explain_os_errors(path), as_os_errors():
         safetensors.numpy.save_file(named, path, metadata)
     found = _rounds_of(folder, learner)
-    for other in found:
-        if other > round_ or other not in [kept for kept in found if kept <= round_][-_NUM_KEPT:]:
-            _path(folder, learner, other).unlink(missing_ok=True)
+    earlier = [other for other in found if other <= round_]
+    saved = [other for other in earlier if other % checkpoint_every == 0]
+    for other in set(found) - {*earlier[-_NUM_KEPT:], *saved[-_NUM_SAVED_KEPT:]}:
+        _path(folder, learner, other).unlink(missing_ok=True)
 
 
 def restore(

@@ -38,6 +38,11 @@ class Replica(Protocol):
         ...
 
     @property
+    def embedding_names(self) -> frozenset[str]:
+        """Those of the travelling arrays that are tables of embeddings: "rda" averages them plainly."""
+        ...
+
+    @property
     def num_parameters(self) -> int:
         """Numbers that the model has, frozen ones too, tied ones once."""
         ...

@@ -48,9 +48,12 @@ class RoundMeter:
         self.totals.num_dropped += 1
 
     def rolled_back(self, totals: Totals) -> None:
-        """The model went back: examples and updates since then do not count, time and bytes do."""
+        """The model went back: examples and updates since then do not count, time and bytes do.
+
+        The lines of the rounds that are done again replace the old ones, so the next one carries their bytes.
+        """
         self.totals.samples = totals.samples
-        self._updates, self._before = [], replace(self.totals)
+        self._updates, self._before = [], replace(totals)
 
     def wall_seconds(self, now: float) -> float:
         """Since training began, earlier tries included."""

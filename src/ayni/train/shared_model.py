@@ -83,14 +83,22 @@ class SharedModel:
         config: Strategy, codecs and outer step.
         parameters: What travels; taken over and changed in place.
         plain_names: Arrays that are averaged without momentum (running means and variances).
+        embedding_names: Tables of embeddings, which merge "rda" averages plainly too, with momentum.
     """
 
-    def __init__(self, config: TrainConfig, parameters: NamedArrays, *, plain_names: frozenset[str]) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        parameters: NamedArrays,
+        *,
+        plain_names: frozenset[str],
+        embedding_names: frozenset[str] = frozenset(),
+    ) -> None:
         self.parameters = parameters
         self.version = 0
         self.outer = make_outer(config, plain_names=plain_names)
         self.bytes_down = 0
-        self.plain_names = plain_names
+        self.plain_names = plain_names | (embedding_names if config.merge == "rda" else frozenset())
         self._config = config
         manifest = make_manifest(parameters)
         self._chunks = make_chunks(manifest)

@@ -69,6 +69,17 @@ class TorchReplica:
         return buffer_names(self.model)
 
     @property
+    def embedding_names(self) -> frozenset[str]:
+        """Weights of Embedding and EmbeddingBag, tied ones too."""
+        tables = {
+            id(module.weight)
+            for module in self.model.modules()
+            if isinstance(module, nn.Embedding | nn.EmbeddingBag)
+        }
+        travelling = travelling_tensors(self.model)
+        return frozenset(name for name, tensor in travelling.items() if id(tensor) in tables)
+
+    @property
     def num_parameters(self) -> int:
         """Of the task's model, without adapters; frozen ones too, tied ones once."""
         return self._num_parameters

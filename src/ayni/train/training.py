@@ -136,7 +136,9 @@ def _shared_model(replica: Replica, config: TrainConfig) -> SharedModel:
     parameters: NamedArrays = {
         name: np.require(array, requirements=["C", "W"]) for name, array in replica.arrays().items()
     }
-    return SharedModel(config, parameters, plain_names=replica.buffer_names)
+    return SharedModel(
+        config, parameters, plain_names=replica.buffer_names, embedding_names=replica.embedding_names
+    )
 
 
 def _fingerprint(config: TrainConfig, seed: int, num_examples: int, parameters: NamedArrays) -> str:

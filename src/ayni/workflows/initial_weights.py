@@ -26,6 +26,17 @@ class InitialWeightsNotFoundError(UserError):
         )
 
 
+class NotSafetensorsError(UserError):
+    """The job names a file of another kind to start from."""
+
+    def __init__(self, init_from: str) -> None:
+        super().__init__(
+            f"train.init_from is {init_from!r}, and only safetensors files are read: those of other kinds "
+            "could run code. Convert it with safetensors.torch.save_file, or name a model of the local hub "
+            "as owner/name or owner/name@revision."
+        )
+
+
 class ChangedInitialWeightsError(UserError):
     """The weights that a run began with were changed or removed."""
 
@@ -41,6 +52,7 @@ def find_initial_weights(run: Run, hub: LocalHub) -> Path | None:
 
     Raises:
         InitialWeightsNotFoundError: no such file, or the model's revision has no safetensors file.
+        NotSafetensorsError: it is a file, and no safetensors file.
         RepositoryNotFoundError, RevisionNotFoundError: the local hub does not have the model.
         ChangedInitialWeightsError: the run began with other weights than are there now.
     """
@@ -59,6 +71,8 @@ def _find(init_from: str, *, folder: Path, hub: LocalHub) -> Path:
     path = folder / init_from
     if not init_from.endswith(".safetensors"):
         name, _, revision = init_from.partition("@")
+        if path.is_file() or (path.suffix and "/" not in name):
+            raise NotSafetensorsError(init_from)
         path = hub.find(name, revision or None).folder / MODEL_FILE
     if not path.is_file():
         raise InitialWeightsNotFoundError(init_from, path)

@@ -3,6 +3,7 @@
 import shutil
 
 from ayni.jobs.runs import Run
+from ayni.train.curve import read_curve
 from ayni.train.result import RoundProgress, TrainResult
 from ayni.train.training import train
 from ayni.workflows.house import House
@@ -16,6 +17,8 @@ def train_model(run: Run, house: House, *, progress: Progress, guard: LimitGuard
     spec = run.job.spec
     spill_folder = house.spill_folder / run.id
     init_path = find_initial_weights(run, house.hub)
+    if spec.train.engine != "local":
+        progress.advanced("train", done=0, text=f"waiting for the workers of {spec.train.engine}")
     with house.make_engine(spec.train) as engine:
         result = train(
             run.job.task,
@@ -24,7 +27,7 @@ def train_model(run: Run, house: House, *, progress: Progress, guard: LimitGuard
             folder=run.folder / "train",
             spill_folder=spill_folder,
             engine=engine,
-            observer=_Watch(progress, guard),
+            observer=_Watch(progress, guard, done=_finished_rounds(run)),
             init_path=init_path,
         )
     # Only a training that goes on needs its learners' state.
@@ -32,13 +35,18 @@ def train_model(run: Run, house: House, *, progress: Progress, guard: LimitGuard
     return result
 
 
+def _finished_rounds(run: Run) -> int:
+    """Rounds that earlier tries wrote down."""
+    return max((line["round"] for line in read_curve(run.folder / "train")), default=0)
+
+
 class _Watch:
     """Shows each round, and stops at a limit. Fulfils `ayni.train.result.Observer`."""
 
-    def __init__(self, progress: Progress, guard: LimitGuard) -> None:
+    def __init__(self, progress: Progress, guard: LimitGuard, *, done: int) -> None:
         self._progress = progress
         self._guard = guard
-        self._done = 0
+        self._done = done
 
     def round_finished(self, progress: RoundProgress) -> None:
         self._done = progress.round
@@ -61,7 +69,7 @@ def text_of_round(progress: RoundProgress) -> str:
             f"{progress.samples_per_second:,.0f} samples/s",
             *used,
             f"{progress.learners_alive} learners",
-            f"{progress.bytes_sent / 1e6:.1f} MB sent",
+            f"{_bytes(progress.bytes_sent)} sent",
             *dropped,
         ]
     )
@@ -71,5 +79,10 @@ def text_of(result: TrainResult) -> str:
     """The result in a few words."""
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
     used = "" if result.utilisation is None else f", utilisation {result.utilisation:.0%}"
-    sent = f"{result.bytes_sent / 1e6:.1f} MB exchanged"
+    sent = f"{_bytes(result.bytes_sent)} exchanged"
     return f"{metrics} on validation; {result.samples:,} samples, {sent}{used}"
+
+
+def _bytes(number: int) -> str:
+    """In MB, or in kB where that would say next to nothing."""
+    return f"{number / 1e6:.1f} MB" if number >= 1_000_000 else f"{number / 1e3:.1f} kB"
