@@ -7,8 +7,12 @@ from ayni.reports.html_report import render_report
 from ayni.reports.round_figures import round_figures, rows_of_rounds
 
 
+def plots(view: dict[str, Any]) -> list[str]:
+    return [figure.plot for figure in round_figures(view)]
+
+
 def keys_of(view: dict[str, Any]) -> list[str]:
-    return re.findall(r'<title id="rounds-(\w+)-', " ".join(round_figures(view)))
+    return re.findall(r'<title id="rounds-(\w+)-', " ".join(plots(view)))
 
 
 def with_rounds(view: dict[str, Any], num_rounds: int, **values: Any) -> dict[str, Any]:
@@ -30,23 +34,23 @@ def test_learners_that_never_changed_are_not_plotted(view: dict[str, Any]) -> No
 
 def test_updates_are_drawn_where_they_were_not_as_many_as_learners(view: dict[str, Any]) -> None:
     view["train"]["curve"][1].update(learners_alive=1, num_updates=1)
-    assert ">updates<" not in round_figures(view)[3]
+    assert ">updates<" not in plots(view)[3]
 
     view["train"]["curve"][2].update(num_updates=1)
 
-    assert ">updates<" in round_figures(view)[3]
+    assert ">updates<" in plots(view)[3]
 
 
 def test_one_round_is_no_line(view: dict[str, Any], unfinished_view: dict[str, Any]) -> None:
-    assert round_figures(with_rounds(view, 1)) == []
-    assert round_figures(unfinished_view) == []
+    assert plots(with_rounds(view, 1)) == []
+    assert plots(unfinished_view) == []
 
 
 def test_bytes_are_drawn_up_and_down_and_between_learners_where_some_were(view: dict[str, Any]) -> None:
-    plain = round_figures(view)[2]
+    plain = plots(view)[2]
     assert ">up<" in plain and ">down<" in plain and ">learners<" not in plain
 
-    gang = round_figures(with_rounds(view, 3, bytes_sent=5_000_000))[2]
+    gang = plots(with_rounds(view, 3, bytes_sent=5_000_000))[2]
 
     assert ">learners<" in gang
     assert "learners from 1.69" in gang
@@ -55,7 +59,7 @@ def test_bytes_are_drawn_up_and_down_and_between_learners_where_some_were(view: 
 def test_rounds_that_do_not_know_which_way_bytes_went_are_drawn_as_a_sum(view: dict[str, Any]) -> None:
     unknown = dict.fromkeys(("bytes_up", "bytes_down", "utilisation", "num_updates", "num_dropped"))
 
-    drawn = round_figures(with_rounds(view, 3, **unknown))
+    drawn = plots(with_rounds(view, 3, **unknown))
 
     assert keys_of(view) == ["pace", "bytes"]
     assert ">sent<" in drawn[1] and ">up<" not in drawn[1]
@@ -65,28 +69,41 @@ def test_ticks_of_rounds_and_learners_are_whole_and_start_at_nothing(view: dict[
     view = with_rounds(view, 3)
     view["train"]["curve"][1]["learners_alive"] = 1
 
-    for plot in round_figures(view):
+    for plot in plots(view):
         ticks = re.findall(r'class="tick" text-anchor="middle">([^<]+)<', plot)
         assert ticks == ["1", "2", "3"]
         assert re.search(r'class="tick" text-anchor="end">0\b', plot)
-    assert re.findall(r'class="tick" text-anchor="end">([^<]+)<', round_figures(view)[3]) == ["0", "1", "2"]
+    assert re.findall(r'class="tick" text-anchor="end">([^<]+)<', plots(view)[3]) == ["0", "1", "2"]
 
 
 def test_utilisation_is_drawn_on_the_whole_scale(view: dict[str, Any]) -> None:
-    (plot, *_) = round_figures(view)
+    (plot, *_) = plots(view)
 
     assert "100\N{NO-BREAK SPACE}%" in plot
     assert "computing from 90\N{NO-BREAK SPACE}% to 89\N{NO-BREAK SPACE}%" in plot
+
+
+@pytest.mark.parametrize(
+    ("strategy", "is_said"), [("streaming", True), ("async", True), ("diloco", False), ("sync", False)]
+)
+def test_where_work_may_begin_before_its_round_the_caption_says_that_one_may_exceed_the_whole(
+    view: dict[str, Any], strategy: str, is_said: bool
+) -> None:
+    view["train"]["strategy"] = strategy
+
+    html = re.sub(r"\s+", " ", render_report(view).replace("\N{NO-BREAK SPACE}", " "))
+
+    assert ("a single round may exceed 100 %.</figcaption>" in html) is is_said
 
 
 def test_many_rounds_are_thinned_and_the_last_is_kept(view: dict[str, Any]) -> None:
     view = with_rounds(view, 5000)
     view["train"]["curve"][-1]["utilisation"] = 0.123
 
-    for plot in round_figures(view):
+    for plot in plots(view):
         (points, *_) = re.findall(r'<polyline[^>]*points="([^"]*)"', plot)
         assert len(points.split()) <= 462
-    assert "12\N{NO-BREAK SPACE}%" in round_figures(view)[0]
+    assert "12\N{NO-BREAK SPACE}%" in plots(view)[0]
 
 
 @pytest.mark.parametrize(

@@ -80,3 +80,12 @@ def test_a_round_is_young_for_one_time_of_grace() -> None:
     assert watched.is_young(round_=3, now=12.0)
     assert not watched.is_young(round_=3, now=12.1)
     assert watched.is_young(round_=4, now=12.1)
+
+
+def test_what_rang_is_told_with_its_deadline() -> None:
+    watched = clocks(round_deadline_seconds=2.5)
+
+    assert watched.text_of(DeadlinePassed(round=3)) == "no learner worked on round 3 for 2.5 s"
+    assert watched.text_of(DeadlinePassed(round=3, learner=1)) == (
+        "learner 1 took longer than 2.5 s in round 3; its worker is restarted"
+    )

@@ -3,11 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ayni.train.accepted import AcceptedUpdate
 from ayni.train.codec import FrameError, encode_chunk
 from ayni.train.config import TrainConfig
 from ayni.train.engine import LearnerUpdate
 from ayni.train.frame_store import SpillingStore
-from ayni.train.intake import Intake, WrongExamplesError
+from ayni.train.intake import Intake, WrongExamplesError, to_accepted
 from ayni.train.leases import Leases
 from ayni.train.shared_model import SharedModel
 from ayni.train.stream import Stream
@@ -88,3 +89,9 @@ def test_a_dropped_update_is_gone_and_its_lease_stays_for_the_next_attempt(
     assert leases.find(learner=0, round_=1) == (0, 16)
     with pytest.raises(KeyError):
         intake.take([(0, 1)], round_=1)
+
+
+def test_what_is_kept_of_a_merged_update_names_the_round_of_the_merge_and_the_examples() -> None:
+    line = to_accepted(update(start=32, attempt=2), round_=3, num_examples=96)
+
+    assert line == AcceptedUpdate(round=3, learner=0, attempt=2, num_examples=96, start=32, num_samples=16)

@@ -112,3 +112,23 @@ def test_the_percentile_is_numpys(values: list[float], share: float) -> None:
 def test_there_is_no_percentile_of_nothing(values: list[float], share: float) -> None:
     with pytest.raises(ValueError, match="no percentile"):
         percentile(values, share)
+
+
+@pytest.mark.parametrize(("num_steps", "step_length"), [(40, 1.0), (10, 4.0), (80, 0.5)])
+def test_with_a_barrier_every_order_covers_its_rounds_share_of_the_schedule(
+    num_steps: int, step_length: float
+) -> None:
+    pace = Pace(config(strategy="diloco"))
+
+    place = pace.place_in_schedule(round_=3, num_steps=num_steps, steps_done=999)
+
+    assert place == (80, step_length)
+
+
+def test_without_a_barrier_the_schedule_moves_by_the_mean_of_all_orders() -> None:
+    pace = measured(config(), 8.0, 8.0, 4.0, 2.0)
+
+    first_step, step_length = pace.place_in_schedule(round_=7, num_steps=10, steps_done=220)
+
+    assert first_step == 220 / 4
+    assert step_length == pytest.approx((40 + 40 + 20 + 10) / 4 / 10)

@@ -5,6 +5,7 @@ Not covered: what it learned (figures.py), and how a plot is drawn (plots.py).
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
@@ -15,18 +16,37 @@ from ayni.reports.variants import View
 
 # A page with more rows than this is slow to open, and nobody reads it: `--json` has every round.
 _MAX_ROWS = 200
+# Strategies whose learners may begin work in one round that counts in the next.
+_WITHOUT_PAUSE = ("streaming", "async")
+_SHIFTED = (
+    "A learner's time counts in the round that its work ends in, and may lie partly before it: "
+    "so a single round may exceed 100\N{NO-BREAK SPACE}%."
+)
 
 Points = list[tuple[float, float]]
 Entry = Mapping[str, Any]
 
 
-def round_figures(view: View) -> list[Markup]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundFigure:
+    """A plot over the rounds, and what must be known to read it."""
+
+    plot: Markup
+    caption: str = ""
+
+
+def round_figures(view: View) -> list[RoundFigure]:
     """Plots over the rounds; none for a single round, and none of what is unknown."""
-    curve = (view["train"] or {}).get("curve", [])
+    train = view["train"] or {}
+    curve = train.get("curve", [])
     if len(curve) < 2:
         return []
-    drawn = [_utilisation(curve), _pace(curve), _bytes(curve), _learners(curve)]
-    return [plot for plot in drawn if plot]
+    caption = _SHIFTED if train["strategy"] in _WITHOUT_PAUSE else ""
+    drawn = [
+        RoundFigure(plot=_utilisation(curve), caption=caption),
+        *(RoundFigure(plot=plot) for plot in (_pace(curve), _bytes(curve), _learners(curve))),
+    ]
+    return [figure for figure in drawn if figure.plot]
 
 
 def rows_of_rounds(view: View) -> tuple[str, list[Entry]]:

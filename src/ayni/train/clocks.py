@@ -81,6 +81,16 @@ class Clocks:
             events.append(DeadlinePassed(round=round_))
         return events
 
+    def text_of(self, event: DeadlinePassed) -> str:
+        """What rang, for a person."""
+        deadline = self._deadline_seconds
+        if event.learner is None:
+            return f"no learner worked on round {event.round} for {deadline:g} s"
+        return (
+            f"learner {event.learner} took longer than {deadline:g} s in round {event.round}; its worker is "
+            "restarted"
+        )
+
     def _notice_round(self, round_: int, now: float) -> None:
         if round_ != self._round:
             self._round, self._round_began, self._round_since = round_, now, now

@@ -56,7 +56,7 @@ from ayni.train.events import (
 )
 from ayni.train.failures import Failures
 from ayni.train.frame_store import SpillingStore
-from ayni.train.intake import Intake, WrongExamplesError
+from ayni.train.intake import Intake, WrongExamplesError, to_accepted
 from ayni.train.leases import Leases
 from ayni.train.named_arrays import num_bytes
 from ayni.train.pace import Pace
@@ -306,7 +306,9 @@ class Coordinator:
             held=self._held.get(learner), is_rebuildable=learner not in self._cannot_build
         )
         self._held[learner] = model.version
-        first_step, step_length = self._place_in_schedule(command)
+        first_step, step_length = self._pace.place_in_schedule(
+            round_=round_, num_steps=command.num_steps, steps_done=self._steps_done
+        )
         order = Order(
             round=round_,
             learner=learner,
@@ -324,15 +326,6 @@ class Coordinator:
     def _expected_steps(self) -> dict[int, int]:
         learners = (who for who in range(self._config.learners) if who not in self._excluded)
         return {learner: self._pace.steps_for(learner) for learner in learners}
-
-    def _place_in_schedule(self, command: RunRound) -> tuple[float, float]:
-        """First step and step length in the learning-rate schedule, see Order."""
-        config = self._config
-        if config.strategy != "async":
-            return (command.round - 1) * config.local_steps, config.local_steps / command.num_steps
-        # While this learner works the others do too: meanwhile the schedule moves by the mean of all orders.
-        mean_steps = sum(map(self._pace.steps_for, range(config.learners))) / config.learners
-        return self._steps_done / config.learners, mean_steps / command.num_steps
 
     def _apply(self, command: ApplyUpdates) -> None:
         """Take updates into the model, in the order given, and commit their examples."""
@@ -366,20 +359,12 @@ class Coordinator:
     def _count(self, updates: list[LearnerUpdate], round_: int) -> None:
         self._meter.merged(updates)
         self._has_contributed |= {update.learner for update in updates}
-        self._accepted += [self._to_accepted(update, round_) for update in updates]
+        self._accepted += [
+            to_accepted(update, round_=round_, num_examples=self._num_examples) for update in updates
+        ]
         self._steps_done += sum(update.num_samples for update in updates) // self._config.batch_size
         for update in updates:
             self._intake.release(update)
-
-    def _to_accepted(self, update: LearnerUpdate, round_: int) -> AcceptedUpdate:
-        return AcceptedUpdate(
-            round=round_,
-            learner=update.learner,
-            attempt=update.attempt,
-            num_examples=self._num_examples,
-            start=update.start,
-            num_samples=update.num_samples,
-        )
 
     # Checkpoints and validation
 
@@ -483,18 +468,8 @@ class Coordinator:
     def _watch_clocks(self) -> None:
         for event in self._clocks.due(round_=self._rounds.round, now=time.monotonic()):
             if isinstance(event, DeadlinePassed):
-                self._notice_deadline(event)
+                self.notice(self._clocks.text_of(event))
             self._handle(event)
-
-    def _notice_deadline(self, event: DeadlinePassed) -> None:
-        deadline = self._config.round_deadline_seconds
-        if event.learner is None:
-            self.notice(f"no learner worked on round {event.round} for {deadline:g} s")
-        else:
-            self.notice(
-                f"learner {event.learner} took longer than {deadline:g} s in round {event.round}; "
-                "its worker is restarted"
-            )
 
     def _notice_resets(self, updates: list[LearnerUpdate]) -> None:
         for update in updates:

@@ -7,6 +7,7 @@ changed. What is kept lies in the frame store, which puts large updates on disk.
 from collections.abc import Sequence
 
 from ayni.errors import AyniError
+from ayni.train.accepted import AcceptedUpdate
 from ayni.train.engine import LearnerUpdate
 from ayni.train.frame_store import SpillingStore
 from ayni.train.leases import Block, Leases
@@ -84,3 +85,15 @@ class Intake:
         if self._strategy != "async":
             return learner, round_
         return min(key for key in self._kept if key[0] == learner)
+
+
+def to_accepted(update: LearnerUpdate, *, round_: int, num_examples: int) -> AcceptedUpdate:
+    """The line to be kept of an update that entered the model in a round."""
+    return AcceptedUpdate(
+        round=round_,
+        learner=update.learner,
+        attempt=update.attempt,
+        num_examples=num_examples,
+        start=update.start,
+        num_samples=update.num_samples,
+    )

@@ -1,4 +1,4 @@
-"""How many local steps each learner takes, by its measured speed.
+"""How many local steps each learner takes, by its measured speed, and where they are in the schedule.
 
         v_w  = smoothed steps per second of learner w
         H_w  = floor(v_w T)                       rounds of T seconds (`round_seconds`)
@@ -50,6 +50,18 @@ class Pace:
             return max(self._fewest, math.floor(speed * config.round_seconds))
         share = speed / percentile(list(self._speeds.values()), 0.9)
         return max(self._fewest, min(config.local_steps, math.floor(share * config.local_steps)))
+
+    def place_in_schedule(self, *, round_: int, num_steps: int, steps_done: int) -> tuple[float, float]:
+        """First step of an order in the learning-rate schedule, and how far each of its steps moves there.
+
+        `num_steps` is the order's, `steps_done` those of all learners that entered the model before it.
+        """
+        config = self._config
+        if config.strategy != "async":
+            return (round_ - 1) * config.local_steps, config.local_steps / num_steps
+        # While this learner works the others do too: meanwhile the schedule moves by the mean of all orders.
+        mean_steps = sum(map(self.steps_for, range(config.learners))) / config.learners
+        return steps_done / config.learners, mean_steps / num_steps
 
     @property
     def _is_by_speed(self) -> bool:

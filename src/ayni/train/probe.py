@@ -1,7 +1,8 @@
 """Try a task for a second before a job is planned: how long a step takes, and what is wrong with it.
 
 Finds before any work is spent: empty or too little data, a task that raises, a loss that is not a
-scalar or not finite on the first batch, metrics that are not named numbers, a missing accelerator.
+scalar or not finite on the first batch, metrics that are not named numbers, a missing accelerator,
+weights to start from that do not fit.
 
 Not covered: how much slower a step gets when all cores are busy, and data whose first examples are
 not like the others.
@@ -10,6 +11,7 @@ not like the others.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ayni.task import Task, TaskFailedError
@@ -43,13 +45,16 @@ class Probe:
     metrics: Mapping[str, float]
 
 
-def probe(task: Task, config: TrainConfig) -> Probe:
+def probe(task: Task, config: TrainConfig, *, init_path: Path | None = None) -> Probe:
     """Measure a task on this machine; about a second after its data is loaded.
+
+    `init_path` is the safetensors file that `config.init_from` names; whoever calls finds it.
 
     Raises:
         EmptyDatasetError, TooFewExamplesError: not enough data.
         TaskFailedError, LossShapeError, NonFiniteLossError: by the task's doing.
         NoSuchDeviceError, AdapterError, UnsupportedByKerasError: what is asked for cannot be here.
+        InitialWeightsError: nothing in `init_path` fits the model.
     """
     train = load_dataset(task, "train", seed=0)
     validation = load_dataset(task, "validation", seed=0)
@@ -57,7 +62,7 @@ def probe(task: Task, config: TrainConfig) -> Probe:
     if len(validation) == 0:
         raise EmptyDatasetError("validation")
     with seeded(0, "probe"), one_thread():
-        replica = make_replica(task, config, seed=0)
+        replica = make_replica(task, config, seed=0, init_path=init_path)
         step_seconds = _time_steps(replica, _first_batch(replica, train, config), config)
         shown = [validation[index] for index in range(min(len(validation), _NUM_EVALUATED))]
         metrics = replica.evaluate(shown)

@@ -1,7 +1,7 @@
 """Where a job's training starts: the weights that `train.init_from` names.
 
-They are found once, when the run begins, and written down with their hash: a resumed run starts from the
-same weights, even when the model of the local hub has moved on.
+They are looked for with the plan, before work is spent. When training begins they are written down with
+their hash: a resumed run starts from the same weights, even when the model of the local hub has moved on.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 from ayni.errors import UserError
 from ayni.files import read_json, sha256_of_file, write_json
 from ayni.hub.repositories import LocalHub
+from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
 from ayni.train.training import MODEL_FILE
 
@@ -47,28 +48,19 @@ class ChangedInitialWeightsError(UserError):
         )
 
 
-def find_initial_weights(run: Run, hub: LocalHub) -> Path | None:
-    """The safetensors file to start from; None when the job names none.
+def find_initial_weights(job: Job, hub: LocalHub) -> Path | None:
+    """The safetensors file that a job starts from; None when it names none.
 
     Raises:
         InitialWeightsNotFoundError: no such file, or the model's revision has no safetensors file.
         NotSafetensorsError: it is a file, and no safetensors file.
-        RepositoryNotFoundError, RevisionNotFoundError: the local hub does not have the model.
-        ChangedInitialWeightsError: the run began with other weights than are there now.
+        RepositoryNotFoundError, AmbiguousRepositoryError, RevisionNotFoundError: the local hub does not have
+            the model, or several.
     """
-    init_from = run.job.spec.train.init_from
+    init_from = job.spec.train.init_from
     if init_from is None:
         return None
-    record = run.folder / "train" / _RECORD
-    if record.exists():
-        return _same_as_before(read_json(record))
-    path = _find(init_from, folder=run.job.task.module_path.parent, hub=hub)
-    write_json(record, {"init_from": init_from, "path": str(path), "sha256": sha256_of_file(path)})
-    return path
-
-
-def _find(init_from: str, *, folder: Path, hub: LocalHub) -> Path:
-    path = folder / init_from
+    path = job.task.module_path.parent / init_from
     if not init_from.endswith(".safetensors"):
         name, _, revision = init_from.partition("@")
         if path.is_file() or (path.suffix and "/" not in name):
@@ -76,6 +68,23 @@ def _find(init_from: str, *, folder: Path, hub: LocalHub) -> Path:
         path = hub.find(name, revision or None).folder / MODEL_FILE
     if not path.is_file():
         raise InitialWeightsNotFoundError(init_from, path)
+    return path
+
+
+def keep_initial_weights(run: Run, hub: LocalHub) -> Path | None:
+    """The file that a run starts from: found and written down the first time, the same one ever after.
+
+    Raises:
+        ChangedInitialWeightsError: the run began with other weights than are there now.
+        UserError: they are not there, see `find_initial_weights`.
+    """
+    record = run.folder / "train" / _RECORD
+    if record.exists():
+        return _same_as_before(read_json(record))
+    path = find_initial_weights(run.job, hub)
+    if path is not None:
+        init_from = run.job.spec.train.init_from
+        write_json(record, {"init_from": init_from, "path": str(path), "sha256": sha256_of_file(path)})
     return path
 
 

@@ -20,6 +20,7 @@ from ayni.market.planning import BudgetTooSmallError, Plan, StepEstimate, make_p
 from ayni.train.probe import Probe, probe
 from ayni.units import microcredits_to_credits
 from ayni.workflows.house import House
+from ayni.workflows.initial_weights import find_initial_weights
 from ayni.workflows.offer import limits_of, offer_of
 from ayni.workflows.preflight import check_before_training
 from ayni.workflows.progress import Approve
@@ -50,6 +51,8 @@ def plan_job(job: Job, house: House) -> Plan:
         TaskImportError, TaskFailedError: the task cannot be had, or fails on its first steps.
         UnknownZoneError: the site's zone is no grid that is known.
         LicenceConflictError, MissingLicenceError: the result could not be published as the job asks.
+        InitialWeightsNotFoundError, NotSafetensorsError, InitialWeightsError: training cannot start from
+            what the job names.
         UnwatchableLimitError: energy or carbon is limited and a GPU is used that nothing here can meter.
         UserError: what would stop the run only after its training, see `preflight`.
     """
@@ -57,7 +60,7 @@ def plan_job(job: Job, house: House) -> Plan:
     task = job.task.load()
     check_publish_licence(spec, task)
     counters = house.make_counters(spec)
-    measured = probe(task, spec.train)
+    measured = probe(task, spec.train, init_path=find_initial_weights(job, house.hub))
     check_before_training(spec, task, measured)
     cores = min(spec.train.learners, house.num_cores)
     seconds = _seconds_of_steps(spec, measured, cores)

@@ -7,7 +7,7 @@ from ayni.train.curve import read_curve
 from ayni.train.result import RoundProgress, TrainResult
 from ayni.train.training import train
 from ayni.workflows.house import House
-from ayni.workflows.initial_weights import find_initial_weights
+from ayni.workflows.initial_weights import keep_initial_weights
 from ayni.workflows.limits import LimitGuard
 from ayni.workflows.progress import Progress
 
@@ -16,9 +16,10 @@ def train_model(run: Run, house: House, *, progress: Progress, guard: LimitGuard
     """The trained model, from the last checkpoint of the run where there is one."""
     spec = run.job.spec
     spill_folder = house.spill_folder / run.id
-    init_path = find_initial_weights(run, house.hub)
+    init_path = keep_initial_weights(run, house.hub)
+    done = _finished_rounds(run)
     if spec.train.engine != "local":
-        progress.advanced("train", done=0, text=f"waiting for the workers of {spec.train.engine}")
+        progress.advanced("train", done=done, text=f"waiting for the workers of {spec.train.engine}")
     with house.make_engine(spec.train) as engine:
         result = train(
             run.job.task,
@@ -27,7 +28,7 @@ def train_model(run: Run, house: House, *, progress: Progress, guard: LimitGuard
             folder=run.folder / "train",
             spill_folder=spill_folder,
             engine=engine,
-            observer=_Watch(progress, guard, done=_finished_rounds(run)),
+            observer=_Watch(progress, guard, done=done),
             init_path=init_path,
         )
     # Only a training that goes on needs its learners' state.
