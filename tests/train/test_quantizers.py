@@ -151,9 +151,12 @@ def test_constant_blocks_come_back_finite_and_near(codec: CodecName, value: floa
 @pytest.mark.parametrize("codec", CODECS)
 def test_values_are_not_changed_by_encoding(codec: CodecName) -> None:
     values = heavy_tailed(BLOCK_ELEMENTS + 5, 1)
+    before = values.copy()
     values.flags.writeable = False
 
     there_and_back(values, make_blocks((len(values),)), codec)
+
+    assert np.array_equal(values, before)
 
 
 def test_the_codecs_are_those_of_the_configuration_in_the_same_order() -> None:

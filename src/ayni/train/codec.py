@@ -16,9 +16,9 @@ All numbers are little-endian. A frame is read against the chunk that is expecte
 before anything is computed, nothing of a frame decides how much memory is taken, and values that are
 not finite never come out. So a damaged or wrong frame is an error and changes nothing.
 
-XXH3, because it misses damage once in 2**32 times and takes a tenth of the time of CRC-32 (0.7 against
-6.9 ms for 20 MB here), which was a quarter of a round of 5 million values. It is no protection against
-forgery: a learner that lies computes it right, and against it there are aggregation rules and TLS.
+XXH3, because it misses damage once in 2**32 times and takes a tenth of the time of CRC-32, which was a
+large part of a round (dev/LOG.md). It is no protection against forgery: a learner that lies computes it
+right, and against it there are aggregation rules and TLS.
 
 Tensors leave their device here and nowhere else (to_array, to_tensor).
 

@@ -26,6 +26,18 @@ MergeName: TypeAlias = Literal["mean", "rda"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 Schedule: TypeAlias = Literal["constant", "cosine"]
 
+# Keys that may change between two tries of a run without changing what is computed.
+PACE_KEYS = (
+    "device",
+    "engine",
+    "tls",
+    "quorum",
+    "grace_seconds",
+    "round_deadline_seconds",
+    "max_attempts",
+    "checkpoint_every",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
@@ -147,11 +159,6 @@ class TrainConfig:
     def total_steps(self) -> int:
         """Optimizer steps of one learner over the whole job."""
         return self.rounds * self.local_steps
-
-    @property
-    def samples_per_round(self) -> int:
-        """Examples that one learner takes in one round of `local_steps`."""
-        return self.local_steps * self.batch_size
 
     def learning_rate_at(self, global_step: float) -> float:
         """Learning rate of a step, counted from 0 over all rounds.

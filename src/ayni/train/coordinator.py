@@ -449,8 +449,7 @@ class Coordinator:
         self._held.clear()
         self._is_validation_due = False
         # At once, or a crash before the next checkpoint would forget the smaller rate.
-        extra = {**checkpoint.extra, **self._extra()}
-        save_checkpoint(self._folder / "checkpoints", replace(checkpoint, extra=extra))
+        save_checkpoint(self._folder / "checkpoints", replace(checkpoint, extra=self._extra()))
         self.notice(
             f"round {round_} diverged on held-out data: going on from round {checkpoint.round} with "
             f"{rate_scale:g} times the outer learning rate"

@@ -148,7 +148,7 @@ class TorchReplica:
 
     @property
     def _optimizer(self) -> torch.optim.Optimizer:
-        """Made when it is first used: a replica that only validates needs none, nor its imports (76 MB)."""
+        """Made when it is first used: a replica that only validates needs none, nor what it imports."""
         if self._made_optimizer is None:
             self._made_optimizer = make_optimizer(
                 self.model, learning_rate=self._config.learning_rate, weight_decay=self._config.weight_decay

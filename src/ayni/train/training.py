@@ -24,7 +24,7 @@ import numpy as np
 from ayni.errors import UserError
 from ayni.task import Task, TaskReference
 from ayni.train.checkpoint import Checkpoint, Totals, load_latest
-from ayni.train.config import TrainConfig, config_to_json
+from ayni.train.config import PACE_KEYS, TrainConfig, config_to_json
 from ayni.train.coordinator import Coordinator
 from ayni.train.curve import read_curve
 from ayni.train.engine import Engine, Session
@@ -39,17 +39,6 @@ from ayni.train.stream import EmptyDatasetError, check_data_suffices
 from ayni.train.validation import Validator
 
 MODEL_FILE = "model.safetensors"
-# Keys that may change between two tries of a run without changing what is computed.
-PACE_KEYS = (
-    "device",
-    "engine",
-    "tls",
-    "quorum",
-    "grace_seconds",
-    "round_deadline_seconds",
-    "max_attempts",
-    "checkpoint_every",
-)
 
 
 class ChangedTrainingError(UserError):

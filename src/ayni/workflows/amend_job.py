@@ -14,7 +14,7 @@ from ayni.errors import UserError
 from ayni.jobs.loading import Job, override_job
 from ayni.jobs.runs import Run
 from ayni.market.planning import Plan
-from ayni.train.training import PACE_KEYS
+from ayni.train.config import PACE_KEYS
 from ayni.workflows.offer import limits_of
 from ayni.workflows.publish_licence import check_publish_licence
 
