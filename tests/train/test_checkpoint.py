@@ -216,7 +216,7 @@ def test_a_checkpoint_of_another_format_is_refused_by_its_number(tmp_path: Path)
     state["state_sha256"] = hashlib.sha256(content).hexdigest()
     (tmp_path / "round-000001.json").write_text(json.dumps(state))
 
-    with pytest.raises(OtherFormatError, match="has format 1, and this version of Ayni reads format 2"):
+    with pytest.raises(OtherFormatError, match="has format 1, and this version of Ayni reads format 3"):
         load_latest(tmp_path)
 
 

@@ -65,6 +65,18 @@ def test_processes_give_the_same_bits_as_one_process(
     assert check_samples(tmp_path / "processes") == []
 
 
+def test_what_is_too_large_to_be_sent_at_once_arrives_in_pieces(
+    train_tiny: Train, tmp_path: Path, engine: DaskEngine
+) -> None:
+    changes = {"task": "Large", "codec": "fp32", "rounds": 2, "local_steps": 1}
+    expected = train_tiny(**changes, folder=tmp_path / "in-process")
+
+    result = train_tiny(**changes, folder=tmp_path / "processes", engine=engine)
+
+    assert_same_model(result, expected)
+    assert result.bytes_up == expected.bytes_up > 2 * 2 * 36_000_000
+
+
 @pytest.mark.parametrize("strategy", ["diloco", "sync"])
 def test_a_worker_killed_in_the_middle_of_a_round_costs_an_attempt_and_nothing_else(
     train_tiny: Train, tmp_path: Path, engine: DaskEngine, strategy: str

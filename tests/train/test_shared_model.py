@@ -57,17 +57,21 @@ def test_the_first_model_need_not_travel_and_a_held_one_does_not_travel_again() 
     assert model.model_for(held=None, is_rebuildable=False).kind == "full"
 
 
-def test_an_exact_model_travels_whole_and_is_counted_when_it_is_read() -> None:
+@pytest.mark.parametrize("small_bytes", [2**20, 0])
+def test_an_exact_model_travels_whole_and_is_counted(
+    small_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ayni.train.shared_model.SMALL_BYTES", small_bytes)
     model = shared()
     apply(model, 0.5)
+    assert model.bytes_down == 0
 
     found = model.model_for(held=0)
-    assert model.bytes_down == 0
     values = decoded(model, found.frames)
 
     assert (found.version, found.kind) == (1, "full")
     np.testing.assert_array_equal(values, flat(model.parameters))
-    assert model.bytes_down == sum(frame.nbytes for frame in found.frames) > 0
+    assert model.bytes_down == values.nbytes + 128
 
 
 @pytest.mark.parametrize("codec", ["bf16", "int8", "e3m0", "int2", "topk"])
@@ -96,7 +100,20 @@ def test_a_learner_that_missed_a_version_gets_exactly_what_the_others_hold() -> 
     np.testing.assert_array_equal(decoded(model, late.frames), flat(model.mirror))
 
 
-def test_a_model_that_moved_on_while_it_was_sent_is_refused() -> None:
+def test_a_small_model_on_its_way_stays_as_it_was() -> None:
+    model = shared()
+    apply(model, 0.5)
+    before = flat(model.parameters)
+    on_its_way = model.model_for(held=None)
+
+    apply(model, 0.5, 2)
+    apply(model, 0.5, 3)
+
+    np.testing.assert_array_equal(decoded(model, on_its_way.frames), before)
+
+
+def test_a_large_model_that_moved_on_while_it_was_sent_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ayni.train.shared_model.SMALL_BYTES", 0)
     model = shared()
     apply(model, 0.5)
     on_its_way = model.model_for(held=None)

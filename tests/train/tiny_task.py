@@ -90,6 +90,13 @@ class Wider(Tiny):
         return nn.Sequential(nn.Linear(4, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 2))
 
 
+class Large(Tiny):
+    """36 MB of float32, more than is lent or sent at once."""
+
+    def build_model(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 1000), nn.ReLU(), nn.Linear(1000, 9000), nn.Linear(9000, 2))
+
+
 class Plain(Tiny):
     """No noise and no BatchNorm, so that means over batches are exact."""
 

@@ -24,14 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ayni.errors import AyniError, UserError
-from ayni.files import read_json, sha256_of_file, write_json
+from ayni.files import read_json, write_json
 from ayni.train.accepted import AcceptedUpdate
-from ayni.train.array_file import read_arrays, save_arrays
+from ayni.train.array_file import checksum_of, read_arrays, save_arrays
 from ayni.train.named_arrays import NamedArrays, check_manifest, make_manifest
 
 BEST_FILE = "best.json"
 _NUM_KEPT = 2
-_FORMAT = 2
+_FORMAT = 3
 # A checkpoint is written by one thread while another says which round was best.
 _REMOVING = threading.Lock()
 
@@ -114,7 +114,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "format": _FORMAT,
         **{name: getattr(checkpoint, name) for name in _PLAIN},
         "arrays": {group: make_manifest(arrays) for group, arrays in checkpoint.groups.items()},
-        "arrays_sha256": digest,
+        "arrays_xxh3": digest,
         "totals": asdict(checkpoint.totals),
         "last_updates": [update.to_json() for update in checkpoint.last_updates],
     }
@@ -212,8 +212,8 @@ def _read_state(path: Path) -> dict[str, Any]:
     # After the hash: a flipped bit is damage, not another format.
     if state["format"] != _FORMAT:
         raise OtherFormatError(path, state["format"])
-    if sha256_of_file(path.with_suffix(".safetensors")) != state["arrays_sha256"]:
-        raise ValueError("its arrays do not match their hash")
+    if checksum_of(path.with_suffix(".safetensors")) != state["arrays_xxh3"]:
+        raise ValueError("its arrays do not match their checksum")
     return state
 
 

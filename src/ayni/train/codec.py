@@ -27,8 +27,9 @@ Shapes: E = elements of a chunk.
 
 import json
 import struct
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import xxhash
@@ -43,6 +44,9 @@ from ayni.train.strategy_config import CodecName
 
 if TYPE_CHECKING:
     import torch
+
+# Gives memory for a number of bytes.
+Room: TypeAlias = Callable[[int], Frame]
 
 _MAGIC = b"AYNF"
 _VERSION = 1
@@ -93,6 +97,11 @@ class NotFiniteError(FrameError):
     """Values are NaN, infinite, or too large for the codec."""
 
 
+def fresh(num_bytes: int) -> Frame:
+    """New memory."""
+    return np.empty(num_bytes, np.uint8)
+
+
 def encode_chunk(
     values_E: NDArray[np.float32],
     chunk: Chunk,
@@ -100,8 +109,9 @@ def encode_chunk(
     *,
     residual_E: NDArray[np.float32] | None = None,
     topk_fraction: float = 0.02,
+    room: Room = fresh,
 ) -> Frame:
-    """The frame of a chunk's values, which stay as they are.
+    """The frame of a chunk's values, which stay as they are, in the memory that `room` gives.
 
     With a residual (error feedback) what the codec loses is kept there and added the next time; it is
     changed in place, and only when all went well:
@@ -125,11 +135,17 @@ def encode_chunk(
             wanted_E = np.add(wanted_E, residual_E, dtype="<f4")
     _check_values(wanted_E, chunk, codec, quantizer.largest)
     encode = topk_encoder(topk_fraction) if codec == "topk" else quantizer.encode
-    frame = make_frame(encode(wanted_E, _blocks(chunk)), chunk, codec)
+    frame = make_frame(encode(wanted_E, _blocks(chunk)), chunk, codec, room=room)
     if residual_E is not None:
         payload = frame[_PREFIX_BYTES + len(_header(chunk, codec)) :]
         np.subtract(wanted_E, quantizer.decode(payload, _blocks(chunk)), out=residual_E)
     return frame
+
+
+def most_bytes(chunks: Iterable[Chunk]) -> int:
+    """Bytes that are enough for the frames of these chunks, whatever the codec."""
+    # "topk" takes a place and a value for each element that it keeps, which may be all of them.
+    return sum(_PREFIX_BYTES + len(_header(chunk, "fp32")) + 8 * num_elements(chunk) + 64 for chunk in chunks)
 
 
 def decode_frame(frame: Frame, chunk: Chunk, *, is_known: bool = False) -> NDArray[np.float32]:
@@ -161,14 +177,14 @@ def decode_frame(frame: Frame, chunk: Chunk, *, is_known: bool = False) -> NDArr
     return values_E
 
 
-def make_frame(payload: list[NDArray[Any]], chunk: Chunk, codec: CodecName) -> Frame:
+def make_frame(payload: list[NDArray[Any]], chunk: Chunk, codec: CodecName, *, room: Room = fresh) -> Frame:
     """A frame around a payload that a quantiser made, or that a test forged."""
     header = _header(chunk, codec)
     num_bytes = sum(part.nbytes for part in payload)
     prefix = _PREFIX.pack(
         _MAGIC, _VERSION, _CODECS.index(codec), 0, len(header), num_elements(chunk), num_bytes
     )
-    frame = np.empty(_PREFIX_BYTES + len(header) + num_bytes, np.uint8)
+    frame = room(_PREFIX_BYTES + len(header) + num_bytes)
     frame[: _PREFIX.size] = np.frombuffer(prefix, np.uint8)
     position = _PREFIX_BYTES
     for part in (np.frombuffer(header, np.uint8), *payload):

@@ -58,6 +58,7 @@ from ayni.train.failures import Failures
 from ayni.train.frame_store import SpillingStore
 from ayni.train.intake import Intake, WrongExamplesError, to_accepted
 from ayni.train.leases import Leases
+from ayni.train.lent_frames import SMALL_BYTES, total_bytes
 from ayni.train.named_arrays import num_bytes
 from ayni.train.pace import Pace
 from ayni.train.result import Observer, RoundProgress
@@ -72,7 +73,7 @@ from ayni.train.validation import Validator
 _SAVING_TICK_SECONDS = 0.005
 # Updates that wait for the merge are kept in memory up to this size together, and on disk beyond it: the
 # memory that is left beside a large model and its momentum is for other things.
-_LARGE_MODEL_BYTES, _STORE_BYTES, _STORE_BYTES_BESIDE_LARGE = 32 * 2**20, 64 * 2**20, 4 * 2**20
+_STORE_BYTES, _STORE_BYTES_BESIDE_LARGE = 64 * 2**20, 4 * 2**20
 
 
 class Coordinator:
@@ -108,7 +109,7 @@ class Coordinator:
         self._meter = RoundMeter(checkpoint.totals)
         self._pace = Pace(self._config, checkpoint.extra.get("speeds"))
         self._clocks = Clocks(self._config, now=time.monotonic())
-        is_large = num_bytes(model.parameters) > _LARGE_MODEL_BYTES
+        is_large = num_bytes(model.parameters) > SMALL_BYTES
         budget_bytes = _STORE_BYTES_BESIDE_LARGE if is_large else _STORE_BYTES
         self._store = SpillingStore(folder / "updates", budget_bytes=budget_bytes)
         self._writer = CheckpointWriter(folder)
@@ -209,7 +210,7 @@ class Coordinator:
 
     def _take_update(self, update: LearnerUpdate) -> None:
         learner, round_, attempt = update.learner, update.round, update.attempt
-        self._meter.received(sum(frame.nbytes for frame in update.frames))
+        self._meter.received(total_bytes(update.frames))
         self._clocks.order_ended(learner=learner, round_=round_, attempt=attempt)
         try:
             kept = self._intake.look_at(update)

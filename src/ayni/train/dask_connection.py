@@ -16,6 +16,7 @@ import time
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import distributed
@@ -36,7 +37,10 @@ from ayni.train.dask_news import (
     WorkerRefused,
 )
 from ayni.train.engine import Frame, FrameStore, LearnerUpdate, MergedPart
+from ayni.train.fetched_frames import PIECE_BYTES, FetchedFrames, LargeUpdate, UpdateName
+from ayni.train.lent_frames import BorrowedFrames
 from ayni.train.local_cluster import start_local_cluster, without_interrupts
+from ayni.train.packed_error import PackedError, unpack_error
 from ayni.train.strategy_config import TlsConfig
 from ayni.train.task_files import InitialFile
 from ayni.train.worker_probe import check_worker
@@ -61,8 +65,6 @@ _RESTART_SECONDS = 15.0
 # Models are sent and updates fetched one at a time, for the sake of memory; one that takes longer than this
 # lets the next begin, so that a worker that hangs stops nobody else.
 _TURN_SECONDS = 10.0
-# A model is sent in pieces of about this size: encoded copies of it need no more memory.
-_PIECE_BYTES = 2**24
 
 
 class DaskConnection:
@@ -370,10 +372,30 @@ class DaskConnection:
     async def _fetch(self, task: Any, worker: WorkerFacts) -> object:
         """The result of a finished task; the frames of an update go to the store at once."""
         value = await self._client.gather(task, direct=worker.is_direct)
-        if isinstance(value, LearnerUpdate) and self.store is not None and len(value.frames) > 0:
-            frames = await asyncio.to_thread(self.store.keep, value.frames)
-            return replace(value, frames=frames)
+        frames: Sequence[Frame] = ()
+        if isinstance(value, LargeUpdate):
+            aside, value = value.aside, value.update
+            frames = FetchedFrames(aside.sizes, partial(self._fetch_piece, worker, aside.name))
+        elif isinstance(value, LearnerUpdate):
+            frames = value.frames
+            if isinstance(frames, BorrowedFrames):
+                frames.open()  # before the worker forgets them together with the task
+        if isinstance(value, LearnerUpdate) and self.store is not None and len(frames) > 0:
+            return replace(value, frames=await asyncio.to_thread(self.store.keep, frames))
         return value
+
+    def _fetch_piece(self, worker: WorkerFacts, name: UpdateName, start: int, stop: int) -> Sequence[Frame]:
+        """Some frames of an update; called in another thread than the loop's."""
+
+        async def fetch() -> Any:
+            task = _submit_to(self._client, worker, dask_worker.take_update_piece, name, start, stop)
+            return await self._client.gather(task, direct=worker.is_direct)
+
+        value = self._post(fetch()).result()
+        if isinstance(value, PackedError):
+            raise unpack_error(value)
+        frames: list[Frame] = value
+        return frames
 
     async def _port_of_store(self, worker: WorkerFacts) -> int:
         """The members of a gang ask at about the same time, and must get the same answer."""
@@ -435,11 +457,11 @@ async def _until_done(client: Any, task: Any) -> None:
 
 
 def _pieces(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
-    """Consecutive frames in lists of about _PIECE_BYTES."""
+    """Consecutive frames in lists of about PIECE_BYTES: encoded copies need no more memory."""
     piece: list[Frame] = []
     for index in range(len(frames)):
         piece.append(frames[index])
-        if sum(frame.nbytes for frame in piece) >= _PIECE_BYTES:
+        if sum(frame.nbytes for frame in piece) >= PIECE_BYTES:
             yield piece
             piece = []
     if piece:

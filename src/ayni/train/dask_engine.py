@@ -50,6 +50,7 @@ from ayni.train.engine import (
     PlaceLost,
     Session,
 )
+from ayni.train.lent_frames import LentFrames, can_lend
 from ayni.train.local_cluster import local_settings
 from ayni.train.packed_error import PackedError, unpack_error
 from ayni.train.seating import Want, choose_places
@@ -173,6 +174,7 @@ class DaskEngine:
             seat.leave()
         first_token = max((seat.token for seat in self._seats), default=0) + 1
         self._connection.store = store
+        session = replace(session, lends_memory=self._is_local and can_lend())
         self._session = session
         self._files = None if self._is_local else pack_task_files(session.task.module_path, session.init_path)
         self._check_capacity(session)
@@ -412,14 +414,16 @@ class DaskEngine:
     def _submit_order(self, order: Order) -> None:
         seat = self._seats[order.learner]
         seat.running = order
-        bare = replace(order, model=replace(order.model, frames=()))
+        frames = order.model.frames
+        if self._is_local and isinstance(frames, LentFrames):
+            frames = ()  # the worker reads them where they are
+        else:
+            order = replace(order, model=replace(order.model, frames=()))
         meeting, store_at = self._meeting(order)
-        arguments: tuple[Any, ...] = (self._session, self._files, bare, meeting)
+        arguments: tuple[Any, ...] = (self._session, self._files, order, meeting)
         if store_at is None:
             arguments = (*arguments, None)
-        self._submit(
-            order.learner, dask_worker.work, *arguments, frames=order.model.frames, store_at=store_at
-        )
+        self._submit(order.learner, dask_worker.work, *arguments, frames=frames, store_at=store_at)
 
     def _meeting(self, order: Order) -> tuple[Meeting | None, WorkerFacts | None]:
         """Where a gang meets: workers must be able to reach each other, and need not reach this machine."""

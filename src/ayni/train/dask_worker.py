@@ -5,7 +5,7 @@ Functions are sent by name, so that a worker needs Ayni itself and nothing of th
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,16 @@ import distributed
 from distributed.comm.addressing import get_address_host
 
 from ayni.train.engine import Frame, LearnerUpdate, MergedPart, Order, Session
+from ayni.train.fetched_frames import (
+    PIECE_BYTES,
+    LargeUpdate,
+    UpdateGoneError,
+    UpdateName,
+    forget_aside,
+    set_aside,
+    take_aside,
+)
+from ayni.train.lent_frames import LentFrames, total_bytes
 from ayni.train.packed_error import PackedError, pack_error
 from ayni.train.task_files import (
     InitialFile,
@@ -88,7 +98,7 @@ def work(
     meeting: Meeting | None,
     port: int | None,
     *pieces: Sequence[Frame],
-) -> LearnerUpdate | PackedError:
+) -> LearnerUpdate | LargeUpdate | PackedError:
     """Work on an attempt; the frames of its model come apart from the order, as data that Dask carries."""
     from ayni.train import worker
 
@@ -99,9 +109,25 @@ def work(
         frame.flags.writeable = False
     try:
         place = _place(meeting, port)
-        return worker.work(_localized(session, files), order, place, frames)
+        answer = worker.work(_localized(session, files), order, place, frames)
+        return answer if isinstance(answer, PackedError) else _without_many_bytes(session, answer)
     except Exception as error:
         return pack_error(error)
+
+
+def take_update_piece(name: UpdateName, start: int, stop: int) -> list[Frame] | PackedError:
+    """Some frames of an update that was too large to be sent at once."""
+    try:
+        return take_aside(name, start, stop)
+    except UpdateGoneError as error:
+        return pack_error(error)
+
+
+def _without_many_bytes(session: Session, update: LearnerUpdate) -> LearnerUpdate | LargeUpdate:
+    if isinstance(update.frames, LentFrames) or total_bytes(update.frames) <= PIECE_BYTES:
+        return update
+    name = (session.session_id, update.learner, update.round, update.attempt)
+    return LargeUpdate(update=replace(update, frames=()), aside=set_aside(name, update.frames))
 
 
 def deliver(session_id: str, learner: int, part: MergedPart, keys: Sequence[str], dask_worker: Any) -> None:
@@ -127,6 +153,7 @@ def forget() -> None:
     from ayni.train import worker
 
     worker.forget()
+    forget_aside()
 
 
 def _localized(session: Session, files: TaskFiles | None) -> Session:

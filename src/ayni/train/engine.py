@@ -31,6 +31,8 @@ class Session:
     `fingerprint` names the job and stays over a resume, and marks what they keep on disk.
     `untrained_sha256` is what a learner's own untrained model must hash to (named_arrays.digest_of), so
     that the first model need not travel. `init_path` is the file that weights are taken from before that.
+    With `lends_memory` coordinator and learners run on one machine, and read each other's frames where they
+    were written (lent_frames.py).
     """
 
     session_id: str
@@ -41,6 +43,7 @@ class Session:
     spill_folder: Path
     untrained_sha256: str = ""
     init_path: Path | None = None
+    lends_memory: bool = False
 
 
 ModelKind: TypeAlias = Literal["untrained", "held", "full", "change"]

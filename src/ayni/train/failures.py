@@ -9,12 +9,13 @@ from ayni.errors import AyniError
 from ayni.train.codec import FrameError
 from ayni.train.engine import AttemptFailed, LearnersLostError
 from ayni.train.events import GiveUp
+from ayni.train.fetched_frames import UpdateGoneError
 from ayni.train.held_base import BaseMissingError
 from ayni.train.packed_error import LearnerError
 from ayni.train.shared_model import StaleModelError
 
 # What the next attempt may well not meet.
-_PASSING = (LearnerError, BaseMissingError, StaleModelError, FrameError)
+_PASSING = (LearnerError, BaseMissingError, StaleModelError, UpdateGoneError, FrameError)
 
 
 class Failures:

@@ -12,7 +12,6 @@ import os
 import tempfile
 import threading
 from collections.abc import Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import IO, overload
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from ayni.files import explain_os_errors, make_folder
 from ayni.train.engine import Frame
+from ayni.train.lent_frames import total_bytes
 
 
 class SpillingStore:
@@ -44,7 +44,7 @@ class SpillingStore:
         Raises:
             DiskFullError, NotWritableError: nothing was kept; the updates before are untouched.
         """
-        num_bytes = sum(frame.nbytes for frame in frames)
+        num_bytes = total_bytes(frames)
         with self._lock:
             is_held = self.bytes_in_memory + num_bytes <= self._budget_bytes
             if is_held:
@@ -96,7 +96,7 @@ class _SpilledFrames(Sequence[Frame]):
     """Frames in a file without a name, each read when it is asked for."""
 
     def __init__(self, folder: Path, frames: Sequence[Frame]) -> None:
-        self._offsets = [0, *accumulate(frame.nbytes for frame in frames)]
+        self._offsets = [0]
         make_folder(folder)
         with explain_os_errors(folder / "update"):
             # Unbuffered: what the disk has no room for is noticed here, and closing cannot fail later.
@@ -104,8 +104,10 @@ class _SpilledFrames(Sequence[Frame]):
                 dir=folder, buffering=0
             )
             try:
+                # Each is read once, because frames may be fetched from afar when they are.
                 for frame in frames:
                     self._write(frame)
+                    self._offsets.append(self._offsets[-1] + frame.nbytes)
             except BaseException:
                 self._file.close()
                 raise

@@ -11,7 +11,7 @@ from ayni.train.accepted import AcceptedUpdate
 from ayni.train.engine import LearnerUpdate
 from ayni.train.frame_store import SpillingStore
 from ayni.train.leases import Block, Leases
-from ayni.train.merge import SquaredLengths, check_update
+from ayni.train.merge import SquaredLengths
 from ayni.train.shared_model import KeptUpdate, SharedModel
 
 
@@ -46,8 +46,7 @@ class Intake:
         lengths = SquaredLengths(trained=0.0, plain=0.0)
         # Of a gang that averages gradients, one member brings the news.
         if update.frames or self._strategy != "sync":
-            chunks = self._model.chunks_of(update.round)
-            lengths = check_update(update.frames, chunks, plain_names=self._model.plain_names)
+            lengths = self._model.check(update.frames, round_=update.round)
         return KeptUpdate(frames=update.frames, num_samples=update.num_samples, lengths=lengths)
 
     def keep(self, update: LearnerUpdate, kept: KeptUpdate) -> None:

@@ -15,6 +15,8 @@ import contextlib
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,15 +28,16 @@ from torch import nn
 from ayni.errors import UserError
 from ayni.keras_weights import is_keras
 from ayni.task import Task, TaskFailedError
-from ayni.train.codec import NotFiniteError, encode_chunk
+from ayni.train.codec import NotFiniteError, encode_chunk, most_bytes
 from ayni.train.config import TrainConfig
-from ayni.train.engine import Frame, LearnerUpdate, MergedPart, OptimizerState, Order, Session
+from ayni.train.engine import LearnerUpdate, MergedPart, OptimizerState, Order, Session
 from ayni.train.fragments import fragment_chunks, fragment_of_round
 from ayni.train.held_base import HeldBase
 from ayni.train.layout import Chunk, make_chunks, num_elements, put_chunk_, take_chunk, views
 from ayni.train.learner_state import LearnerState
+from ayni.train.lent_frames import SMALL_BYTES, FrameBox, FrameList, LendingPool
 from ayni.train.local import NonFiniteLossError
-from ayni.train.named_arrays import NamedArrays, digest_of, make_manifest
+from ayni.train.named_arrays import NamedArrays, digest_of, make_manifest, num_bytes
 from ayni.train.randomness import derive_seed, seeded
 from ayni.train.replica import Replica
 from ayni.train.round_of_work import AverageTensors, AwaitPart, Request, RoundOfWork
@@ -109,9 +112,23 @@ class FrozenWeightsError(UserError):
 
 
 class Learner:
-    """One seat of a session: works on one order after the other."""
+    """One seat of a session: works on one order after the other.
 
-    def __init__(self, session: Session, task: Task, learner: int) -> None:
+    Args:
+        session: What all learners share.
+        task: The session's, loaded.
+        learner: Its number.
+        lends: Whether small updates are lent to whoever takes them, who is on the same machine then.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        task: Task,
+        learner: int,
+        *,
+        lends: bool = False,
+    ) -> None:
         self._session, self._config, self._task, self._learner = session, session.config, task, learner
         self._dataset = load_dataset(task, "train", seed=session.seed)
         self._new_replica()
@@ -122,6 +139,9 @@ class Learner:
         self._fragments: tuple[tuple[Chunk, ...], ...] = ()
         if self._config.strategy == "streaming":
             self._fragments = fragment_chunks(manifest, self._config.streaming.fragments)
+        self._lending: LendingPool | None = None
+        if lends and num_bytes(arrays) <= SMALL_BYTES:
+            self._lending = LendingPool(most_bytes(chain(*(self._fragments or (self._chunks,)))))
         self._base = HeldBase(arrays, learner=learner, chunks=self._chunks)
 
     def run_round(self, order: Order) -> RoundOfWork:
@@ -219,27 +239,33 @@ class Learner:
             optimizer_state=state,
         )
 
-    def _frames(self, order: Order) -> tuple[Frame, ...]:
+    def _frames(self, order: Order) -> FrameBox:
         """Base minus local values, encoded chunk by chunk."""
         codec = "fp32" if self._config.strategy == "sync" else self._config.codec
         local, residual = self._replica.arrays(), self._state.residual
         chunks = self._chunks_sent_after(order.round)
         # One piece of memory for all chunks: fresh pages would cost as much time as the subtraction.
         scratch = np.empty(max(map(num_elements, chunks), default=0), np.float32)
-        frames: list[Frame] = []
-        for chunk in chunks:
+        box = FrameList() if self._lending is None else self._lending.begin()
+        for index, chunk in enumerate(chunks):
             values_E = _difference(self._base.arrays, local, chunk, scratch)
             lost_E = take_chunk(residual, chunk) if residual else None
             try:
-                fraction = self._config.topk_fraction
-                frames.append(encode_chunk(values_E, chunk, codec, residual_E=lost_E, topk_fraction=fraction))
+                encode_chunk(
+                    values_E,
+                    chunk,
+                    codec,
+                    residual_E=lost_E,
+                    topk_fraction=self._config.topk_fraction,
+                    room=partial(box.room, index),
+                )
             except NotFiniteError as error:
                 where = f"round {order.round}, learner {self._learner}, after the last step: {error.problem}"
                 rate = self._config.learning_rate
                 raise NonFiniteLossError(loss=float("nan"), where=where, learning_rate=rate) from error
             if lost_E is not None:
                 put_chunk_(residual, chunk, lost_E)
-        return tuple(frames)
+        return box
 
     def _agree_on_optimizer(self, order: Order, state: OptimizerState) -> _Work:
         """Members that lost their optimizer state get that of the first one that has it."""

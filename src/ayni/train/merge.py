@@ -13,9 +13,9 @@ Not covered: what the merged update does to the model (outer.py), and which upda
 Legend: N updates, M rows of a treatment, E elements of a chunk.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from ayni.train.merge_plan import (
 )
 from ayni.train.strategy_config import AggregationConfig
 
+T = TypeVar("T")
 Array: TypeAlias = NDArray[Any]
 # An update: one frame for each chunk, read when it is indexed; so it may be on disk.
 UpdateSource: TypeAlias = Sequence[Frame]
@@ -64,10 +65,25 @@ class SquaredLengths:
     plain: float
 
 
+def one_by_one(do: Callable[[int], T], number: int) -> list[T]:
+    """do(0), do(1), ... in this thread."""
+    return [do(index) for index in range(number)]
+
+
 def check_update(
-    frames: UpdateSource, chunks: Sequence[Chunk], *, plain_names: frozenset[str] = frozenset()
+    frames: UpdateSource,
+    chunks: Sequence[Chunk],
+    *,
+    plain_names: frozenset[str] = frozenset(),
+    run: Callable[[Callable[[int], dict[str, float]], int], list[dict[str, float]]] = one_by_one,
 ) -> SquaredLengths:
     """Decode every frame once, so that an update that cannot be merged is refused before it changes anything.
+
+    Args:
+        frames: Of the update.
+        chunks: That they belong to.
+        plain_names: Tensors that are averaged plainly; their length is told apart.
+        run: Calls a function with each index below a number, perhaps in several threads.
 
     Raises:
         FrameError: a frame is missing, damaged, for other tensors, or holds a value that is not finite.
@@ -75,12 +91,18 @@ def check_update(
     if len(frames) != len(chunks):
         raise FrameCountError(chunks[0] if chunks else (), found=len(frames), expected=len(chunks))
     rules = MergeRules(aggregation=AggregationConfig(), plain_names=plain_names)
-    squared = {TRAINED: 0.0, PLAIN: 0.0}
-    for index, chunk in enumerate(chunks):
-        values_E = decode_frame(frames[index], chunk)
-        for group, start, stop in rules.runs(chunk):
-            squared[group] += _squared_length(values_E[start:stop])
-    return SquaredLengths(trained=squared[TRAINED], plain=squared[PLAIN])
+
+    def squared(index: int) -> dict[str, float]:
+        values_E = decode_frame(frames[index], chunks[index])
+        found = {TRAINED: 0.0, PLAIN: 0.0}
+        for group, start, stop in rules.runs(chunks[index]):
+            found[group] += _squared_length(values_E[start:stop])
+        return found
+
+    of_chunks = run(squared, len(chunks))
+    return SquaredLengths(
+        trained=sum(found[TRAINED] for found in of_chunks), plain=sum(found[PLAIN] for found in of_chunks)
+    )
 
 
 def plan_merge(
@@ -148,6 +170,8 @@ def merge_chunk(
             values_E = decode_frame(frames[index], chunk, is_known=are_known)
             for rows, (_, part) in zip(forming, parts, strict=True):
                 rows.add(learner, values_E[part])
+    if len(parts) == 1 and previous is None:
+        return forming[0].reduce()
     merged_E = np.empty(num_elements(chunk), np.float32)
     for rows, (treatment, part) in zip(forming, parts, strict=True):
         merged_E[part] = rows.reduce()

@@ -15,28 +15,30 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeAlias, overload
+from functools import partial
+from itertools import chain
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ayni.errors import AyniError
-from ayni.train.codec import decode_frame, encode_chunk
+from ayni.train.codec import Room, decode_frame, encode_chunk, fresh, most_bytes
 from ayni.train.config import TrainConfig
 from ayni.train.engine import Frame, MergedPart, Model
 from ayni.train.fragments import fragment_chunks
 from ayni.train.layout import Chunk, add_chunk_, make_chunks, num_elements, take_chunk
-from ayni.train.merge import SquaredLengths, merge_chunk, plan_merge
+from ayni.train.lent_frames import SMALL_BYTES, FrameBox, FrameList, LendingPool, can_lend, total_bytes
+from ayni.train.merge import SquaredLengths, check_update, merge_chunk, plan_merge
 from ayni.train.merge_plan import MergeRules
 from ayni.train.named_arrays import NamedArrays, make_manifest, num_bytes
 from ayni.train.outer import make_outer
 from ayni.train.strategy_config import CodecName
 
-# Encoded models up to this size are kept for the other learners of a version; larger ones are encoded anew.
-_CACHE_BYTES = 32 * 2**20
 # Of chunks that are merged at the same time: more threads would need more memory.
 _NUM_THREADS = 2
 
+T = TypeVar("T")
 Values: TypeAlias = NDArray[np.float32]
 
 
@@ -110,10 +112,14 @@ class SharedModel:
         self.mirror: NamedArrays = (
             {name: array.copy() for name, array in parameters.items()} if has_mirror else {}
         )
-        self._changes: tuple[Frame, ...] = ()
+        self._is_small = num_bytes(parameters) <= SMALL_BYTES
+        # Every learner takes the whole model after each merge: encode it while it is in the cache.
+        self._publishes_merges = config.strategy == "diloco" and not has_mirror and self._is_small
+        self._changes: Sequence[Frame] = ()
+        self._published: Sequence[Frame] = ()
         self._merges: NamedArrays = {}
+        self._lending: LendingPool | None = None
         self._threads: ThreadPoolExecutor | None = None
-        self._cached: dict[int, Frame] = {}
         self._lock = threading.Lock()
         self._is_changing = False
 
@@ -130,8 +136,7 @@ class SharedModel:
     def restored(self, version: int, outer: Mapping[str, Any], groups: Mapping[str, NamedArrays]) -> None:
         """The arrays were overwritten from a checkpoint, whose outer counters and groups these are."""
         with self._lock:
-            self.version, self._changes = version, ()
-            self._cached.clear()
+            self.version, self._changes, self._published = version, (), ()
             self._merges = groups.get("merges", {})
             self.outer.load(outer, groups)
 
@@ -150,27 +155,50 @@ class SharedModel:
         with self._lock:
             self._is_changing = True
         self.outer.begin(staleness=terms.staleness)
-        changes = self._for_each(self._fragments[part], lambda index: self._take_in(part, index, merged_at))
+        encoded = self._encoded(
+            self._fragments[part], lambda index, room: self._take_in(part, index, merged_at, room)
+        )
         is_changed = self.outer.end()
         with self._lock:
             self._is_changing = False
             if is_changed:
                 self.version += 1
-                self._cached.clear()
-                self._changes = tuple(frame for frame in changes if frame is not None)
+                self._changes = encoded if self.mirror else ()
+                self._published = encoded if self._publishes_merges else ()
 
-    def _for_each(self, chunks: tuple[Chunk, ...], do: Callable[[int], Frame | None]) -> list[Frame | None]:
-        """Treat chunks side by side: learners wait for the merge, so that the cores are free."""
-        if len(chunks) == 1:
+    def check(self, frames: Sequence[Frame], *, round_: int) -> SquaredLengths:
+        """Look at an update of a round before it is kept.
+
+        Raises:
+            FrameError: it cannot be merged.
+        """
+        return check_update(
+            frames, self.chunks_of(round_), plain_names=self.plain_names, run=self._side_by_side
+        )
+
+    def _side_by_side(self, do: Callable[[int], T], number: int) -> list[T]:
+        """Treat chunks in threads: learners wait for it, so that the cores are free."""
+        if number == 1:
             return [do(0)]
         self._threads = self._threads or ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="ayni-merge")
-        return list(self._threads.map(do, range(len(chunks))))
+        return list(self._threads.map(do, range(number)))
 
-    def _take_in(self, part: int, index: int, merged_at: Callable[[int], Values]) -> Frame | None:
-        """Take one merged chunk into the model; returns the frame of the change, where changes travel."""
+    def _encoded(self, chunks: Sequence[Chunk], encode: Callable[[int, Room], object]) -> Sequence[Frame]:
+        """What `encode` writes of each chunk, where it can be for all learners of this machine."""
+        if can_lend() and self._is_small:
+            self._lending = self._lending or LendingPool(most_bytes(chain(*self._fragments)))
+        box: FrameBox = self._lending.begin() if self._lending else FrameList()
+        self._side_by_side(lambda index: encode(index, partial(box.room, index)), len(chunks))
+        return box
+
+    def _take_in(self, part: int, index: int, merged_at: Callable[[int], Values], room: Room) -> None:
+        """Take one merged chunk into the model, and encode what will travel of it, if something will."""
         chunk = self._fragments[part][index]
         self.outer.apply_(self.parameters, chunk, merged_at(index))
-        return self._encode_change(chunk) if self.mirror else None
+        if self.mirror:
+            self._encode_change(chunk, room)
+        elif self._publishes_merges:
+            self._encode(index, room, codec="fp32")
 
     def _planned_merge(
         self, updates: Sequence[KeptUpdate], part: int, terms: MergeTerms
@@ -218,7 +246,7 @@ class SharedModel:
         if self.version == 0 and is_rebuildable:
             return Model(version=0, kind="untrained")
         if self._config.strategy == "diloco" and self._changes and held == self.version - 1:
-            return Model(version=self.version, kind="change", frames=_counted(self._changes, self._count))
+            return Model(version=self.version, kind="change", frames=self._counted(self._changes))
         return Model(version=self.version, kind="full", frames=self._whole())
 
     def part_for(self, round_: int) -> MergedPart:
@@ -226,39 +254,44 @@ class SharedModel:
         frames: Sequence[Frame] = self._changes
         if not self.mirror:
             chunks = self.chunks_of(round_)
-            frames = tuple(
-                encode_chunk(take_chunk(self.parameters, chunk), chunk, "fp32") for chunk in chunks
-            )
+            frames = [encode_chunk(take_chunk(self.parameters, chunk), chunk, "fp32") for chunk in chunks]
         return MergedPart(
             round=round_,
             version=self.version,
             kind="change" if self.mirror else "full",
-            frames=_counted(frames, self._count),
+            frames=self._counted(frames),
         )
 
     def _whole(self) -> Sequence[Frame]:
-        codec = self._config.download_codec if self._config.strategy == "async" else "fp32"
-        if self._config.strategy != "async":
-            return _lazy_frames(self, self.version, len(self._chunks))
-        # Other updates will be applied while this model is on its way.
-        frames = [self._encode(index, codec) for index in range(len(self._chunks))]
-        return _counted(frames, self._count)
+        is_async = self._config.strategy == "async"
+        if not self._is_small and not is_async:
+            return _LazyFrames(self, self.version, len(self._chunks))
+        if not self._published:
+            # With "async" large ones too: other updates will be applied while this model is on its way.
+            codec = self._config.download_codec if is_async else "fp32"
+            self._published = self._encoded(self._chunks, partial(self._encode, codec=codec))
+        return self._counted(self._published)
 
-    def _encode(self, index: int, codec: CodecName) -> Frame:
+    def _encode(self, index: int, room: Room = fresh, *, codec: CodecName) -> Frame:
         chunk = self._chunks[index]
-        return encode_chunk(take_chunk(self.mirror or self.parameters, chunk), chunk, codec)
+        return encode_chunk(take_chunk(self.mirror or self.parameters, chunk), chunk, codec, room=room)
 
-    def _encode_change(self, chunk: Chunk) -> Frame:
+    def _encode_change(self, chunk: Chunk, room: Room) -> None:
         """The change to what learners hold of a chunk; the mirror takes it in as they will."""
         change_E = take_chunk(self.parameters, chunk) - take_chunk(self.mirror, chunk)
         frame = encode_chunk(
-            change_E, chunk, self._config.download_codec, topk_fraction=self._config.topk_fraction
+            change_E,
+            chunk,
+            self._config.download_codec,
+            topk_fraction=self._config.topk_fraction,
+            room=room,
         )
         add_chunk_(self.mirror, chunk, decode_frame(frame, chunk, is_known=True))
-        return frame
 
-    def _count(self, frame: Frame) -> None:
-        self.bytes_down += frame.nbytes
+    def _counted(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        """Frames that are about to be sent."""
+        self.bytes_down += total_bytes(frames)
+        return frames
 
     def frame_of(self, version: int, index: int) -> Frame:
         """One frame of the whole model of a version.
@@ -269,21 +302,16 @@ class SharedModel:
         with self._lock:
             if self._is_changing or version != self.version:
                 raise StaleModelError(version)
-            frame = self._cached.get(index)
-            if frame is None:
-                frame = self._encode(index, "fp32")
-                if num_bytes(self.parameters) <= _CACHE_BYTES:
-                    self._cached[index] = frame
-            self._count(frame)
+            frame = self._encode(index, codec="fp32")
+            self.bytes_down += frame.nbytes
             return frame
 
 
-class _Frames(Sequence[Frame]):
-    """Frames that are made or counted when they are read."""
+class _LazyFrames(Sequence[Frame]):
+    """The whole model of a version, encoded while it is sent."""
 
-    def __init__(self, length: int, read: Callable[[int], Frame]) -> None:
-        self._length = length
-        self._read = read
+    def __init__(self, model: SharedModel, version: int, length: int) -> None:
+        self._model, self._version, self._length = model, version, length
 
     def __len__(self) -> int:
         return self._length
@@ -293,20 +321,7 @@ class _Frames(Sequence[Frame]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Frame]: ...
     def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
-        if isinstance(index, slice):
-            return [self._read(one) for one in range(*index.indices(self._length))]
-        if not -self._length <= index < self._length:
-            raise IndexError(index)
-        return self._read(index % self._length)
-
-
-def _lazy_frames(model: SharedModel, version: int, length: int) -> _Frames:
-    return _Frames(length, lambda index: model.frame_of(version, index))
-
-
-def _counted(frames: Sequence[Frame], count: Callable[[Frame], None]) -> _Frames:
-    def read(index: int) -> Frame:
-        count(frames[index])
-        return frames[index]
-
-    return _Frames(len(frames), read)
+        numbers = range(self._length)[index]
+        if isinstance(numbers, int):
+            return self._model.frame_of(self._version, numbers)
+        return [self._model.frame_of(self._version, number) for number in numbers]

@@ -47,7 +47,7 @@ def work(
 
     Frames may come beside the order, because a cluster moves arrays well only on the outside of objects.
     """
-    if frames is not None:
+    if frames:
         order = replace(order, model=replace(order.model, frames=tuple(frames)))
     try:
         round_of_work = _learner_of(session, order.learner).run_round(order)
@@ -88,5 +88,6 @@ def _learner_of(session: Session, learner: int) -> Learner:
         _tasks[session.session_id] = session.task.load()
     key = (session.session_id, learner)
     if key not in _learners:
-        _learners[key] = Learner(session, _tasks[session.session_id], learner)
+        task = _tasks[session.session_id]
+        _learners[key] = Learner(session, task, learner, lends=session.lends_memory)
     return _learners[key]
