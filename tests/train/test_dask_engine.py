@@ -117,6 +117,28 @@ def test_a_worker_that_hangs_is_replaced_at_the_deadline(
     assert any("took longer than 6 s" in notice for notice in observer.notices)
 
 
+def test_learners_that_are_long_in_the_building_are_named(
+    train_tiny: Train, tmp_path: Path, engine: DaskEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ayni.train.dask_engine._REMIND_SECONDS", 0.5)
+    observer = SilentObserver()
+
+    train_tiny(task="SlowToBuild", rounds=1, folder=tmp_path, engine=engine, observer=observer)
+
+    assert any("learner 1 is still building its model and data" in notice for notice in observer.notices)
+
+
+def test_more_learners_than_cores_are_told(
+    train_tiny: Train, tmp_path: Path, engine: DaskEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process_id: {0})
+    observer = SilentObserver()
+
+    train_tiny(rounds=1, folder=tmp_path, engine=engine, observer=observer)
+
+    assert any("2 learners share 1 cores" in notice for notice in observer.notices)
+
+
 def test_more_learners_than_workers_take_turns(train_tiny: Train, tmp_path: Path, engine: DaskEngine) -> None:
     expected = train_tiny(learners=3, folder=tmp_path / "in-process")
 

@@ -162,6 +162,17 @@ def test_a_smaller_rate_moves_the_model_less() -> None:
     np.testing.assert_allclose(flat(parameters()) - flat(half.parameters), moved / 2, rtol=1e-5)
 
 
+def test_a_smaller_rate_leaves_averages_of_buffers_alone() -> None:
+    model = SharedModel(TrainConfig(outer_momentum=0.0), parameters(), plain_names=frozenset({"a.bias"}))
+
+    apply(model, 0.5, rate_scale=0.5)
+
+    before = parameters()
+    np.testing.assert_allclose(before["a.bias"] - model.parameters["a.bias"], 0.5, rtol=1e-6)
+    moved = before["a.weight"] - model.parameters["a.weight"]
+    np.testing.assert_allclose(moved, 0.5 * 0.5 * TrainConfig().outer_learning_rate, rtol=1e-5)
+
+
 def test_groups_hold_all_that_a_checkpoint_needs() -> None:
     assert set(shared().groups) >= {"parameters"}
     assert "mirror" in shared(download_codec="int8").groups

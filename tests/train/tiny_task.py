@@ -42,6 +42,12 @@ class Slow(Tiny):
     seconds_per_step = 0.05
 
 
+class SlowToBuild(Tiny):
+    def dataset(self, split: str) -> list:
+        time.sleep(1.5)
+        return super().dataset(split)
+
+
 class Empty(Tiny):
     num_train = 0
 

@@ -20,7 +20,7 @@ XXH3, because it misses damage once in 2**32 times and takes a tenth of the time
 large part of a round (dev/LOG.md). It is no protection against forgery: a learner that lies computes it
 right, and against it there are aggregation rules and TLS.
 
-Tensors leave their device here and nowhere else (to_array, to_tensor).
+Tensors leave their device here and nowhere else.
 
 Shapes: E = elements of a chunk.
 """
@@ -207,6 +207,29 @@ def to_array(tensor: "torch.Tensor", *, copy: bool = True) -> NDArray[np.float32
     if copy and is_shared and widened.data_ptr() == on_cpu.data_ptr():
         widened = widened.clone()
     array: NDArray[np.float32] = widened.numpy()
+    return array
+
+
+def view_or_array(tensor: "torch.Tensor") -> NDArray[np.float32]:
+    """A view where the tensor is one of float32 on the CPU, else a copy as `to_array` makes it."""
+    import torch
+
+    if tensor.device.type == "cpu" and tensor.dtype == torch.float32:
+        view: NDArray[np.float32] = tensor.detach().numpy()
+        return view
+    return to_array(tensor)
+
+
+def on_cpu(tensor: "torch.Tensor") -> "torch.Tensor":
+    """The tensor as it is, contiguous on the CPU; a copy only where it must be."""
+    return tensor.detach().cpu().contiguous()
+
+
+def stored_bytes(tensor: "torch.Tensor") -> NDArray[np.uint8]:
+    """Its bytes in C order, whatever the dtype."""
+    import torch
+
+    array: NDArray[np.uint8] = on_cpu(tensor).reshape(-1).view(torch.uint8).numpy()
     return array
 
 

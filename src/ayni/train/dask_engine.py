@@ -10,6 +10,7 @@ trust each other: whoever is in a Dask cluster can run any code on every other m
 
 import contextlib
 import math
+import os
 import queue
 import time
 from collections import Counter
@@ -183,6 +184,12 @@ class DaskEngine:
         # Only what concerns the cluster is left of what happened before.
         self._events = [event for event in self._events if isinstance(event, EngineNotice)]
         self._reminded_at = time.monotonic()
+        num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if self._is_local and self._num_workers > num_cores:
+            self._notice(
+                f"{self._num_workers} learners share {num_cores} cores, and each is slower for it: "
+                f"train.learners: {num_cores} keeps all of them busy too"
+            )
         self._fill_seats()
 
     def start(self, order: Order) -> None:
@@ -364,16 +371,23 @@ class DaskEngine:
             self._submit(learner, dask_worker.prepare, self._session, self._files, learner)
 
     def _remind(self) -> None:
-        """Say now and then that learners are missing: somebody may have to start workers."""
+        """Say now and then which learners are missing: somebody may have to do something about it."""
         now = time.monotonic()
-        num_seated = sum(seat.place is not None for seat in self._seats)
-        if self._is_local or num_seated == len(self._seats) or now - self._reminded_at < _REMIND_SECONDS:
+        if now - self._reminded_at < _REMIND_SECONDS:
             return
         self._reminded_at = now
-        self._notice(
-            f"{num_seated} of {len(self._seats)} learners have a worker; more can be started at any time: "
-            f"dask worker {self._connection.address}"
-        )
+        num_seated = sum(seat.place is not None for seat in self._seats)
+        if not self._is_local and num_seated < len(self._seats):
+            self._notice(
+                f"{num_seated} of {len(self._seats)} learners have a worker; more can be started at any "
+                f"time: dask worker {self._connection.address}"
+            )
+        for learner, seat in enumerate(self._seats):
+            if seat.place is not None and not seat.is_ready:
+                self._notice(
+                    f"learner {learner} is still building its model and data on {seat.place.address}; if "
+                    "that should not take so long, look at build_model and dataset of the task"
+                )
 
     def _take_answer(self, news: Answered) -> None:
         seat = self._seats[news.learner] if news.learner < len(self._seats) else None

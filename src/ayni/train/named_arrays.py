@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ayni.errors import UserError
-from ayni.train.codec import to_array
+from ayni.train.codec import stored_bytes, to_array, view_or_array
 
 NamedArrays: TypeAlias = dict[str, NDArray[Any]]
 
@@ -46,14 +46,6 @@ def get_arrays(model: nn.Module, *, copy: bool = True) -> NamedArrays:
     """
     read = to_array if copy else view_or_array
     return {name: read(tensor) for name, tensor in travelling_tensors(model).items()}
-
-
-def view_or_array(tensor: torch.Tensor) -> NDArray[np.float32]:
-    """A view where the tensor is one of float32 on the CPU, else a copy as `to_array` makes it."""
-    if tensor.device.type == "cpu" and tensor.dtype == torch.float32:
-        view: NDArray[np.float32] = tensor.detach().numpy()
-        return view
-    return to_array(tensor)
 
 
 def set_arrays(model: nn.Module, arrays: NamedArrays) -> None:
@@ -112,8 +104,7 @@ class _StoredBytes(Mapping[str, NDArray[Any]]):
         self._tensors = {f"{name} {list(value.shape)} {value.dtype}": value for name, value in stored.items()}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        array: NDArray[Any] = self._tensors[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        return array
+        return stored_bytes(self._tensors[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)

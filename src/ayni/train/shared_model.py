@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from ayni.errors import AyniError
 from ayni.train.codec import Room, decode_frame, encode_chunk, fresh, most_bytes
 from ayni.train.config import TrainConfig
+from ayni.train.diloco import parts_of
 from ayni.train.engine import Frame, MergedPart, Model
 from ayni.train.fragments import fragment_chunks
 from ayni.train.layout import Chunk, add_chunk_, make_chunks, num_elements, take_chunk
@@ -101,7 +102,7 @@ class SharedModel:
         self.outer = make_outer(config, plain_names=plain_names)
         self.bytes_down = 0
         self.plain_names = plain_names | (embedding_names if config.merge == "rda" else frozenset())
-        self._config = config
+        self._config, self._buffer_names = config, plain_names
         manifest = make_manifest(parameters)
         self._chunks = make_chunks(manifest)
         is_streaming = config.strategy == "streaming"
@@ -225,7 +226,12 @@ class SharedModel:
             values_E = merge_chunk(sources, index, chunks[index], plan, previous=previous, are_known=True)
             if previous is not None:
                 previous[index][:] = values_E
-            return values_E if terms.rate_scale == 1 else values_E * np.float32(terms.rate_scale)
+            if terms.rate_scale != 1:
+                for piece, part_E in parts_of(chunks[index], values_E):
+                    # Averages of buffers are no steps: half of one would be a value that nobody measured.
+                    if piece.name not in self._buffer_names:
+                        np.multiply(part_E, np.float32(terms.rate_scale), out=part_E)
+            return values_E
 
         return merged_at
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from ayni.files import explain_os_errors, flush_folder, make_folder
 from ayni.task import Task, TaskFailedError
+from ayni.train.codec import on_cpu, view_or_array
 from ayni.train.config import TrainConfig
 from ayni.train.local import (
     apply_gradients,
@@ -36,7 +37,6 @@ from ayni.train.named_arrays import (
     get_arrays,
     set_arrays,
     travelling_tensors,
-    view_or_array,
 )
 from ayni.train.optimizer_spill import as_os_errors
 from ayni.train.randomness import seed_everything, seeded
@@ -246,7 +246,7 @@ def _untied(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     seen: set[int] = set()
     untied: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
-        value = tensor.detach().cpu().contiguous()
+        value = on_cpu(tensor)
         untied[name] = value.clone() if value.untyped_storage().data_ptr() in seen else value
         seen.add(value.untyped_storage().data_ptr())
     return untied
