@@ -119,7 +119,8 @@ class TorchReplica:
 
     def compute_gradients(self, batch: Any, *, where: str) -> float:
         """The loss of a batch; its gradients are left in the parameters."""
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         return compute_gradients(self.model, self._optimizer, batch, self._task.loss, where=where)
 
     def apply_gradients(self, *, learning_rate: float) -> None:
