@@ -13,7 +13,7 @@ from ayni.errors import AyniError
 from ayni.train.engine import Frame, LearnerUpdate
 
 # Pieces are of about this size; a smaller update is not cut.
-PIECE_BYTES = 2**24
+PIECE_BYTES = 2**23
 
 # Session, learner, round and attempt.
 UpdateName: TypeAlias = tuple[str, int, int, int]
