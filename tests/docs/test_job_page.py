@@ -163,7 +163,9 @@ def test_the_default_on_the_page_is_that_of_the_field(key: str) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_the_example_on_the_page_is_accepted(key: str, tmp_path: Path) -> None:
     (tmp_path / "task.py").touch()
-    (tmp_path / "job.yaml").write_text(FULL_JOB, encoding="utf-8")
+    # A job that begins with a trained model does not say how to train one.
+    job_text = "name: short\ntask: task:Short\n" if key == "model" else FULL_JOB
+    (tmp_path / "job.yaml").write_text(job_text, encoding="utf-8")
     position = next((index for index, step in enumerate(STEPS) if f"[].{step}" in key), 0)
 
     job = load_job(tmp_path / "job.yaml", [f"{key.replace('[]', f'.{position}')}={code(ROWS[key].example)}"])

@@ -8,9 +8,18 @@ Not covered: whether the task can be imported, and whether the data's licence al
 """
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from dataclasses import fields
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from ayni.compress.config import CompressConfig
 from ayni.errors import UserError
@@ -65,6 +74,10 @@ RepositoryName = Annotated[
 
 LicenceName = Annotated[str, _checked_by(lambda licence: check_licence(licence, None))]
 ZoneName = Annotated[str, _checked_by(carbon_intensity)]
+
+
+# What of `train` is looked at when a job begins with a trained model: distillation and recovery use it too.
+KEYS_WITHOUT_TRAINING = ("device", "batch_size", "learners")
 
 
 class _Section(BaseModel):
@@ -157,7 +170,13 @@ class JobSpec(_Section):
     """The organisation that pays."""
 
     metric: MetricSpec = MetricSpec()
+    model: str | None = None
+    """A trained model to begin with, instead of training one: a safetensors file (relative to the job file),
+    a model of the local hub as owner/name or owner/name@revision, or `task`: as the task builds it."""
+
     train: TrainConfig = Field(default_factory=TrainConfig)
+    """How the model is trained; with `model`, only `device`, `batch_size` and `learners` are looked at."""
+
     compress: CompressConfig | None = None
     """How variants are made; not given = the full model is the only one."""
 
@@ -166,3 +185,21 @@ class JobSpec(_Section):
     site: SiteSpec = SiteSpec()
     publish: PublishSpec | None = None
     """Where the result is published; not given = nowhere."""
+
+    @model_validator(mode="after")
+    def _begins_in_one_way(self) -> Self:
+        if self.model is None:
+            return self
+        default = TrainConfig()
+        unused = [
+            field.name
+            for field in fields(TrainConfig)
+            if field.name not in KEYS_WITHOUT_TRAINING
+            and getattr(self.train, field.name) != getattr(default, field.name)
+        ]
+        if unused:
+            raise ValueError(
+                f"`model` begins with a trained model, so that train.{unused[0]} has nothing to do: remove "
+                f"one of the two. With `model`, train may hold {', '.join(KEYS_WITHOUT_TRAINING)}"
+            )
+        return self

@@ -45,10 +45,14 @@ class Probe:
     metrics: Mapping[str, float]
 
 
-def probe(task: Task, config: TrainConfig, *, init_path: Path | None = None) -> Probe:
+def probe(task: Task, config: TrainConfig, *, init_path: Path | None = None, trains: bool = True) -> Probe:
     """Measure a task on this machine; about a second after its data is loaded.
 
-    `init_path` is the safetensors file that `config.init_from` names; whoever calls finds it.
+    Args:
+        task: What is asked for.
+        config: How it is trained.
+        init_path: The safetensors file that `config.init_from` names; whoever calls finds it.
+        trains: Whether steps are timed; without them `step_seconds` is that of three evaluations.
 
     Raises:
         EmptyDatasetError, TooFewExamplesError: not enough data.
@@ -63,12 +67,16 @@ def probe(task: Task, config: TrainConfig, *, init_path: Path | None = None) -> 
         raise EmptyDatasetError("validation")
     with seeded(0, "probe"), one_thread():
         replica = make_replica(task, config, seed=0, init_path=init_path)
-        step_seconds = _time_steps(replica, _first_batch(replica, train, config), config)
+        batch = _first_batch(replica, train, config)
+        step_seconds = _time_steps(replica, batch, config) if trains else 0.0
         shown = [validation[index] for index in range(min(len(validation), _NUM_EVALUATED))]
         metrics = replica.evaluate(shown)
         evaluate_seconds = _median_seconds(
             lambda: replica.evaluate(shown), _EVALUATE_SECONDS, _MAX_EVALUATIONS
         )
+    if not trains:
+        # Forward and backward pass of a batch take about as long as three forward passes.
+        step_seconds = 3 * evaluate_seconds / len(shown) * config.batch_size
     return Probe(
         step_seconds=step_seconds,
         evaluate_seconds_per_example=evaluate_seconds / len(shown),

@@ -1,4 +1,4 @@
-"""Where a job's training starts: the weights that `train.init_from` names.
+"""Weights that a job begins with: those that `train.init_from` names, or the trained model of `model`.
 
 They are looked for with the plan, before work is spent. When training begins they are written down with
 their hash: a resumed run starts from the same weights, even when the model of the local hub has moved on.
@@ -15,14 +15,16 @@ from ayni.jobs.runs import Run
 from ayni.train.training import MODEL_FILE
 
 _RECORD = "init_from.json"
+# The value of `model` for a task that builds its model with trained weights.
+AS_BUILT = "task"
 
 
 class InitialWeightsNotFoundError(UserError):
     """The job names weights that are not there."""
 
-    def __init__(self, init_from: str, tried: Path) -> None:
+    def __init__(self, named: str, tried: Path, *, key: str = "train.init_from") -> None:
         super().__init__(
-            f"train.init_from is {init_from!r}, and {tried} does not exist. Name a safetensors file "
+            f"{key} is {named!r}, and {tried} does not exist. Name a safetensors file "
             "(relative to the job file), or a model of the local hub as owner/name or owner/name@revision."
         )
 
@@ -30,9 +32,9 @@ class InitialWeightsNotFoundError(UserError):
 class NotSafetensorsError(UserError):
     """The job names a file of another kind to start from."""
 
-    def __init__(self, init_from: str) -> None:
+    def __init__(self, named: str, *, key: str = "train.init_from") -> None:
         super().__init__(
-            f"train.init_from is {init_from!r}, and only safetensors files are read: those of other kinds "
+            f"{key} is {named!r}, and only safetensors files are read: those of other kinds "
             "could run code. Convert it with safetensors.torch.save_file, or name a model of the local hub "
             "as owner/name or owner/name@revision."
         )
@@ -58,16 +60,28 @@ def find_initial_weights(job: Job, hub: LocalHub) -> Path | None:
             the model, or several.
     """
     init_from = job.spec.train.init_from
-    if init_from is None:
-        return None
-    path = job.task.module_path.parent / init_from
-    if not init_from.endswith(".safetensors"):
-        name, _, revision = init_from.partition("@")
+    return None if init_from is None else _find(init_from, job, hub, key="train.init_from")
+
+
+def find_model(job: Job, hub: LocalHub) -> Path | None:
+    """The safetensors file of the trained model that a job begins with; None when its task builds it.
+
+    Raises:
+        UserError: as `find_initial_weights`.
+    """
+    model = job.spec.model
+    return None if model in (None, AS_BUILT) else _find(str(model), job, hub, key="model")
+
+
+def _find(named: str, job: Job, hub: LocalHub, *, key: str) -> Path:
+    path = job.task.module_path.parent / named
+    if not named.endswith(".safetensors"):
+        name, _, revision = named.partition("@")
         if path.is_file() or (path.suffix and "/" not in name):
-            raise NotSafetensorsError(init_from)
+            raise NotSafetensorsError(named, key=key)
         path = hub.find(name, revision or None).folder / MODEL_FILE
     if not path.is_file():
-        raise InitialWeightsNotFoundError(init_from, path)
+        raise InitialWeightsNotFoundError(named, path, key=key)
     return path
 
 

@@ -20,7 +20,7 @@ from ayni.market.planning import BudgetTooSmallError, Plan, StepEstimate, make_p
 from ayni.train.probe import Probe, probe
 from ayni.units import microcredits_to_credits
 from ayni.workflows.house import House
-from ayni.workflows.initial_weights import find_initial_weights
+from ayni.workflows.initial_weights import find_initial_weights, find_model
 from ayni.workflows.offer import limits_of, offer_of
 from ayni.workflows.preflight import check_before_training
 from ayni.workflows.progress import Approve
@@ -60,7 +60,9 @@ def plan_job(job: Job, house: House) -> Plan:
     task = job.task.load()
     check_publish_licence(spec, task)
     counters = house.make_counters(spec)
-    measured = probe(task, spec.train, init_path=find_initial_weights(job, house.hub))
+    find_model(job, house.hub)
+    init_path = find_initial_weights(job, house.hub)
+    measured = probe(task, spec.train, init_path=init_path, trains=spec.model is None)
     check_before_training(spec, task, measured)
     cores = min(spec.train.learners, house.num_cores)
     seconds = _seconds_of_steps(spec, measured, cores)
@@ -141,6 +143,11 @@ def _estimate_without_energy(step: str, wall_seconds: float, cores: int, *, tier
 def _seconds_of_steps(spec: JobSpec, measured: Probe, cores: int) -> Mapping[str, tuple[float, float]]:
     """For each step: wall seconds, and busy seconds of all cores together."""
     steps = {"train": _train_seconds(spec, measured, cores)}
+    if spec.model is not None:
+        validation = (
+            START_OF_A_LEARNER + measured.evaluate_seconds_per_example * measured.num_validation_examples
+        )
+        steps["train"] = (validation, validation)
     if spec.compress is not None:
         seconds = _compress_seconds(spec, measured)
         steps["compress"] = (seconds, seconds)

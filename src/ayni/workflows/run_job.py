@@ -16,6 +16,7 @@ from ayni.market.planning import Plan
 from ayni.market.settlement import Settlement
 from ayni.train.result import TrainResult
 from ayni.workflows import (
+    adopt_model,
     compress_model,
     explain_model,
     plan_job,
@@ -53,13 +54,18 @@ def run_job(run: Run, house: House, *, progress: Progress, approve: Approve | No
         held = settle_job.hold_credits(run, house, plan, goes_beyond=goes_beyond)
         guard = _guard(run, house, is_lifted=goes_beyond)
 
-        trained = steps.do(
-            "train",
-            TrainResult,
-            lambda: train_model.train_model(run, house, progress=progress, guard=guard),
-            text=train_model.text_of,
-            total=spec.train.rounds,
-        )
+        if spec.model is None:
+            trained = steps.do(
+                "train",
+                TrainResult,
+                lambda: train_model.train_model(run, house, progress=progress, guard=guard),
+                text=train_model.text_of,
+                total=spec.train.rounds,
+            )
+        else:
+            trained = steps.do(
+                "train", TrainResult, lambda: adopt_model.adopt_model(run, house), text=adopt_model.text_of
+            )
         compressed = None
         if spec.compress is None:
             steps.skip("compress", reason="the job asks for no variants")
