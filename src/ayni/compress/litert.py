@@ -48,7 +48,7 @@ class LiteRtFailedError(AyniError):
         )
 
 
-class UnnamableStructureError(UserError):
+class UnnamableStructureError(UserError, ValueError):
     """Inputs or outputs that are no array, and no list, tuple or mapping of arrays."""
 
 
