@@ -1,10 +1,11 @@
 """One tensor in a packed file. Hostile entries are in test_packed_file."""
 
 import json
+import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ayni.compress.packed_entry import DTYPES, encode_plain, entry_from_json, entry_to_json
@@ -12,6 +13,8 @@ from ayni.compress.packed_entry import DTYPES, encode_plain, entry_from_json, en
 VALUES = [0.0, -0.0, 1.0, 0.5, 65504.0, 65536.0, 0.1, 1e-8, 3e38, float("nan"), float("inf"), -float("inf")]
 
 
+# Moving bfloat16 about by its value changes the bits of this NaN.
+@example(dtype="bfloat16", values=[math.nan], zeros=2000)
 @given(
     dtype=st.sampled_from(["float64", "float32", "float16", "bfloat16"]),
     values=st.lists(st.sampled_from(VALUES), max_size=12),

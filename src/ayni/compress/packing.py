@@ -85,7 +85,7 @@ def is_sparse_smaller(num_values: int, num_zeros: int, bits: int, *, overhead_by
 def pack_sparse(values: torch.Tensor, is_kept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mask of one bit a value, and the values where `is_kept`, both of one dimension."""
     flat = is_kept.reshape(-1)
-    return pack_codes(flat, 1), values.reshape(-1)[flat]
+    return pack_codes(flat, 1), _as_integers(values.reshape(-1))[flat].view(values.dtype)
 
 
 def unpack_sparse(mask: torch.Tensor, kept: torch.Tensor, fill: torch.Tensor) -> torch.Tensor:
@@ -98,7 +98,7 @@ def unpack_sparse(mask: torch.Tensor, kept: torch.Tensor, fill: torch.Tensor) ->
     num_kept = int(is_kept.sum())
     if num_kept != kept.numel():
         raise ValueError(f"a mask with {num_kept} bits set does not go with {kept.numel()} values")
-    fill[is_kept] = kept
+    _as_integers(fill)[is_kept] = _as_integers(kept)
     return fill
 
 
@@ -107,6 +107,14 @@ def is_nonzero_bitwise(values: torch.Tensor) -> torch.Tensor:
     width = values.element_size()
     as_bytes = values.contiguous().reshape(-1).view(torch.uint8).reshape(-1, width)
     return as_bytes.ne(0).any(dim=1).reshape(values.shape)
+
+
+def _as_integers(values: torch.Tensor) -> torch.Tensor:
+    """The same memory as integers: moving half-precision floats about may change the bits of a NaN."""
+    if not values.is_floating_point():
+        return values
+    integers = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return values.view(integers[values.element_size()])
 
 
 def _check_bits(bits: int) -> None:
