@@ -130,3 +130,9 @@ def symbols_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one_thread() -> None:
     """Small models lose time with more."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_each_time() -> None:
+    """Models that a test builds begin with the same weights in every run."""
+    torch.manual_seed(0)

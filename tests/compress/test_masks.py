@@ -164,7 +164,7 @@ def test_models_that_cannot_be_pruned_are_refused() -> None:
 
 
 def test_zeros_stay_through_training_until_they_are_let_go() -> None:
-    model = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2))
+    model = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 2))
     prune_by_magnitude(model, 0.5)
     masks = masks_of(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
