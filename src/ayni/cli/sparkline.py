@@ -4,6 +4,7 @@ Not covered: axes. The first and the last value are written beside the line.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 
 BARS = (
@@ -21,8 +22,11 @@ def sparkline(values: Sequence[float], *, width: int = 40) -> str:
     if not means:
         return ""
     low, high = min(means), max(means)
-    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(BARS[round((mean - low) * scale)] for mean in means)
+    span = high - low
+    if not 0 < span < math.inf:
+        return BARS[0] * len(means)
+    # The share first: the largest bar over the smallest span there is would be infinite.
+    return "".join(BARS[round((mean - low) / span * (len(BARS) - 1))] for mean in means)
 
 
 def _thinned(values: Sequence[float], width: int) -> list[float]:
