@@ -48,7 +48,7 @@ def measure(quick: bool) -> Outcome:
 
 
 def _steps_of_a_round(engine: Any) -> int:
-    """Steps that take a third longer than a round has to: rounds differ by a tenth and more from each other."""
+    """Steps that take a third longer than a round has to: rounds differ by a tenth and more."""
     trial = train_small_gpt(recipe_config(local_steps=100, num_steps=300), seed=0, engine=engine)
     fastest = min(_round_seconds(trial)[1:]) / 100
     return math.ceil(4 / 3 * ROUND_SECONDS / fastest)
