@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ayni.files import DiskFullError, NotWritableError
 from ayni.train.engine import Frame
+from ayni.train.frame_sequence import FrameSequence
 from ayni.train.frame_store import SpillingStore
 
 
@@ -162,3 +163,34 @@ def test_a_spilled_update_takes_one_open_file_until_it_is_released(tmp_path: Pat
     store.close()
 
     assert (during - before, num_open() - before) == (1, 0)
+
+
+class Awaited(FrameSequence):
+    """One frame, which arrives when it is allowed to."""
+
+    def __init__(self) -> None:
+        self.is_asked, self.may_arrive = threading.Event(), threading.Event()
+        self.nbytes = 10
+
+    def __len__(self) -> int:
+        return 1
+
+    def _read(self, number: int) -> Frame:
+        self.is_asked.set()
+        assert self.may_arrive.wait(10)
+        return np.zeros(10, np.uint8)
+
+
+def test_an_update_on_its_way_holds_nobody_up(tmp_path: Path) -> None:
+    store = SpillingStore(tmp_path, budget_bytes=30)
+    there, awaited = store.keep(frames_of(20)), Awaited()
+    arriving = threading.Thread(target=store.keep, args=(awaited,))
+    arriving.start()
+    assert awaited.is_asked.wait(10)
+
+    store.release(there)
+    assert store.bytes_in_memory == 10  # the room of what is on its way is taken
+
+    awaited.may_arrive.set()
+    arriving.join(10)
+    assert not arriving.is_alive()

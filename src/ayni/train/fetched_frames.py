@@ -7,10 +7,11 @@ coordinator   asks for a few frames at a time (`FetchedFrames`), and puts them w
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, overload
+from typing import TypeAlias
 
 from ayni.errors import AyniError
 from ayni.train.engine import Frame, LearnerUpdate
+from ayni.train.frame_sequence import FrameSequence
 
 # Pieces are of about this size; a smaller update is not cut.
 PIECE_BYTES = 2**23
@@ -76,7 +77,7 @@ def forget_aside() -> None:
         _aside.clear()
 
 
-class FetchedFrames(Sequence[Frame]):
+class FetchedFrames(FrameSequence):
     """Frames that are fetched when they are read, some at a time; read them once, in order.
 
     Args:
@@ -95,14 +96,6 @@ class FetchedFrames(Sequence[Frame]):
 
     def __len__(self) -> int:
         return len(self._sizes)
-
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
-    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
-        numbers = range(len(self))[index]
-        return self._read(numbers) if isinstance(numbers, int) else [self._read(n) for n in numbers]
 
     def _read(self, number: int) -> Frame:
         if not self._start <= number < self._start + len(self._piece):

@@ -13,12 +13,13 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, overload
+from typing import IO
 
 import numpy as np
 
 from ayni.files import explain_os_errors, make_folder
 from ayni.train.engine import Frame
+from ayni.train.frame_sequence import FrameSequence
 from ayni.train.lent_frames import total_bytes
 
 
@@ -48,15 +49,20 @@ class SpillingStore:
         with self._lock:
             is_held = self.bytes_in_memory + num_bytes <= self._budget_bytes
             if is_held:
-                kept: _HeldFrames | _SpilledFrames = _HeldFrames(frames)
-                self._in_memory[id(kept)] = num_bytes
-                self._kept[id(kept)] = kept
-        if not is_held:
-            # Outside of the lock: a slow disk must not hold up who releases.
-            kept = _SpilledFrames(self._folder, frames)
-            with self._lock:
-                self._kept[id(kept)] = kept
-        return kept
+                held = _HeldFrames()
+                self._in_memory[id(held)], self._kept[id(held)] = num_bytes, held
+        # Outside of the lock: a slow disk or network must not hold up who releases.
+        if is_held:
+            try:
+                held.take(frames)
+            except BaseException:
+                self.release(held)
+                raise
+            return held
+        spilled = _SpilledFrames(self._folder, frames)
+        with self._lock:
+            self._kept[id(spilled)] = spilled
+        return spilled
 
     def release(self, frames: Sequence[Frame]) -> None:
         """Free what an update takes; its frames cannot be read any more. Others are left alone."""
@@ -72,27 +78,26 @@ class SpillingStore:
             self.release(kept)
 
 
-class _HeldFrames(Sequence[Frame]):
+class _HeldFrames(FrameSequence):
     """Frames in memory."""
 
-    def __init__(self, frames: Sequence[Frame]) -> None:
-        self._frames = list(frames)
+    def __init__(self) -> None:
+        self._frames: list[Frame] = []
+
+    def take(self, frames: Sequence[Frame]) -> None:
+        self._frames += frames
 
     def __len__(self) -> int:
         return len(self._frames)
 
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
-    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
-        return self._frames[index]
+    def _read(self, number: int) -> Frame:
+        return self._frames[number]
 
     def close(self) -> None:
         self._frames.clear()
 
 
-class _SpilledFrames(Sequence[Frame]):
+class _SpilledFrames(FrameSequence):
     """Frames in a file without a name, each read when it is asked for."""
 
     def __init__(self, folder: Path, frames: Sequence[Frame]) -> None:
@@ -120,14 +125,6 @@ class _SpilledFrames(Sequence[Frame]):
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
-
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
-    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
-        numbers = range(len(self))[index]
-        return self._read(numbers) if isinstance(numbers, int) else [self._read(n) for n in numbers]
 
     def _read(self, number: int) -> Frame:
         start, end = self._offsets[number : number + 2]

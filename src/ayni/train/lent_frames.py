@@ -21,11 +21,12 @@ import threading
 import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ayni.train.engine import Frame
+from ayni.train.frame_sequence import FrameSequence
 
 # Up to this size, of a model or an update, time counts; beyond it memory counts more.
 SMALL_BYTES = 32 * 2**20
@@ -87,7 +88,7 @@ class _Region:
         return whole
 
 
-class LentFrames(Sequence[Frame]):
+class LentFrames(FrameSequence):
     """Frames by index, in a region; what is read are views of it."""
 
     def __init__(self, region: _Region) -> None:
@@ -122,14 +123,6 @@ class LentFrames(Sequence[Frame]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
-    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
-        numbers = range(len(self))[index]
-        return self._read(numbers) if isinstance(numbers, int) else [self._read(n) for n in numbers]
-
     def _read(self, number: int) -> Frame:
         start, stop = self._places[number]
         frame = self._content[start:stop]
@@ -137,7 +130,7 @@ class LentFrames(Sequence[Frame]):
         return frame
 
 
-class FrameList(Sequence[Frame]):
+class FrameList(FrameSequence):
     """The same in the memory of this process alone; pickling sends the frames."""
 
     def __init__(self, frames: Iterable[Frame] = ()) -> None:
@@ -156,16 +149,11 @@ class FrameList(Sequence[Frame]):
     def __len__(self) -> int:
         return len(self._frames)
 
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
-    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
-        numbers = range(len(self))[index]
-        return self._frames[numbers] if isinstance(numbers, int) else [self._frames[n] for n in numbers]
+    def _read(self, number: int) -> Frame:
+        return self._frames[number]
 
 
-class BorrowedFrames(Sequence[Frame]):
+class BorrowedFrames(FrameSequence):
     """Frames that another process lends; whoever only passes them on never opens them.
 
     They are opened when the first is read, or by `open` where the lender may forget them before that.
@@ -203,15 +191,8 @@ class BorrowedFrames(Sequence[Frame]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
-    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
-        places = self._places[index]
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        start, stop = places
+    def _read(self, number: int) -> Frame:
+        start, stop = self._places[number]
         return self.open()[start:stop]
 
 

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from ayni.train.config import TrainConfig
 from ayni.train.diloco import parts_of
 from ayni.train.engine import Frame, MergedPart, Model
 from ayni.train.fragments import fragment_chunks
+from ayni.train.frame_sequence import FrameSequence
 from ayni.train.layout import Chunk, add_chunk_, make_chunks, num_elements, take_chunk
 from ayni.train.lent_frames import SMALL_BYTES, FrameBox, FrameList, LendingPool, can_lend, total_bytes
 from ayni.train.merge import SquaredLengths, check_update, merge_chunk, plan_merge
@@ -313,7 +314,7 @@ class SharedModel:
             return frame
 
 
-class _LazyFrames(Sequence[Frame]):
+class _LazyFrames(FrameSequence):
     """The whole model of a version, encoded while it is sent."""
 
     def __init__(self, model: SharedModel, version: int, length: int) -> None:
@@ -322,12 +323,5 @@ class _LazyFrames(Sequence[Frame]):
     def __len__(self) -> int:
         return self._length
 
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
-    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
-        numbers = range(self._length)[index]
-        if isinstance(numbers, int):
-            return self._model.frame_of(self._version, numbers)
-        return [self._model.frame_of(self._version, number) for number in numbers]
+    def _read(self, number: int) -> Frame:
+        return self._model.frame_of(self._version, number)
