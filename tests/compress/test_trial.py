@@ -10,9 +10,9 @@ from torch import nn
 
 from ayni.compress.calibration import NoModelInputError
 from ayni.compress.config import CompressConfig, DistillStep, PruneStep, QuantizeStep, StepEntry
-from ayni.compress.distill import CannotDistillError
-from ayni.compress.export import CannotExportError
-from ayni.compress.prune import CannotPruneError
+from ayni.compress.deploy.export import CannotExportError
+from ayni.compress.retrain.distill import CannotDistillError
+from ayni.compress.structure.channels import CannotPruneError
 from ayni.compress.trial import try_steps
 from ayni.task import Task, TaskFailedError
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ayni.compress.config import CompressConfig, DistillStep, StepEntry
-from ayni.compress.distill import CannotDistillError
+from ayni.compress.retrain.distill import CannotDistillError
 from ayni.compress.score import UnknownScoreTermError
 from ayni.data.card import DataCardError
 from ayni.errors import UserError

@@ -19,12 +19,12 @@ from torch import nn
 
 from ayni.compress.calibration import model_inputs
 from ayni.compress.config import DistillStep, PruneStep, QuantizeStep, Step
-from ayni.compress.distill import distill
-from ayni.compress.evaluate import evaluate_split, metric_interval
-from ayni.compress.export import export_onnx
-from ayni.compress.prune import count_parameters, prune_channels
-from ayni.compress.quantize import quantize_onnx
-from ayni.compress.runtimes import OnnxRuntime, Runtime, TorchRuntime
+from ayni.compress.deploy.export import export_onnx
+from ayni.compress.deploy.onnx_quantize import quantize_onnx
+from ayni.compress.deploy.runtimes import OnnxRuntime, Runtime, TorchRuntime
+from ayni.compress.evidence.evaluate import evaluate_split, metric_interval
+from ayni.compress.retrain.distill import distill
+from ayni.compress.structure.channels import count_parameters, prune_channels
 from ayni.compress.variants import Artefact, Quality
 from ayni.errors import AyniError
 from ayni.files import explain_os_errors, read_json, sha256_of_file, write_json

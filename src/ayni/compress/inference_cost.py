@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import torch
 
+from ayni.compress.deploy.runtimes import Runtime, torch_threads
 from ayni.compress.ports import EnergyMeter
-from ayni.compress.runtimes import Runtime, torch_threads
 
 CALLS_PER_TURN = 10
 WARM_UP_CALLS = 10

@@ -15,6 +15,7 @@ import torch
 
 from ayni.compress.artefacts import ArtefactMaker
 from ayni.compress.config import METRIC_TERM, CompressConfig, DistillStep, PruneStep, Step
+from ayni.compress.deploy.runtimes import torch_threads
 from ayni.compress.inference_cost import (
     MEASURE_SECONDS,
     InferenceEnergy,
@@ -23,7 +24,6 @@ from ayni.compress.inference_cost import (
     measure_latency,
 )
 from ayni.compress.ports import EnergyMeter, Observer
-from ayni.compress.runtimes import torch_threads
 from ayni.compress.score import (
     Values,
     check_terms,

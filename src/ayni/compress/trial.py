@@ -15,11 +15,11 @@ from torch import nn
 from ayni.compress.artefacts import NUM_CHECK_EXAMPLES
 from ayni.compress.calibration import model_inputs
 from ayni.compress.config import CompressConfig, DistillStep, PruneStep, Step
-from ayni.compress.distill import check_distillable
-from ayni.compress.export import export_onnx
-from ayni.compress.prune import prune_channels
-from ayni.compress.quantize import quantize_onnx
-from ayni.compress.runtimes import OnnxRuntime, torch_threads
+from ayni.compress.deploy.export import export_onnx
+from ayni.compress.deploy.onnx_quantize import quantize_onnx
+from ayni.compress.deploy.runtimes import OnnxRuntime, torch_threads
+from ayni.compress.retrain.distill import check_distillable
+from ayni.compress.structure.channels import prune_channels
 from ayni.task import Task, TaskFailedError
 from ayni.train.learner import build_model
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ayni.compress.evaluate import Interval
+from ayni.compress.evidence.evaluate import Interval
 from ayni.compress.inference_cost import InferenceEnergy, Latency
 
 MetricDirection = Literal["higher", "lower"]

@@ -10,9 +10,9 @@ import shutil
 from pathlib import Path
 
 from ayni.compress.artefacts import load_full_model
-from ayni.compress.evaluate import evaluate_split
-from ayni.compress.prune import count_parameters
-from ayni.compress.runtimes import TorchRuntime
+from ayni.compress.deploy.runtimes import TorchRuntime
+from ayni.compress.evidence.evaluate import evaluate_split
+from ayni.compress.structure.channels import count_parameters
 from ayni.errors import UserError
 from ayni.files import explain_os_errors, make_folder
 from ayni.jobs.runs import Run

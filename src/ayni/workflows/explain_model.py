@@ -7,7 +7,7 @@ from typing import Any, Self
 from threadpoolctl import threadpool_limits
 
 from ayni.compress.artefacts import load_full_model
-from ayni.compress.runtimes import OnnxRuntime
+from ayni.compress.deploy.runtimes import OnnxRuntime
 from ayni.compress.variants import CompressResult
 from ayni.data.baseline import Baseline, NoBaseline, fit_baseline
 from ayni.data.card import DataCard, read_data_card

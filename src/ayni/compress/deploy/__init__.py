@@ -1,0 +1,1 @@
+"""Forms that other runtimes execute: ONNX, OpenVINO, 16 bits, decoding with a cache; and GGUF, read."""

@@ -1,0 +1,1 @@
+"""Models of Keras: its own quantization, LiteRT, and TFMOT for legacy models."""

@@ -1,0 +1,1 @@
+"""Training a little more: distillation and recovery."""
