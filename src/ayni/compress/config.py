@@ -1,100 +1,36 @@
-"""What a job may ask of compression: the steps, the budget and the score.
+"""What a job may ask of compression: steps or a search, the budget of quality, and the score.
 
 Light on purpose (no torch): `ayni plan` reads it too. Field names are the keys of job.yaml.
-
-Not covered: searching over configurations. A job names one pipeline, and every step of it becomes a
-variant with its own row.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
+from ayni.compress.steps import (
+    FORBID_EXTRA,
+    STEP_CLASSES,
+    STORING_STEPS,
+    DistillStep,
+    FactorizeStep,
+    FoldStep,
+    HalfStep,
+    PruneStep,
+    QuantizeStep,
+    RecoverStep,
+    ShareStep,
+    Step,
+)
+
 METRIC_TERM = "metric"
 COST_TERMS = ("stored_bytes", "latency", "energy", "num_parameters")
-
-QuantizeMode = Literal["auto", "static", "dynamic"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PruneStep:
-    """Remove whole channels, so that the model is really smaller and really faster.
-
-    `channels` is the fraction of the channels of every layer that goes, lowest magnitude first. The
-    layers that make the output keep theirs. 0.5 leaves about a quarter of the parameters.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    channels: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 < self.channels < 1:
-            raise ValueError(f"prune.channels is a fraction between 0 and 1, not {self.channels}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DistillStep:
-    """Train the pruned model to give the full model's answers again.
-
-    temperature: T of the softened softmax, no unit; 4 is the common choice for ten or so classes.
-    epochs: passes over the training split; a short recovery, not a second training.
-    hard_label_weight: share of the task's own loss, the rest follows the teacher.
-    learning_rate: peak of AdamW's cosine schedule; above the usual 1e-3, because a few epochs must do.
-    batch_size: examples in one step; small, because recovery needs steps (3 epochs of the digits example
-    with half of the channels gone: 0.2 points of test accuracy lost with 32 at 0.005, 0.7 with 64 at 0.002).
-    """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    temperature: float = 4.0
-    epochs: int = 3
-    hard_label_weight: float = 0.3
-    learning_rate: float = 5e-3
-    batch_size: int = 32
-
-    def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise ValueError(f"distill.temperature must be above 0, not {self.temperature}")
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ValueError(
-                f"distill needs at least 1 epoch of batches of 1, "
-                f"not epochs {self.epochs} and batch_size {self.batch_size}"
-            )
-        if not 0 <= self.hard_label_weight <= 1:
-            raise ValueError(f"distill.hard_label_weight is between 0 and 1, not {self.hard_label_weight}")
-        if self.learning_rate <= 0:
-            raise ValueError(f"distill.learning_rate must be above 0, not {self.learning_rate}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuantizeStep:
-    """Store weights as integers and compute with them.
-
-    bits: 8 is what ONNX Runtime computes with on every CPU.
-    mode: "static" fixes the range of activations from training data, "dynamic" measures it in each
-    call; "auto" is static for networks with convolutions and no attention, where it is the faster one, and
-    dynamic for others: transformers lose far more accuracy to fixed ranges.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    bits: int = 8
-    mode: QuantizeMode = "auto"
-
-    def __post_init__(self) -> None:
-        if self.bits != 8:
-            raise ValueError(f"quantize.bits can be 8, not {self.bits}")
-        if self.mode not in ("auto", "static", "dynamic"):
-            raise ValueError(f"quantize.mode is auto, static or dynamic, not {self.mode!r}")
-
-
-Step = PruneStep | DistillStep | QuantizeStep
-STEP_CLASSES: Mapping[str, type[PruneStep] | type[DistillStep] | type[QuantizeStep]] = {
-    "prune": PruneStep,
-    "distill": DistillStep,
-    "quantize": QuantizeStep,
+Preference = Literal["energy", "bytes", "latency", "quality"]
+PREFERRED_TERM: Mapping[Preference, str] = {
+    "energy": "energy",
+    "bytes": "stored_bytes",
+    "latency": "latency",
+    "quality": METRIC_TERM,
 }
 
 
@@ -102,11 +38,16 @@ STEP_CLASSES: Mapping[str, type[PruneStep] | type[DistillStep] | type[QuantizeSt
 class StepEntry:
     """One entry of `steps`: exactly one of its fields is set, as in `{prune: {channels: 0.5}}`."""
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
 
     prune: PruneStep | None = None
+    factorize: FactorizeStep | None = None
+    fold: FoldStep | None = None
+    recover: RecoverStep | None = None
     distill: DistillStep | None = None
     quantize: QuantizeStep | None = None
+    share: ShareStep | None = None
+    half: HalfStep | None = None
 
     def __post_init__(self) -> None:
         given = [name for name in STEP_CLASSES if getattr(self, name) is not None]
@@ -119,7 +60,15 @@ class StepEntry:
     @property
     def step(self) -> Step:
         """The step that this entry holds."""
-        return next(step for step in (self.prune, self.distill, self.quantize) if step is not None)
+        step: Step = next(step for name in STEP_CLASSES if (step := getattr(self, name)) is not None)
+        return step
+
+    @classmethod
+    def of(cls, step: Step) -> "StepEntry":
+        """The entry that holds this step."""
+        name = next(name for name, made in STEP_CLASSES.items() if isinstance(step, made))
+        held: dict[str, Any] = {name: step}
+        return cls(**held)
 
     @classmethod
     def from_mapping(cls, entry: Mapping[str, Any]) -> "StepEntry":
@@ -141,12 +90,44 @@ class StepEntry:
         return cls(**steps)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchConfig:
+    """Let pipelines be proposed and tried, instead of naming one.
+
+    prefer: what the chosen variant should be best in, within the budget of quality: energy, bytes, latency or
+        quality. It is the score unless the job names one.
+    seconds: working time after which nothing new is tried; 0 does not limit.
+    joules: energy after which nothing new is tried; 0 does not limit.
+    trials: pipelines that are measured in full at most.
+    trains: whether steps that train (recovery, distillation) may be proposed.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
+
+    prefer: Preference = "energy"
+    seconds: float = 600.0
+    joules: float = 0.0
+    trials: int = 20
+    trains: bool = True
+
+    def __post_init__(self) -> None:
+        if self.prefer not in PREFERRED_TERM:
+            raise ValueError(f"search.prefer is {', '.join(PREFERRED_TERM)}, not {self.prefer!r}")
+        if self.seconds < 0 or self.joules < 0 or self.trials < 1:
+            raise ValueError(
+                f"search.seconds and search.joules cannot be negative and search.trials is at least 1, not "
+                f"{self.seconds}, {self.joules} and {self.trials}"
+            )
+
+
+def preferred_score(prefer: Preference) -> dict[str, float]:
+    """The weights that a preference stands for: its own term ten times the others."""
+    weights = {METRIC_TERM: 1.0, "stored_bytes": -0.1, "latency": -0.1, "energy": -0.1}
+    return weights | {PREFERRED_TERM[prefer]: 10.0 if prefer == "quality" else -1.0}
+
+
 def _default_steps() -> tuple[StepEntry, ...]:
-    return (
-        StepEntry(prune=PruneStep()),
-        StepEntry(distill=DistillStep()),
-        StepEntry(quantize=QuantizeStep()),
-    )
+    return tuple(map(StepEntry.of, (PruneStep(), DistillStep(), QuantizeStep())))
 
 
 def _default_score() -> dict[str, float]:
@@ -158,17 +139,24 @@ class CompressConfig:
     """The `compress` part of a job.
 
     max_accuracy_drop: how much worse than the full model a variant may be, in units of the task's first
-    metric (0.01 is one point of accuracy), measured on the validation split.
-    steps: the pipeline, in order; each entry adds a variant. Quantization is last, because its result is
-    a file that cannot be trained any more.
+        metric (0.01 is one point of accuracy), measured on the validation split.
+    steps: the pipeline, in order; each entry adds a variant. quantize, share and half store the model that the
+        steps before them left, each in its own form, and nothing comes after them but others of them.
+    search: look for the pipeline instead; `steps` is then not looked at, and `score` follows `search.prefer`
+        unless it is given.
     score: weights a_i of f(x) = sum a_i x_i; ayni.compress.score says what the x_i are.
+    inferences: how often the model will be used, which decides whether a variant pays back its own energy.
+    measures_memory: also measure the peak memory of each variant, in a process of its own (some seconds each).
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
 
     max_accuracy_drop: float = 0.01
     steps: tuple[StepEntry, ...] = field(default_factory=_default_steps)
+    search: SearchConfig | None = None
     score: Mapping[str, float] = field(default_factory=_default_score)
+    inferences: int = 1_000_000
+    measures_memory: bool = False
 
     def __post_init__(self) -> None:
         entries = tuple(
@@ -179,10 +167,35 @@ class CompressConfig:
             raise ValueError(f"compress.max_accuracy_drop cannot be negative, it is {self.max_accuracy_drop}")
         if not entries:
             raise ValueError("compress.steps is empty; leave `compress` out of the job to skip compression")
-        if any(entry.quantize for entry in entries[:-1]):
-            raise ValueError("quantize must be the last of compress.steps: nothing can train an int8 file")
+        if self.inferences < 1:
+            raise ValueError(f"compress.inferences is at least 1, not {self.inferences}")
         if not self.score:
             raise ValueError("compress.score is empty; give at least one weight, as in {accuracy: 1.0}")
+        if self.search is not None and self.score == _default_score():
+            object.__setattr__(self, "score", preferred_score(self.search.prefer))
+        check_order([entry.step for entry in entries])
+
+
+def check_order(steps: Sequence[Step]) -> None:
+    """Nothing may follow a step that stores the model, but another one that does.
+
+    Raises:
+        ValueError: a step goes on with what cannot be trained or cut any more.
+    """
+    stored: Step | None = None
+    for step in steps:
+        if isinstance(step, STORING_STEPS):
+            stored = step
+        elif stored is not None:
+            raise ValueError(
+                f"{step_name(step)} cannot follow {step_name(stored)} in compress.steps: nothing can change "
+                f"what {step_name(stored)} makes. Put it before"
+            )
+
+
+def step_name(step: Step) -> str:
+    """The key of the job by which a step is named."""
+    return next(name for name, made in STEP_CLASSES.items() if isinstance(step, made))
 
 
 def _nearest(name: str, allowed: Mapping[str, Any] | list[str]) -> str:
