@@ -1,38 +1,45 @@
 """The files of compression, made one after the other; a finished one is never made again.
 
-Beside each file lies a record (`int8.json`) with the hash of the file, of what it was made from, and its
-quality. A run that was killed finds the records, proves the hashes, and goes on with the first file that
-is missing, torn or made from something else.
+    weights/HASH.safetensors    what a step chose or trained, by the hash of all steps before it
+    int8.onnx, int8.json        a variant and its record: hashes, quality, what it took to make
 
-Not covered: going on in the middle of a distillation.
+A run that was killed finds the records, proves the hashes, and goes on with the first file that is missing,
+torn or made from something else. A step that fails leaves the files of those before it whole.
+
+Not covered: going on in the middle of a training.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+import os.path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ayni.compress.calibration import model_inputs
-from ayni.compress.config import DistillStep, PruneStep, QuantizeStep, Step
-from ayni.compress.deploy.export import export_onnx
-from ayni.compress.deploy.onnx_quantize import quantize_onnx
-from ayni.compress.deploy.runtimes import OnnxRuntime, Runtime, TorchRuntime
+from ayni.compress.config import step_name
+from ayni.compress.draft import Draft, OnStep, Workshop, find_values, has_values_to_find, mark, reshape
+from ayni.compress.evidence.answers import NoAnswers, RecordedAnswers, changes_between, evaluate_recorded
+from ayni.compress.evidence.break_even import EnergyInterval, interval_of_estimate
+from ayni.compress.evidence.changes import Changes
 from ayni.compress.evidence.evaluate import evaluate_split, metric_interval
-from ayni.compress.retrain.distill import distill
-from ayni.compress.structure.channels import count_parameters, prune_channels
-from ayni.compress.variants import Artefact, Quality
+from ayni.compress.deploy.runtimes import Runtime, TorchRuntime
+from ayni.compress.open_form import open_form
+from ayni.compress.ports import EnergyMeter
+from ayni.compress.steps import Step
+from ayni.compress.stored_forms import Stored, store_by_step, store_model
+from ayni.compress.structure.channels import count_parameters
+from ayni.compress.variants import MAX_INDICES, Artefact, Quality
 from ayni.errors import AyniError
-from ayni.files import explain_os_errors, read_json, sha256_of_file, write_json
+from ayni.files import explain_os_errors, make_folder, read_json, sha256_of_file, write_json
 from ayni.task import Task, TaskFailedError
 
-NUM_CHECK_EXAMPLES = 9
-NUM_CALIBRATION_EXAMPLES = 256
-OnStep = Callable[[int, int], None]
+FULL = "full"
+FULL_ONNX = "full-onnx"
 
 
 class ModelFileError(AyniError):
@@ -66,136 +73,246 @@ def load_full_model(task: Task, file: Path) -> nn.Module:
     return model.eval()
 
 
-class ArtefactMaker:
-    """Makes the artefacts of one pipeline, in order, and keeps the model that the next step changes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """Files of a variant with their record, which lacks the quality until somebody judges it."""
 
-    def __init__(
-        self, task: Task, model_path: Path, *, seed: int, folder: Path, device: torch.device
-    ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._task, self._model_path, self._seed, self._folder = task, model_path, seed, folder
-        self._device = device
-        self._teacher = load_full_model(task, model_path)
-        self._student = load_full_model(task, model_path)
-        self._history: list[Any] = [sha256_of_file(model_path), seed]
-        self._checks = model_inputs(
-            task, self._teacher, split="validation", num_examples=NUM_CHECK_EXAMPLES, batch_size=3
-        )
-        self._metric: str | None = None
-        self._latest = folder / "full.onnx"
+    name: str
+    files: Sequence[Path]
+    steps: tuple[Mapping[str, Any], ...]
+    record: dict[str, Any]
 
     @property
-    def examples(self) -> Sequence[torch.Tensor]:
-        """A few real inputs, each with a batch dimension of 1."""
-        return [example for batch in self._checks for example in torch.split(batch, 1)]
+    def file(self) -> Path:
+        """The one that is opened."""
+        return self.files[0]
 
-    def runtime(self, artefact: Artefact) -> Runtime:
+
+class ArtefactMaker:
+    """Makes variants of one model in one folder, and knows which are there already.
+
+    Args:
+        task: gives the model, the data, the loss and the metrics.
+        model_path: model.safetensors of the full model; never changed.
+        seed: of everything that trains.
+        folder: receives the files.
+        device: where training computes.
+        meter: of what making takes.
+        max_drop: what a class or slice may lose before it counts as lost.
+        load_model: other teachers, by name.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model_path: Path,
+        *,
+        seed: int,
+        folder: Path,
+        device: torch.device,
+        meter: EnergyMeter,
+        max_drop: float = 0.0,
+        load_model: Callable[[str], nn.Module] | None = None,
+    ) -> None:
+        make_folder(folder / "weights")
+        self._task, self._model_path, self._folder = task, model_path, folder
+        self._meter, self._max_drop = meter, max_drop
+        self._teacher = load_full_model(task, model_path)
+        self._origin = [sha256_of_file(model_path), seed]
+        self._metric: str | None = None
+        self._onnx: dict[tuple[Step, ...], Path] = {}
+        self.shop = Workshop(
+            task=task, teacher=self._teacher, seed=seed, device=device, load_model=load_model
+        )
+
+    def draft(self) -> Draft:
+        """The full model once more, for a pipeline to work on."""
+        return Draft(model=load_full_model(self._task, self._model_path))
+
+    def open(self, artefact: Artefact, *, num_threads: int = 1) -> Runtime:
         """The artefact, ready for inference on the CPU."""
-        return TorchRuntime(self._teacher) if artefact.runtime == "torch" else OnnxRuntime(artefact.file)
+        if artefact.file == self._model_path:
+            return TorchRuntime(self._teacher)
+        return open_form(
+            artefact.file, artefact.runtime, self._task.build_model, num_threads=num_threads
+        )
 
     def full(self) -> Artefact:
         """The trained model as it is, run by torch. First of all: the others need its metric's name."""
-        artefact = self._artefact("full", self._model_path, lambda: "as trained, run by torch")
+        stored = Stored(file=self._model_path, runtime="torch", note="as trained, run by torch")
+        artefact = self.judge(self._made(FULL, self.draft(), lambda: stored, key=[]))
         self._metric = next(iter(artefact.quality.validation))
         return artefact
 
-    def full_onnx(self) -> Artefact:
-        """The trained model, exported: what the other runtime alone is worth."""
-        return self._artefact("full-onnx", self._latest, lambda: self._export(self._latest))
+    def full_onnx(self) -> Artefact | None:
+        """The trained model, exported: what the other runtime alone is worth. None if it has no ONNX form."""
+        draft, stem = self.draft(), self._folder / FULL_ONNX
+        made = self._made(FULL_ONNX, draft, lambda: store_model(draft, stem, self.shop), key=["onnx"])
+        if made.record["runtime"] != "onnxruntime":
+            return None
+        self._onnx[()] = made.file
+        return self.judge(made)
 
-    def add(self, name: str, step: Step, on_step: OnStep) -> Artefact:
-        """The artefact after one more step.
+    def change(self, draft: Draft, step: Step, on_step: OnStep) -> str:
+        """Do a step that changes the model, or take its result from where it was kept.
 
         Raises:
-            AyniError: what prune, distill, export and quantize raise.
+            AyniError: what the step raises; the draft is then of no use any more.
         """
-        self._history.append([type(step).__name__, asdict(step)])
-        file = self._folder / f"{name}.onnx"
-        if isinstance(step, QuantizeStep):
-            source = self._latest
-            artefact = self._artefact(
-                name, file, lambda: self._quantize(source, file, step), is_candidate=True
-            )
-        elif isinstance(step, PruneStep):
-            # Always done, for it is quick and gives the layers that a distilled file fits into.
-            prune_channels(self._student, self._task.example_input(), channels=step.channels)
-            artefact = self._artefact(name, file, lambda: self._export(file), is_candidate=True)
+        self.shop.on_step = on_step
+        notes: list[str] = []
+
+        def shape() -> None:
+            if note := reshape(draft, step, self.shop):
+                notes.append(note)
+
+        spent = self._metered(shape)
+        if has_values_to_find(step):
+            mark(draft, step)
+            note, spent_on_values = self._kept_values(draft, step)
+            notes.append(note)
+            spent = _sum(spent, spent_on_values)
         else:
-            artefact = self._distilled(name, file, step, on_step)
-        self._latest = file
-        return artefact
+            mark(draft, step)
+        draft.making = _sum(draft.making, spent)
+        return "; ".join(notes)
 
-    def _distilled(self, name: str, file: Path, step: DistillStep, on_step: OnStep) -> Artefact:
-        from safetensors.torch import load_model, save_model
+    def store(self, draft: Draft, name: str, *, step: Step | None = None, note: str = "") -> Artefact:
+        """A variant: the model of the draft as it is, or in the form of a last step.
 
-        weights = self._folder / f"{name}.safetensors"
+        Raises:
+            AyniError: what export, quantization and packing raise.
+        """
+        return self.judge(self.make(draft, name, step=step, note=note))
 
-        def make() -> str:
-            loss = distill(
-                self._task,
-                student=self._student,
-                teacher=self._teacher,
-                step=step,
-                seed=self._seed,
-                device=self._device,
-                on_step=on_step,
+    def make(self, draft: Draft, name: str, *, step: Step | None = None, note: str = "") -> Made:
+        """The files of a variant, not evaluated yet; one that was evaluated before is taken as it is.
+
+        Raises:
+            AyniError: what export, quantization and packing raise.
+        """
+        stem = self._folder / name
+        steps = steps_json((*draft.steps, step) if step is not None else draft.steps)
+
+        def store() -> Stored:
+            if step is None:
+                return store_model(draft, stem, self.shop)
+            return store_by_step(draft, step, stem, self.shop, onnx=self._onnx.get(draft.steps))
+
+        made = self._made(name, draft, store, key=steps, note=note, steps=steps)
+        if step is None and made.record["runtime"] == "onnxruntime":
+            self._onnx[draft.steps] = made.file
+        return made
+
+    def judge(self, made: Made) -> Artefact:
+        """Evaluate a variant on all of both splits, compare its answers, and keep the record."""
+        record = made.record
+        if "quality" not in record:
+            quality, answers = self._quality(self._open(made), is_reference=made.name == FULL)
+            changes, reason = (
+                (None, "the full model itself") if made.name == FULL else self._changes(answers)
             )
-            temporary = weights.with_name(f".{weights.name}.tmp")
-            with explain_os_errors(weights):
-                save_model(self._student, str(temporary))
-                temporary.replace(weights)
-            return f"{self._export(file)}; {step.epochs} epochs at T = {step.temperature:g}, loss {loss:.4f}"
-
-        artefact = self._artefact(name, file, make, is_candidate=True, companions=(weights,))
-        load_model(self._student, weights)
-        return artefact
-
-    def _export(self, file: Path) -> str:
-        return f"exported by {export_onnx(self._student, self._checks, file)}"
-
-    def _quantize(self, source: Path, file: Path, step: QuantizeStep) -> str:
-        calibration = model_inputs(
-            self._task, self._teacher, split="train", num_examples=NUM_CALIBRATION_EXAMPLES
-        )
-        return f"{quantize_onnx(source, file, step, calibration=calibration)} quantization"
-
-    def _artefact(
-        self,
-        name: str,
-        file: Path,
-        make: Callable[[], str],
-        *,
-        is_candidate: bool = False,
-        companions: Sequence[Path] = (),
-    ) -> Artefact:
-        made_from = hashlib.sha256(json.dumps([name, *self._history]).encode()).hexdigest()
-        record_file = self._folder / f"{name}.json"
-        record = _valid_record(record_file, made_from=made_from, files=(file, *companions))
-        if record is None:
-            note = make()
-            runtime = TorchRuntime(self._teacher) if file == self._model_path else OnnxRuntime(file)
-            record = {
-                "made_from": made_from,
-                "files": {path.name: sha256_of_file(path) for path in (file, *companions)},
-                "note": note,
-                "quality": self._quality(runtime).to_json(),
-            }
-            write_json(record_file, record)
+            record["quality"] = quality.to_json()
+            record["changes"] = None if changes is None else changes.to_json(max_indices=MAX_INDICES)
+            record["no_changes_reason"] = reason
+            write_json(self._folder / f"{made.name}.json", record)
+        making, found = record["making"], record["changes"]
         return Artefact(
-            name=name,
-            file=file,
-            runtime="torch" if file == self._model_path else "onnxruntime",
-            is_candidate=is_candidate,
-            num_parameters=count_parameters(self._student),
-            stored_bytes=file.stat().st_size,
+            name=made.name,
+            file=made.file,
+            companions=tuple(made.files[1:]),
+            runtime=record["runtime"],
+            is_candidate=made.name not in (FULL, FULL_ONNX),
+            num_parameters=record["num_parameters"],
+            stored_bytes=sum(file.stat().st_size for file in made.files),
             quality=Quality.from_json(record["quality"]),
             note=record["note"],
+            steps=made.steps,
+            making=None if making is None else EnergyInterval.from_json(making),
+            changes=None if found is None else Changes.from_json(found),
+            no_changes_reason=record["no_changes_reason"],
         )
 
-    def _quality(self, runtime: Runtime) -> Quality:
-        is_reference = self._metric is None
+    def quick_metric(self, made: Made | None, *, max_examples: int) -> float | None:
+        """The first metric on a part of the validation split, of the full model for None.
+
+        None when it is not finite.
+        """
+        runtime = TorchRuntime(self._teacher) if made is None else self._open(made)
+        metrics = evaluate_split(self._task, runtime, "validation", max_examples=max_examples)
+        return metrics.get(self._metric or "")
+
+    def _kept_values(self, draft: Draft, step: Step) -> tuple[str, EnergyInterval | None]:
+        from safetensors.torch import load_model, save_model
+
+        made_from = self._hash(steps_json(draft.steps))
+        weights = self._folder / "weights" / f"{made_from[:16]}.safetensors"
+        record_file = weights.with_suffix(".json")
+        record = _valid_record(record_file, made_from=made_from, folder=weights.parent)
+        if record is None:
+            notes: list[str] = []
+            spent = self._metered(lambda: notes.append(find_values(draft, step, self.shop)))
+            temporary = weights.with_name(f".{weights.name}.tmp")
+            with explain_os_errors(weights):
+                save_model(draft.model, str(temporary))
+                temporary.replace(weights)
+            record = {
+                "made_from": made_from,
+                "files": {weights.name: sha256_of_file(weights)},
+                "note": notes[0],
+                "making": None if spent is None else spent.to_json(),
+            }
+            write_json(record_file, record)
+        else:
+            load_model(draft.model, weights)
+        making = record["making"]
+        return record["note"], None if making is None else EnergyInterval.from_json(making)
+
+    def _made(
+        self,
+        name: str,
+        draft: Draft,
+        store: Callable[[], Stored],
+        *,
+        key: Sequence[Any],
+        note: str = "",
+        steps: Sequence[Mapping[str, Any]] = (),
+    ) -> Made:
+        made_from = self._hash([name, *key])
+        record = _valid_record(self._folder / f"{name}.json", made_from=made_from, folder=self._folder)
+        if record is None:
+            record = self._make_record(draft, store, made_from=made_from, note=note)
+        files = [self._folder / path for path in record["files"]]
+        return Made(name=name, files=files, steps=tuple(steps), record=record)
+
+    def _make_record(
+        self, draft: Draft, store: Callable[[], Stored], *, made_from: str, note: str
+    ) -> dict[str, Any]:
+        kept: list[Stored] = []
+        spent = self._metered(lambda: kept.append(store()))
+        stored = kept[0]
+        making = _sum(draft.making, spent)
+        return {
+            "made_from": made_from,
+            # Relative to the folder, so that a run may be moved; the first is the one that is opened.
+            "files": {
+                os.path.relpath(path, self._folder): sha256_of_file(path)
+                for path in (stored.file, *stored.companions)
+            },
+            "runtime": stored.runtime,
+            "num_parameters": count_parameters(draft.model),
+            "note": "; ".join(part for part in (note, stored.note) if part),
+            "making": None if making is None else making.to_json(),
+        }
+
+    def _open(self, made: Made) -> Runtime:
+        if made.name == FULL:
+            return TorchRuntime(self._teacher)
+        return open_form(made.file, made.record["runtime"], self._task.build_model)
+
+    def _quality(self, runtime: Runtime, *, is_reference: bool) -> tuple[Quality, RecordedAnswers | NoAnswers]:
         validation = evaluate_split(self._task, runtime, "validation", is_reference=is_reference)
-        test = evaluate_split(self._task, runtime, "test", is_reference=is_reference)
+        test, answers = evaluate_recorded(self._task, runtime, "test", is_reference=is_reference)
         metric = self._metric or next(iter(validation))
         value = test.get(metric)
         interval = (
@@ -203,18 +320,56 @@ class ArtefactMaker:
             if value is None
             else metric_interval(self._task, runtime, "test", metric=metric, value=value)
         )
-        return Quality(validation=validation, test=test, interval=interval)
+        return Quality(validation=validation, test=test, interval=interval), answers
+
+    def _changes(self, after: RecordedAnswers | NoAnswers) -> tuple[Changes | None, str]:
+        before = self._full_answers
+        for answers in (before, after):
+            if isinstance(answers, NoAnswers):
+                return None, answers.reason
+        return changes_between(before, after, max_drop=self._max_drop), ""
+
+    @cached_property
+    def _full_answers(self) -> RecordedAnswers | NoAnswers:
+        return evaluate_recorded(self._task, TorchRuntime(self._teacher), "test")[1]
+
+    def _metered(self, work: Callable[[], object]) -> EnergyInterval | None:
+        def once() -> int:
+            work()
+            return 1
+
+        return interval_of_estimate(self._meter.measure(once))
+
+    def _hash(self, key: Sequence[Any]) -> str:
+        return hashlib.sha256(json.dumps([*self._origin, *key]).encode()).hexdigest()
 
 
-def _valid_record(file: Path, *, made_from: str, files: Sequence[Path]) -> dict[str, Any] | None:
+def steps_json(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """Steps as entries of a job."""
+    return [{step_name(step): asdict(step)} for step in steps]
+
+
+def _sum(one: EnergyInterval | None, other: EnergyInterval | None) -> EnergyInterval | None:
+    """Both together; None, and never a part, when one is unknown."""
+    if one is None or other is None:
+        return None
+    return EnergyInterval(
+        low_joules=one.low_joules + other.low_joules,
+        joules=one.joules + other.joules,
+        high_joules=one.high_joules + other.high_joules,
+    )
+
+
+def _valid_record(file: Path, *, made_from: str, folder: Path) -> dict[str, Any] | None:
     """The record, if it speaks of the same origin and every file is unchanged; else None: make it again."""
-    if not file.exists() or not all(path.exists() for path in files):
+    if not file.exists():
         return None
     try:
         record: dict[str, Any] = read_json(file)
     except ValueError:
         return None
-    is_same = record.get("made_from") == made_from and record.get("files") == {
-        path.name: sha256_of_file(path) for path in files
-    }
-    return record if is_same else None
+    files = {name: folder / name for name in record.get("files", {})}
+    if record.get("made_from") != made_from or not all(path.exists() for path in files.values()):
+        return None
+    is_whole = all(sha256_of_file(path) == record["files"][name] for name, path in files.items())
+    return record if is_whole else None

@@ -6,7 +6,7 @@
 Not covered: inputs that hold no tensor, and calls whose tensors disagree about the number of examples.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,3 +36,26 @@ class ModelInputs:
     def num_examples(self) -> int:
         """Length of the first axis of the first tensor."""
         return len(next(iter(self.tensors.values())))
+
+    @classmethod
+    def joined(cls, batches: Sequence["ModelInputs"]) -> "ModelInputs":
+        """One batch of all examples; tensors are joined along their first axis, the rest is the first's.
+
+        Raises:
+            ValueError: no batches, or tensors whose other axes differ.
+        """
+        if not batches:
+            raise ValueError("there are no batches to join")
+
+        def together(values: Sequence[Any]) -> Any:
+            if not isinstance(values[0], torch.Tensor):
+                return values[0]
+            if len({value.shape[1:] for value in values}) > 1:
+                raise ValueError(f"shapes {[tuple(value.shape) for value in values]} cannot be joined")
+            return torch.cat(list(values))
+
+        first = batches[0]
+        return cls(
+            tuple(together([batch.args[place] for batch in batches]) for place in range(len(first.args))),
+            {name: together([batch.kwargs[name] for batch in batches]) for name in first.kwargs},
+        )

@@ -15,9 +15,9 @@ Not covered: learning from one model for the next; rungs between the given ones.
 """
 
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, Literal, TypeVar
 
 P = TypeVar("P")
 Stage = Literal["proxy", "full"]
@@ -81,6 +81,30 @@ class TrialOutcome:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSummary:
+    """What a search did, for people and for the record.
+
+    stopped: why it ended. skipped: pipelines that were proposed and not measured in full, with the reason.
+    seconds, joules: what all trials took together; joules None when nobody could tell.
+    """
+
+    stopped: str
+    num_measured: int
+    skipped: Mapping[str, str]
+    seconds: float
+    joules: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "SearchSummary":
+        """The summary that `to_json` wrote."""
+        return cls(**data)
+
+
 @dataclass(slots=True)
 class _Climb(Generic[P]):
     """The part of a ladder that is still open: rungs [low, high), and the strongest one that held."""
@@ -100,6 +124,7 @@ class _Spent:
     seconds: float = 0.0
     joules: float = 0.0
     num_trials: int = 0
+    is_metered: bool = True
     of_kind: dict[str, list[float]] = field(default_factory=dict)
 
 
@@ -172,6 +197,17 @@ class Search(Generic[P]):
             self._skip(trial.rung.name, lost)
         self._narrow(trial, holds=holds)
 
+    def summary(self) -> SearchSummary:
+        """What was done so far."""
+        spent = self._spent
+        return SearchSummary(
+            stopped=self.stopped,
+            num_measured=spent.num_trials,
+            skipped=dict(self.skipped),
+            seconds=spent.seconds,
+            joules=spent.joules if spent.is_metered else None,
+        )
+
     def _on_a_ladder(self) -> Trial[P] | None:
         for climb in self._climbs:
             if climb.low < climb.high:
@@ -224,6 +260,7 @@ class Search(Generic[P]):
     def _count(self, trial: Trial[P], outcome: TrialOutcome) -> None:
         self._spent.seconds += outcome.seconds
         self._spent.joules += outcome.joules or 0.0
+        self._spent.is_metered &= outcome.joules is not None
         self._spent.num_trials += trial.stage == "full"
         self._spent.of_kind.setdefault(f"{trial.ladder} {trial.stage}", []).append(outcome.seconds)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ayni.compress.calibration import model_inputs
-from ayni.compress.config import QuantizeStep
+from ayni.compress.steps import QuantizeStep
 from ayni.compress.deploy.export import export_onnx
 from ayni.compress.deploy.onnx_file import describe_onnx
 from ayni.compress.deploy.onnx_quantize import (

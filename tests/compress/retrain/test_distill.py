@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ayni.compress.artefacts import load_full_model
-from ayni.compress.config import DistillStep
+from ayni.compress.steps import DistillStep
 from ayni.compress.retrain.distill import (
     CannotDistillError,
     DistillationTask,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ayni.compress.config import DistillStep
+from ayni.compress.steps import DistillStep
 from ayni.compress.retrain.distill import distill
 from ayni.compress.retrain.recover import recover
 from ayni.compress.retrain.sequence_distillation import (

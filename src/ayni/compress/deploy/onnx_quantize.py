@@ -28,7 +28,7 @@ from typing import Any, Literal
 
 import torch
 
-from ayni.compress.config import QuantizeStep
+from ayni.compress.steps import QuantizeStep
 from ayni.compress.deploy.activation_noise import activation_noise, onnx_feeds, sensitive_nodes
 from ayni.compress.deploy.export import as_model_inputs
 from ayni.compress.deploy.onnx_file import Constants, import_onnx

@@ -251,6 +251,16 @@ def _form_of(model: Any) -> OutputForm:
     return stated_form(stated, len(model.outputs))
 
 
+def check_openvino() -> None:
+    """Whether what quantization with OpenVINO needs is here.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    for package in ("openvino", "nncf"):
+        _import(package)
+
+
 def _import(package: str) -> Any:
     import importlib
 

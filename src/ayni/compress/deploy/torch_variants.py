@@ -134,6 +134,11 @@ def _temporary_buffers(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
                 yield f"{prefix}.{name}" if prefix else name, buffer
 
 
+def convert_floats(model: nn.Module, dtype: torch.dtype, *, kept_buffers: Sequence[str]) -> None:
+    """What `to_half` does, without looking whether the model still answers: for opening what it made."""
+    _convert(model, dtype, kept={name: model.get_buffer(name) for name in kept_buffers})
+
+
 def _convert(model: nn.Module, dtype: torch.dtype, *, kept: dict[str, torch.Tensor]) -> None:
     ids = {id(buffer) for buffer in kept.values()}
     # Parameters that share memory without being one must go on sharing it.

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ayni.compress.config import DistillStep
+from ayni.compress.steps import DistillStep
 from ayni.compress.deploy.outputs import NoTensorOutputError
 from ayni.compress.inputs import ModelInputs
 from ayni.compress.retrain.class_scores import class_scores
