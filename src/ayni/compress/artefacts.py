@@ -23,6 +23,7 @@ from ayni.compress.deploy.export import export_onnx
 from ayni.compress.deploy.onnx_quantize import quantize_onnx
 from ayni.compress.deploy.runtimes import OnnxRuntime, Runtime, TorchRuntime
 from ayni.compress.evidence.evaluate import evaluate_split, metric_interval
+from ayni.compress.inputs import ModelInputs, one_by_one
 from ayni.compress.retrain.distill import distill
 from ayni.compress.structure.channels import count_parameters, prune_channels
 from ayni.compress.variants import Artefact, Quality
@@ -85,9 +86,9 @@ class ArtefactMaker:
         self._latest = folder / "full.onnx"
 
     @property
-    def examples(self) -> Sequence[torch.Tensor]:
+    def examples(self) -> Sequence[ModelInputs]:
         """A few real inputs, each with a batch dimension of 1."""
-        return [example for batch in self._checks for example in torch.split(batch, 1)]
+        return one_by_one(self._checks)
 
     def runtime(self, artefact: Artefact) -> Runtime:
         """The artefact, ready for inference on the CPU."""

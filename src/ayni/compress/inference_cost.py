@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-
+from ayni.compress.deploy.export import Batch, as_model_inputs
 from ayni.compress.deploy.runtimes import Runtime, torch_threads
+from ayni.compress.inputs import ModelInputs
 from ayni.compress.ports import EnergyMeter
 
 CALLS_PER_TURN = 10
@@ -46,7 +46,7 @@ class InferenceEnergy:
 
 
 def measure_latency(
-    runtimes: Mapping[str, Runtime], examples: Sequence[torch.Tensor], *, seconds: float = MEASURE_SECONDS
+    runtimes: Mapping[str, Runtime], examples: Sequence[Batch], *, seconds: float = MEASURE_SECONDS
 ) -> dict[str, Latency]:
     """Latency of each runtime, measured in turns.
 
@@ -57,12 +57,13 @@ def measure_latency(
     """
     wall: dict[str, list[float]] = {name: [] for name in runtimes}
     cpu: dict[str, list[float]] = {name: [] for name in runtimes}
+    inputs = [as_model_inputs(example) for example in examples]
     with torch_threads(1):
         for runtime in runtimes.values():
-            _call(runtime, examples, WARM_UP_CALLS)
+            _call(runtime, inputs, WARM_UP_CALLS)
         while unfinished := [name for name in runtimes if not _is_enough(wall[name], seconds)]:
             for name in unfinished:
-                _take_turn(runtimes[name], examples, wall[name], cpu[name])
+                _take_turn(runtimes[name], inputs, wall[name], cpu[name])
     return {
         name: Latency(
             p50_seconds=statistics.median(wall[name]),
@@ -76,7 +77,7 @@ def measure_latency(
 
 def measure_energy(
     runtime: Runtime,
-    examples: Sequence[torch.Tensor],
+    examples: Sequence[Batch],
     *,
     meter: EnergyMeter,
     latency_seconds: float,
@@ -87,9 +88,10 @@ def measure_energy(
     joules_per_1000 = 1000 * joules / num_calls
     """
     num_calls = max(MIN_CALLS, round(seconds / latency_seconds))
+    inputs = [as_model_inputs(example) for example in examples]
     with torch_threads(1):
-        _call(runtime, examples, MIN_CALLS)
-        estimate = meter.measure(_block(runtime, examples, num_calls))
+        _call(runtime, inputs, MIN_CALLS)
+        estimate = meter.measure(_block(runtime, inputs, num_calls))
 
     def per_1000(joules: float | None) -> float | None:
         return None if joules is None else 1000 * joules / num_calls
@@ -102,7 +104,7 @@ def measure_energy(
     )
 
 
-def _block(runtime: Runtime, examples: Sequence[torch.Tensor], num_calls: int) -> Callable[[], int]:
+def _block(runtime: Runtime, examples: Sequence[ModelInputs], num_calls: int) -> Callable[[], int]:
     def run() -> int:
         _call(runtime, examples, num_calls)
         return num_calls
@@ -115,18 +117,18 @@ def _is_enough(wall: Sequence[float], seconds: float) -> bool:
 
 
 def _take_turn(
-    runtime: Runtime, examples: Sequence[torch.Tensor], wall: list[float], cpu: list[float]
+    runtime: Runtime, examples: Sequence[ModelInputs], wall: list[float], cpu: list[float]
 ) -> None:
     # The first call of a turn only brings the weights back into the caches.
-    runtime(examples[0])
+    examples[0].run(runtime)
     for index in range(len(wall), len(wall) + CALLS_PER_TURN):
-        inputs = examples[index % len(examples)]
+        example = examples[index % len(examples)]
         cpu_started, started = time.thread_time(), time.perf_counter()
-        runtime(inputs)
+        example.run(runtime)
         wall.append(time.perf_counter() - started)
         cpu.append(time.thread_time() - cpu_started)
 
 
-def _call(runtime: Runtime, examples: Sequence[torch.Tensor], num_calls: int) -> None:
+def _call(runtime: Runtime, examples: Sequence[ModelInputs], num_calls: int) -> None:
     for index in range(num_calls):
-        runtime(examples[index % len(examples)])
+        examples[index % len(examples)].run(runtime)

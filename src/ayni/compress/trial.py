@@ -18,6 +18,7 @@ from ayni.compress.config import CompressConfig, DistillStep, PruneStep, Step
 from ayni.compress.deploy.export import export_onnx
 from ayni.compress.deploy.onnx_quantize import quantize_onnx
 from ayni.compress.deploy.runtimes import OnnxRuntime, torch_threads
+from ayni.compress.inputs import ModelInputs
 from ayni.compress.retrain.distill import check_distillable
 from ayni.compress.structure.channels import prune_channels
 from ayni.task import Task, TaskFailedError
@@ -60,7 +61,7 @@ def _try_step(
     student: nn.Module,
     teacher: nn.Module,
     *,
-    checks: Sequence[torch.Tensor],
+    checks: Sequence[ModelInputs],
     source: Path,
     target: Path,
 ) -> None:
@@ -74,7 +75,7 @@ def _try_step(
     else:
         calibration = model_inputs(task, teacher, split="train", num_examples=NUM_CALIBRATION_EXAMPLES)
         quantize_onnx(source, target, step, calibration=calibration)
-        OnnxRuntime(target)(checks[0])
+        checks[0].run(OnnxRuntime(target))
 
 
 def _example_input(task: Task, model: nn.Module) -> torch.Tensor:
