@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from ayni.compress.artefacts import ArtefactMaker, Made
-from ayni.compress.calibration import one_by_one
+from ayni.compress.inputs import one_by_one
 from ayni.compress.compress_progress import CompressProgress
 from ayni.compress.config import CompressConfig, SearchConfig
 from ayni.compress.deploy.runtimes import TorchRuntime

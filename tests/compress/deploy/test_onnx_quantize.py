@@ -23,7 +23,7 @@ from ayni.compress.inputs import ModelInputs
 from ayni.task import Task
 
 
-def exported(task: Task, folder: Path) -> tuple[nn.Module, list[torch.Tensor], Path]:
+def exported(task: Task, folder: Path) -> tuple[nn.Module, list[ModelInputs], Path]:
     torch.manual_seed(0)
     model = task.build_model().eval().requires_grad_(False)
     inputs = model_inputs(task, model, split="train", num_examples=64)
@@ -38,7 +38,7 @@ def test_convolutions_are_quantized_statically_and_compute_nearly_the_same(
 
     mode = quantize_onnx(source, tmp_path / "int8.onnx", QuantizeStep(), calibration=inputs)
 
-    expected, actual = model(inputs[0]), OnnxRuntime(tmp_path / "int8.onnx")(inputs[0])
+    expected, actual = inputs[0].run(model), inputs[0].run(OnnxRuntime(tmp_path / "int8.onnx"))
     assert mode == "static"
     assert float((actual - expected).norm() / expected.norm()) < 0.1
 
@@ -48,7 +48,7 @@ def test_other_models_are_quantized_dynamically(symbols: Task, tmp_path: Path) -
 
     mode = quantize_onnx(source, tmp_path / "int8.onnx", QuantizeStep(), calibration=[])
 
-    expected, actual = model(inputs[0]), OnnxRuntime(tmp_path / "int8.onnx")(inputs[0])
+    expected, actual = inputs[0].run(model), inputs[0].run(OnnxRuntime(tmp_path / "int8.onnx"))
     assert mode == "dynamic"
     assert float((actual - expected).norm() / expected.norm()) < 0.1
 

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ayni.compress.deploy.onnx_file import Array, Constants, import_onnx, read_onnx
 from ayni.compress.deploy.runtimes import RuntimeFailedError, import_onnxruntime
@@ -131,10 +130,7 @@ def _noise_of_batch(
 
 def onnx_feeds(session: Any, batch: ModelInputs) -> dict[str, Array]:
     """The arrays of a batch by the names of a session's inputs, positional ones in order."""
-    tensors = [value for value in batch.args if isinstance(value, torch.Tensor)]
-    given = dict(zip([node.name for node in session.get_inputs()], tensors, strict=False))
-    named = {name: value for name, value in batch.kwargs.items() if isinstance(value, torch.Tensor)}
-    return {name: value.detach().cpu().numpy() for name, value in {**given, **named}.items()}
+    return batch.arrays_for([node.name for node in session.get_inputs()])
 
 
 def _worse(one: ActivationNoise | None, other: ActivationNoise) -> ActivationNoise:

@@ -216,7 +216,8 @@ def _quantized(openvino: Any, model: Any, settings: OpenVinoForm, calibration: S
         return nncf.compress_weights(model, mode=modes.INT8_ASYM)
     if settings.form == "weights4":
         return nncf.compress_weights(model, mode=modes.INT4_ASYM, group_size=settings.group_size, ratio=1.0)
-    feeds = [_feeds(model, as_model_inputs(batch)) for batch in calibration[: settings.num_batches]]
+    names = [_name(port) for port in model.inputs]
+    feeds = [as_model_inputs(batch).arrays_for(names) for batch in calibration[: settings.num_batches]]
     return nncf.quantize(
         model,
         nncf.Dataset(feeds),
@@ -232,13 +233,6 @@ def _advanced(nncf: Any, settings: OpenVinoForm) -> Any:
         return None
     alphas = nncf.AdvancedSmoothQuantParameters(matmul=settings.smooth_alpha)
     return nncf.AdvancedQuantizationParameters(smooth_quant_alphas=alphas)
-
-
-def _feeds(model: Any, batch: ModelInputs) -> dict[str, Any]:
-    tensors = [value for value in batch.args if isinstance(value, torch.Tensor)]
-    given = dict(zip([_name(port) for port in model.inputs], tensors, strict=False))
-    named = {name: value for name, value in batch.kwargs.items() if isinstance(value, torch.Tensor)}
-    return {name: value.detach().cpu().numpy() for name, value in {**given, **named}.items()}
 
 
 def _name(port: Any) -> str:
