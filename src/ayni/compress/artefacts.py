@@ -22,12 +22,12 @@ import torch
 from torch import nn
 
 from ayni.compress.config import step_name
+from ayni.compress.deploy.runtimes import Runtime, TorchRuntime
 from ayni.compress.draft import Draft, OnStep, Workshop, find_values, has_values_to_find, mark, reshape
 from ayni.compress.evidence.answers import NoAnswers, RecordedAnswers, changes_between, evaluate_recorded
 from ayni.compress.evidence.break_even import EnergyInterval, interval_of_estimate
 from ayni.compress.evidence.changes import Changes
 from ayni.compress.evidence.evaluate import evaluate_split, metric_interval
-from ayni.compress.deploy.runtimes import Runtime, TorchRuntime
 from ayni.compress.open_form import open_form
 from ayni.compress.ports import EnergyMeter
 from ayni.compress.steps import Step
@@ -133,9 +133,7 @@ class ArtefactMaker:
         """The artefact, ready for inference on the CPU."""
         if artefact.file == self._model_path:
             return TorchRuntime(self._teacher)
-        return open_form(
-            artefact.file, artefact.runtime, self._task.build_model, num_threads=num_threads
-        )
+        return open_form(artefact.file, artefact.runtime, self._task.build_model, num_threads=num_threads)
 
     def full(self) -> Artefact:
         """The trained model as it is, run by torch. First of all: the others need its metric's name."""
@@ -209,9 +207,7 @@ class ArtefactMaker:
         record = made.record
         if "quality" not in record:
             quality, answers = self._quality(self._open(made), is_reference=made.name == FULL)
-            changes, reason = (
-                (None, "the full model itself") if made.name == FULL else self._changes(answers)
-            )
+            changes, reason = (None, "the full model itself") if made.name == FULL else self._changes(answers)
             record["quality"] = quality.to_json()
             record["changes"] = None if changes is None else changes.to_json(max_indices=MAX_INDICES)
             record["no_changes_reason"] = reason
@@ -310,7 +306,9 @@ class ArtefactMaker:
             return TorchRuntime(self._teacher)
         return open_form(made.file, made.record["runtime"], self._task.build_model)
 
-    def _quality(self, runtime: Runtime, *, is_reference: bool) -> tuple[Quality, RecordedAnswers | NoAnswers]:
+    def _quality(
+        self, runtime: Runtime, *, is_reference: bool
+    ) -> tuple[Quality, RecordedAnswers | NoAnswers]:
         validation = evaluate_split(self._task, runtime, "validation", is_reference=is_reference)
         test, answers = evaluate_recorded(self._task, runtime, "test", is_reference=is_reference)
         metric = self._metric or next(iter(validation))

@@ -60,8 +60,8 @@ class StepEntry:
     @property
     def step(self) -> Step:
         """The step that this entry holds."""
-        step: Step = next(step for name in STEP_CLASSES if (step := getattr(self, name)) is not None)
-        return step
+        held: list[Step] = [getattr(self, name) for name in STEP_CLASSES if getattr(self, name) is not None]
+        return held[0]
 
     @classmethod
     def of(cls, step: Step) -> "StepEntry":
@@ -127,7 +127,7 @@ def preferred_score(prefer: Preference) -> dict[str, float]:
 
 
 def _default_steps() -> tuple[StepEntry, ...]:
-    return tuple(map(StepEntry.of, (PruneStep(), DistillStep(), QuantizeStep())))
+    return tuple(StepEntry.of(step) for step in (PruneStep(), DistillStep(), QuantizeStep()))
 
 
 def _default_score() -> dict[str, float]:
@@ -140,13 +140,13 @@ class CompressConfig:
 
     max_accuracy_drop: how much worse than the full model a variant may be, in units of the task's first
         metric (0.01 is one point of accuracy), measured on the validation split.
-    steps: the pipeline, in order; each entry adds a variant. quantize, share and half store the model that the
-        steps before them left, each in its own form, and nothing comes after them but others of them.
+    steps: the pipeline, in order; each entry adds a variant. quantize, share and half store the model that
+        the steps before them left, each in its own form, and nothing comes after them but others of them.
     search: look for the pipeline instead; `steps` is then not looked at, and `score` follows `search.prefer`
         unless it is given.
     score: weights a_i of f(x) = sum a_i x_i; ayni.compress.score says what the x_i are.
     inferences: how often the model will be used, which decides whether a variant pays back its own energy.
-    measures_memory: also measure the peak memory of each variant, in a process of its own (some seconds each).
+    measures_memory: also measure the peak memory of graphs, each in a process of its own (some seconds).
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA

@@ -1,8 +1,8 @@
 """The model while a pipeline works on it, and what each step does to it.
 
-A step has two halves. One makes the shape (channels that go, layers that split) and is done anew when a run is
-resumed, for it is quick and gives the layers that kept weights fit into. The other chooses or trains values,
-takes long, and its result is kept (`ayni.compress.artefacts`).
+A step has two halves. One makes the shape (channels that go, layers that split) and is done anew when a run
+is resumed, for it is quick and gives the layers that kept weights fit into. The other chooses or trains
+values, takes long, and its result is kept (`ayni.compress.artefacts`).
 
 Not covered: storing the result (`ayni.compress.stored_forms`).
 """
@@ -139,7 +139,9 @@ def reshape(draft: Draft, step: Step, shop: Workshop) -> str:
     """
     text = ""
     if isinstance(step, PruneStep) and step.channels is not None:
-        cut = cut_channels(draft.model, shop.shown[0], channels=step.channels, across_layers=step.across_layers)
+        cut = cut_channels(
+            draft.model, shop.shown[0], channels=step.channels, across_layers=step.across_layers
+        )
         text = f"{len(cut.widths)} layers narrower"
     elif isinstance(step, PruneStep) and step.heads is not None:
         calibration = shop.calibrated("prune.heads")
@@ -183,7 +185,7 @@ def build_student(task: Task, method: str) -> nn.Module:
     build = getattr(task, method, None)
     if not callable(build):
         raise CannotTeachError(
-            f"distill.student names {method!r}, and the task has no such method. Add one that builds the model"
+            f"distill.student names {method!r}, and the task has no such method. Add one that builds it"
         )
     try:
         student = build()
@@ -266,9 +268,7 @@ def second_order(model: nn.Module) -> SecondOrderConfig:
 
 
 def _recover(draft: Draft, step: RecoverStep, shop: Workshop, masks: Any) -> str:
-    plan = ShortTraining(
-        epochs=step.epochs, batch_size=step.batch_size, learning_rate=step.learning_rate
-    )
+    plan = ShortTraining(epochs=step.epochs, batch_size=step.batch_size, learning_rate=step.learning_rate)
     gradual = None
     if step.sparsity is not None:
         num_steps = plan.num_steps(len(shop.task.dataset("train")))
@@ -293,9 +293,7 @@ def _distill(draft: Draft, step: DistillStep, shop: Workshop, masks: Any) -> str
     task = shop.task
     if step.new_tokens:
         task = SequenceTask(task, _sequences(teacher, step, shop))
-    features = (
-        FeatureMatching(pairs=step.features, weight=step.feature_weight) if step.features else None
-    )
+    features = FeatureMatching(pairs=step.features, weight=step.feature_weight) if step.features else None
     loss = distill(
         task,
         student=draft.model,

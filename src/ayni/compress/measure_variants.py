@@ -27,8 +27,7 @@ from ayni.compress.evidence.inference_cost import (
     measure_latency,
 )
 from ayni.compress.evidence.peak_memory import peak_memory
-from ayni.compress.inputs import one_by_one
-from ayni.compress.inputs import ModelInputs
+from ayni.compress.inputs import ModelInputs, one_by_one
 from ayni.compress.ports import EnergyMeter
 from ayni.compress.variants import Artefact
 

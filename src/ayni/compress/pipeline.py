@@ -103,9 +103,7 @@ def compress(
             maker, artefacts, meter=meter, seconds=measure_seconds, with_memory=config.measures_memory
         )
     progress.finish_measuring()
-    return rate(
-        artefacts, costs, config, metric_direction=metric_direction, search=summary, warning=warning
-    )
+    return rate(artefacts, costs, config, metric_direction=metric_direction, search=summary, warning=warning)
 
 
 def _full_forms(maker: ArtefactMaker, config: CompressConfig, progress: CompressProgress) -> list[Artefact]:

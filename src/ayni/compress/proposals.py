@@ -77,9 +77,7 @@ def ladders_for(traits: Traits) -> list[Ladder[Pipeline]]:
                 _ladder("low rank", WEIGHTS, [(FactorizeStep(ratio=ratio), training) for ratio in RATIOS])
             )
     after = (RecoverStep(),) if traits.can_train else ()
-    ladders.append(
-        _ladder("zeros", WEIGHTS, [(PruneStep(weights=share), *after) for share in SPARSITIES])
-    )
+    ladders.append(_ladder("zeros", WEIGHTS, [(PruneStep(weights=share), *after) for share in SPARSITIES]))
     return ladders
 
 
@@ -119,9 +117,7 @@ def _forms(traits: Traits) -> list[Ladder[Pipeline]]:
 def _structure(traits: Traits, training: Step) -> list[Ladder[Pipeline]]:
     ladders = []
     if traits.has_attention:
-        ladders.append(
-            _ladder("heads", STRUCTURE, [(PruneStep(heads=share), training) for share in HEADS])
-        )
+        ladders.append(_ladder("heads", STRUCTURE, [(PruneStep(heads=share), training) for share in HEADS]))
     if traits.has_convolutions or not traits.has_attention:
         ladders.append(
             _ladder("channels", STRUCTURE, [(PruneStep(channels=share), training) for share in CHANNELS])

@@ -19,7 +19,7 @@ from ayni.compress.evidence.break_even import (
 )
 from ayni.compress.evidence.inference_cost import InferenceEnergy, Latency
 from ayni.compress.measure_variants import Costs
-from ayni.compress.pareto import pareto_front
+from ayni.compress.pareto import Direction, pareto_front
 from ayni.compress.score import (
     Values,
     choose,
@@ -31,7 +31,7 @@ from ayni.compress.score import (
 from ayni.compress.search import SearchSummary
 from ayni.compress.variants import Artefact, CompressResult, MetricDirection, Variant
 
-FRONT_TERMS = {METRIC_TERM: "higher", "stored_bytes": "lower", "latency": "lower", "energy": "lower"}
+FRONT_TERMS: Mapping[str, Direction] = {METRIC_TERM: "higher", "stored_bytes": "lower", "latency": "lower", "energy": "lower"}
 
 
 def rate(
@@ -166,7 +166,10 @@ def _pays(
     if answer is None:
         return f"{what}: whether it pays is not known, because energy could not be metered."
     verdict = answer.verdict(inferences)
-    return f"{what} is paid back {answer.text()}; for the declared {inferences:,} inferences it {_WORDS[verdict]}."
+    return (
+        f"{what} is paid back {answer.text()}; for the declared {inferences:,} inferences it "
+        f"{_WORDS[verdict]}."
+    )
 
 
 _WORDS = {"pays": "pays", "does not pay": "does not pay", "uncertain": "may or may not pay"}

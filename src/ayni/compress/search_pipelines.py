@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable
 
 from ayni.compress.artefacts import ArtefactMaker, Made
-from ayni.compress.inputs import one_by_one
 from ayni.compress.compress_progress import CompressProgress
 from ayni.compress.config import CompressConfig, SearchConfig
 from ayni.compress.deploy.runtimes import TorchRuntime
 from ayni.compress.draft import Workshop
 from ayni.compress.evidence.inference_cost import measure_energy, measure_latency
+from ayni.compress.inputs import one_by_one
 from ayni.compress.ports import EnergyMeter
 from ayni.compress.proposals import Pipeline, join, ladders_for, traits_of
 from ayni.compress.retrain.distill import check_distillable

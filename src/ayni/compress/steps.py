@@ -1,10 +1,10 @@
 """The steps that a pipeline is made of, as a job names them.
 
-Light on purpose (no torch): `ayni plan` reads them too. Field names are the keys of job.yaml. What a step does
-to a model is in `ayni.compress.apply_step`, how its result is stored in `ayni.compress.stored_forms`.
+Light on purpose (no torch): `ayni plan` reads them too. Field names are the keys of job.yaml. What a step
+does to a model is in `ayni.compress.draft`, how its result is stored in `ayni.compress.stored_forms`.
 
-    change the model      prune, factorize, fold, distill, recover       each goes on from the one before it
-    store it in a form    quantize, share, half                          each begins with the model before them
+    change the model      prune, factorize, fold, distill, recover    each goes on from the one before it
+    store it in a form    quantize, share, half                       each begins with the model before them
 
 Not covered: embeddings that are factorized, activations below 8 bits.
 """
@@ -142,7 +142,8 @@ class DistillStep:
     hard_label_weight: share of the task's own loss, the rest follows the teacher.
     learning_rate: peak of AdamW's cosine schedule; above the usual 1e-3, because a few epochs must do.
     batch_size: examples in one step; small, because recovery needs steps (3 epochs of the digits example
-        with half of the channels gone: 0.2 points of test accuracy lost with 32 at 0.005, 0.7 with 64 at 0.002).
+        with half of the channels gone: 0.2 points of test accuracy lost with 32 at 0.005, 0.7 with 64 at
+        0.002).
     student: a method of the task that builds another, smaller model to be taught, instead of the pruned one.
     teacher: a model of the local hub (owner/name) that teaches instead of the full model; its code is run.
     features: pairs [layer of the student, layer of the teacher] whose outputs are compared too.
@@ -203,10 +204,10 @@ class QuantizeStep:
     """Store weights as integers; with 8 bits, compute with them.
 
     bits: 8, 4, 3 or 2 of each weight.
-    runtime: what runs the result. "onnxruntime" (8 and 4 bits) and "openvino" (8 and 4, an extra) compute with
-        integers; "torch" unpacks a small file once and computes in floats; "packed" (8 and 4) computes with the
-        packed weights in 16 bits, which makes language models write faster. By default onnxruntime for 8 bits
-        and torch below.
+    runtime: what runs the result. "onnxruntime" (8 and 4 bits) and "openvino" (8 and 4, an extra) compute
+        with integers; "torch" unpacks a small file once and computes in floats; "packed" (8 and 4) computes
+        with the packed weights in 16 bits, which makes language models write faster. By default onnxruntime
+        for 8 bits and torch below.
     mode: of 8 bits in onnxruntime and openvino. "static" fixes the range of activations from training data,
         "dynamic" measures it in each call, "mixed" gives activations with outliers a range for each block,
         "weights" leaves activations as floats; "auto" is static for networks with convolutions and no

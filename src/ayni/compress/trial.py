@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from ayni.compress.config import CompressConfig
-from ayni.compress.deploy.openvino_variants import check_openvino
 from ayni.compress.deploy.export import export_onnx
+from ayni.compress.deploy.openvino_variants import check_openvino
 from ayni.compress.deploy.runtimes import OnnxRuntime, torch_threads
 from ayni.compress.draft import Draft, Workshop, check_prunable, has_values_to_find, mark, reshape
 from ayni.compress.retrain.distill import check_distillable

@@ -57,7 +57,7 @@ class Artefact:
     stored_bytes: of all its files.
     steps: what was done, as entries of compress.steps.
     making: energy of all that led to it, by the run's meter; None when unknown.
-    changes: what changed against the full model's answers on the test split; None when answers are no classes.
+    changes: against the full model's answers on the test split; None when answers are no classes.
     no_changes_reason: why there are no changes; empty when there are.
     note: how it came about, for people.
     """

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from ayni.compress.calibration import model_inputs
-from ayni.compress.steps import QuantizeStep
 from ayni.compress.deploy.export import export_onnx
 from ayni.compress.deploy.onnx_file import describe_onnx
 from ayni.compress.deploy.onnx_quantize import (
@@ -20,6 +19,7 @@ from ayni.compress.deploy.onnx_quantize import (
 )
 from ayni.compress.deploy.runtimes import OnnxRuntime
 from ayni.compress.inputs import ModelInputs
+from ayni.compress.steps import QuantizeStep
 from ayni.task import Task
 
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ayni.compress.artefacts import load_full_model
-from ayni.compress.steps import DistillStep
 from ayni.compress.retrain.distill import (
     CannotDistillError,
     DistillationTask,
@@ -22,6 +21,7 @@ from ayni.compress.retrain.distill import (
 )
 from ayni.compress.retrain.feature_matching import CannotMatchFeaturesError, FeatureMatching
 from ayni.compress.retrain.short_training import CannotTrainShortlyError
+from ayni.compress.steps import DistillStep
 from ayni.compress.weights.masks import masks_of, prune_by_magnitude
 from ayni.task import Task
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from ayni.compress.steps import DistillStep
 from ayni.compress.retrain.distill import distill
 from ayni.compress.retrain.recover import recover
 from ayni.compress.retrain.sequence_distillation import (
@@ -16,6 +15,7 @@ from ayni.compress.retrain.sequence_distillation import (
     generate_sequences,
 )
 from ayni.compress.retrain.short_training import ShortTraining
+from ayni.compress.steps import DistillStep
 
 from ..conftest import Symbols
 

@@ -28,7 +28,6 @@ from typing import Any, Literal
 
 import torch
 
-from ayni.compress.steps import QuantizeStep
 from ayni.compress.deploy.activation_noise import activation_noise, onnx_feeds, sensitive_nodes
 from ayni.compress.deploy.export import as_model_inputs
 from ayni.compress.deploy.onnx_file import Constants, import_onnx
@@ -40,6 +39,7 @@ from ayni.compress.deploy.onnx_weight_only import (
 )
 from ayni.compress.deploy.runtimes import import_onnxruntime
 from ayni.compress.inputs import ModelInputs
+from ayni.compress.steps import QuantizeStep
 from ayni.errors import AyniError, MissingExtraError
 from ayni.files import DiskFullError, NotWritableError, explain_os_errors
 
@@ -95,7 +95,9 @@ def quantize_onnx(
         QuantizationFailedError: the quantizer failed.
     """
     import_onnxruntime()
-    mode = step.mode if step.mode != "auto" else suitable_mode(source)
+    mode: Literal["static", "dynamic"] = (
+        step.mode if step.mode in ("static", "dynamic") else suitable_mode(source)
+    )
     with _prepared(source, target, mode) as (prepared, temporary):
         if mode == "static":
             _quantize_static(prepared, temporary, calibration, reduce_range=reduce_range)

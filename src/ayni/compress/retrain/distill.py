@@ -26,13 +26,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ayni.compress.steps import DistillStep
 from ayni.compress.deploy.outputs import NoTensorOutputError
 from ayni.compress.inputs import ModelInputs
 from ayni.compress.retrain.class_scores import class_scores
 from ayni.compress.retrain.feature_matching import FeatureMatcher, FeatureMatching
 from ayni.compress.retrain.recover import keep_zeros
 from ayni.compress.retrain.short_training import ShortTraining, tail_mean, train_shortly
+from ayni.compress.steps import DistillStep
 from ayni.compress.structure.restore import traced
 from ayni.compress.weights.masks import apply_masks
 from ayni.compress.weights.statistics import PADDING_MASK
