@@ -24,7 +24,15 @@ from ayni.compress.retrain.feature_matching import FeatureMatching
 from ayni.compress.retrain.recover import recover
 from ayni.compress.retrain.sequence_distillation import SequenceTask, generate_sequences
 from ayni.compress.retrain.short_training import ShortTraining
-from ayni.compress.steps import DistillStep, FactorizeStep, FoldStep, PruneStep, RecoverStep, Step
+from ayni.compress.steps import (
+    NUM_CALIBRATION_EXAMPLES,
+    DistillStep,
+    FactorizeStep,
+    FoldStep,
+    PruneStep,
+    RecoverStep,
+    Step,
+)
 from ayni.compress.structure.channels import cut_channels
 from ayni.compress.structure.factorize import factorize
 from ayni.compress.structure.fold import fold_batch_norm
@@ -47,7 +55,6 @@ from ayni.errors import UserError
 from ayni.task import Task, TaskFailedError
 
 OnStep = Callable[[int, int], None]
-NUM_CALIBRATION_EXAMPLES = 256
 NUM_SHOWN_EXAMPLES = 9
 NO_ENERGY = EnergyInterval(low_joules=0.0, joules=0.0, high_joules=0.0)
 LARGE_MODEL = 50_000_000

@@ -31,7 +31,12 @@ from ayni.compress.score import (
 from ayni.compress.search import SearchSummary
 from ayni.compress.variants import Artefact, CompressResult, MetricDirection, Variant
 
-FRONT_TERMS: Mapping[str, Direction] = {METRIC_TERM: "higher", "stored_bytes": "lower", "latency": "lower", "energy": "lower"}
+FRONT_TERMS: Mapping[str, Direction] = {
+    METRIC_TERM: "higher",
+    "stored_bytes": "lower",
+    "latency": "lower",
+    "energy": "lower",
+}
 
 
 def rate(

@@ -296,5 +296,18 @@ STEP_CLASSES: Mapping[str, type[Step]] = {
     "share": ShareStep,
     "half": HalfStep,
 }
+NUM_CALIBRATION_EXAMPLES = 256
 STORING_STEPS = (QuantizeStep, ShareStep, HalfStep)
 """They end a pipeline: nothing can train what they make."""
+
+
+def looks_at_data(step: Step) -> bool:
+    """Whether a step takes statistics of calibration examples layer by layer, which takes long."""
+    if isinstance(step, PruneStep):
+        return step.heads is not None or (
+            step.threshold is None and step.makes_masks and step.method in ("sparsegpt", "wanda")
+        )
+    if isinstance(step, QuantizeStep):
+        is_packed = step.runtime in ("torch", "packed") and not step.epochs
+        return is_packed and (step.method == "gptq" or step.average_bits is not None)
+    return isinstance(step, FactorizeStep) and step.uses_data

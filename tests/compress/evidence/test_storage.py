@@ -16,7 +16,6 @@ from ayni.compress.evidence.storage import (
     dense_bytes,
     dense_bytes_by_type,
     measure_storage,
-    sparse_is_smaller,
 )
 
 
@@ -157,26 +156,6 @@ def test_a_ratio_is_after_over_before() -> None:
     assert after.ratio_to(before) == 0.25
     with pytest.raises(ValueError, match="0 bytes"):
         after.ratio_to(Storage(stored_bytes=0, dense_bytes=None, zlib_bytes=None, num_files=1))
-
-
-@pytest.mark.parametrize(
-    ("sparsity", "bits", "is_smaller"),
-    [
-        (0.0, 32, False),
-        (1 / 32, 32, False),
-        (0.04, 32, True),
-        (0.125, 8, False),
-        (0.13, 8, True),
-        (0.26, 4, True),
-    ],
-)
-def test_a_bitmask_pays_beyond_one_bit_a_value(sparsity: float, bits: int, is_smaller: bool) -> None:
-    assert sparse_is_smaller(sparsity=sparsity, bits_per_value=bits) is is_smaller
-
-
-def test_impossible_sparsity_is_refused() -> None:
-    with pytest.raises(ValueError, match="no sparse tensor"):
-        sparse_is_smaller(sparsity=1.5)
 
 
 def test_a_link_to_a_folder_does_not_go_round_in_circles(tmp_path: Path) -> None:

@@ -19,8 +19,6 @@ weights are signed with z = 0.
 """
 
 import contextlib
-import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +37,7 @@ from ayni.compress.deploy.onnx_weight_only import (
 )
 from ayni.compress.deploy.runtimes import import_onnxruntime
 from ayni.compress.inputs import ModelInputs
+from ayni.compress.quiet import without_advice
 from ayni.compress.steps import QuantizeStep
 from ayni.errors import AyniError, MissingExtraError
 from ayni.files import DiskFullError, NotWritableError, explain_os_errors
@@ -175,7 +174,8 @@ def _prepared(source: Path, target: Path, mode: str) -> Iterator[tuple[Path, Pat
     temporary = target.with_name(f".{target.name}.tmp")
     prepared = target.with_name(f".{target.name}.prepared")
     try:
-        with explain_os_errors(target), _quiet():
+        # The quantizer advises preprocessing, which was done, and warns of constant ranges.
+        with explain_os_errors(target), without_advice():
             _prepare(source, prepared)
             yield prepared, temporary
         temporary.replace(target)
@@ -272,16 +272,3 @@ def _reader(file: Path, calibration: Sequence[Batch]) -> Any:
             return next(self._feeds, None)
 
     return Reader()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No advice on the root logger about preprocessing that was done, no warnings about constant ranges."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -23,8 +23,6 @@ models whose inputs or outputs are no tensors.
 
 import contextlib
 import io
-import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +35,7 @@ from ayni.compress.deploy.onnx_file import describe_onnx
 from ayni.compress.deploy.outputs import OUTPUT_FORM_KEY, OutputForm, rebuilt, stated_form
 from ayni.compress.deploy.runtimes import RuntimeFailedError, bound_inputs
 from ayni.compress.inputs import ModelInputs
+from ayni.compress.quiet import without_advice
 from ayni.errors import AyniError, MissingExtraError
 from ayni.files import DiskFullError, NotWritableError, explain_os_errors
 
@@ -267,18 +266,12 @@ def _import(package: str) -> Any:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """NNCF draws progress bars and logs what it does; neither belongs into a table."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+    with (
+        without_advice(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        yield
 
 
 def _first_line(error: BaseException) -> str:

@@ -13,7 +13,6 @@ that a module does not show in its state_dict.
 """
 
 import fnmatch
-import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -145,19 +144,6 @@ def dense_bytes_by_type(model: nn.Module) -> dict[str, int]:
 def dense_bytes(model: nn.Module) -> int:
     """All of `dense_bytes_by_type`."""
     return sum(dense_bytes_by_type(model).values())
-
-
-def sparse_is_smaller(*, sparsity: float, bits_per_value: int = 32) -> bool:
-    """Whether one bit for each weight and the non-zero values take less than all values.
-
-        1 / bits + (1 - sparsity) < 1,   so sparsity > 1 / bits: 3 % at 32 bits, 12.5 % at 8, 25 % at 4
-
-    Raises:
-        ValueError: sparsity outside [0, 1], or less than one bit.
-    """
-    if not (math.isfinite(sparsity) and 0 <= sparsity <= 1) or bits_per_value < 1:
-        raise ValueError(f"{sparsity} of zeros at {bits_per_value} bits is no sparse tensor")
-    return sparsity > 1 / bits_per_value
 
 
 def _files(paths: Sequence[Path], not_counted: Sequence[str]) -> list[Path]:

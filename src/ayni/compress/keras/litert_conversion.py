@@ -13,13 +13,11 @@ them; 16-bit activations; custom layers of a model on Keras' backend torch that 
 
 import contextlib
 import hashlib
-import logging
 import math
 import re
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +37,7 @@ from ayni.compress.keras.litert import (
     named,
     unnamed,
 )
+from ayni.compress.quiet import without_advice
 from ayni.errors import AyniError, MissingExtraError, UserError
 from ayni.files import explain_os_errors, read_json, write_atomically, write_json
 
@@ -276,11 +275,8 @@ def _largest_difference(file: Path, outputs: Sequence[tuple[Any, dict[str, NDArr
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
     """The model's own code runs inside: what it raises says that, and Keras has no word about its files."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with without_advice():
             yield
     except (AyniError, OSError):
         raise
@@ -288,8 +284,6 @@ def _explained() -> Iterator[None]:
         raise MissingExtraError(extra="keras", package=error.name or "keras") from error
     except Exception as error:
         raise CannotConvertError(f"it cannot be traced ({first_line(error)})") from error
-    finally:
-        logging.disable(before)
 
 
 def _write_calibration(calibration: Sequence[Any], folder: Path) -> None:

@@ -77,7 +77,10 @@ def unpack_codes(packed: torch.Tensor, *, bits: int, num_codes: int) -> torch.Te
 
 
 def is_sparse_smaller(num_values: int, num_zeros: int, bits: int, *, overhead_bytes: int = 0) -> bool:
-    """Whether mask, remaining values and what a mask costs besides take fewer bytes than all values do."""
+    """Whether mask, remaining values and what a mask costs besides take fewer bytes than all values do.
+
+    One bit a value pays where more than 1 / bits of them are zero: 3 % at 32 bits, 12.5 % at 8, 25 % at 4.
+    """
     sparse = packed_bytes(num_values, 1) + packed_bytes(num_values - num_zeros, bits)
     return sparse + overhead_bytes < packed_bytes(num_values, bits)
 
