@@ -18,6 +18,7 @@ from ayni.compress.packed.file import (
     PackedFileError,
     describe_packed,
     load_packed,
+    packed_weights,
     write_packed,
 )
 from ayni.compress.packed.manifest import digest_of, manifest_from_text
@@ -182,6 +183,8 @@ def test_a_hostile_file_is_refused_with_the_reason_and_changes_nothing(
 
     assert "No model was changed" in str(caught.value)
     assert is_same(state(fresh), before)
+    with pytest.raises(PackedFileError, match=reason):
+        packed_weights(path)
 
 
 def test_a_manifest_nested_without_end_is_refused(tmp_path: Path) -> None:
@@ -203,6 +206,8 @@ def test_truth_values_that_are_neither_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(PackedFileError, match="truth values"):
         load_packed(altered(path, twos), mixed(seed=1))
+    with pytest.raises(PackedFileError, match="truth values"):
+        packed_weights(path)
 
 
 @pytest.mark.parametrize(
@@ -226,6 +231,8 @@ def test_any_change_of_values_or_manifest_breaks_the_hash(tmp_path: Path, change
         load_packed(path, fresh)
 
     assert is_same(state(fresh), before)
+    with pytest.raises(PackedFileError, match="does not have the hash"):
+        packed_weights(path)
 
 
 def test_a_forged_file_is_found_by_a_hash_from_outside(tmp_path: Path) -> None:
@@ -260,6 +267,8 @@ def test_files_of_other_kinds_and_torn_ones_are_refused(tmp_path: Path) -> None:
             load_packed(tmp_path / name, mixed())
         with pytest.raises(PackedFileError):
             describe_packed(tmp_path / name)
+        with pytest.raises(PackedFileError):
+            packed_weights(tmp_path / name)
 
 
 def test_an_oversize_manifest_is_refused_before_it_is_read(tmp_path: Path) -> None:

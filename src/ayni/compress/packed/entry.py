@@ -138,8 +138,8 @@ class GridEntry:
             raise ValueError("minima that are not finite")
         _check_mask(parts, math.prod(self.shape), self.num_kept)
 
-    def decode(self, parts: Parts) -> torch.Tensor:
-        """The tensor."""
+    def weight(self, parts: Parts) -> QuantizedWeight:
+        """The codes and their grid."""
         matrix_shape, scale_shape = _matrix_shape(self.shape, self.transposed), self._scale_shape()
         scale, bits = parts[":scale"], self.grid.bits
         zero = None
@@ -151,10 +151,13 @@ class GridEntry:
         parameters = GridParameters(scale=scale, zero=zero, minimum=parts.get(":minimum"))
         fill = None if zero is None else self.grid.spread(zero, matrix_shape[1])
         codes = _decode_codes(parts, matrix_shape, bits, fill)
-        weight = QuantizedWeight(
+        return QuantizedWeight(
             grid=self.grid, parameters=parameters, codes=codes, is_transposed=self.transposed
         )
-        return dense_parameter(weight, torch.Size(self.shape), FLOATS[self.dtype])
+
+    def decode(self, parts: Parts) -> torch.Tensor:
+        """The tensor."""
+        return dense_parameter(self.weight(parts), torch.Size(self.shape), FLOATS[self.dtype])
 
     def _scale_shape(self) -> tuple[int, int]:
         num_outputs, num_inputs = _matrix_shape(self.shape, self.transposed)
@@ -195,14 +198,17 @@ class CodebookEntry:
         if self.num_kept is not None and not bool((parts[":codebook"] == 0).any()):
             raise ValueError("a mask, and no shared value that is 0")
 
-    def decode(self, parts: Parts) -> torch.Tensor:
-        """The tensor."""
+    def weight(self, parts: Parts) -> SharedWeight:
+        """The codes and the values that they name."""
         book = parts[":codebook"]
         empty = SharedWeight(codebook=book, codes=torch.empty(0, 0, dtype=torch.uint8))
         matrix_shape = _matrix_shape(self.shape, self.transposed)
         codes = _decode_codes(parts, matrix_shape, bits_for(self.num_values), empty.zero_codes)
-        weight = SharedWeight(codebook=book, codes=codes, is_transposed=self.transposed)
-        return dense_parameter(weight, torch.Size(self.shape), FLOATS[self.dtype])
+        return SharedWeight(codebook=book, codes=codes, is_transposed=self.transposed)
+
+    def decode(self, parts: Parts) -> torch.Tensor:
+        """The tensor."""
+        return dense_parameter(self.weight(parts), torch.Size(self.shape), FLOATS[self.dtype])
 
 
 Entry = PlainEntry | GridEntry | CodebookEntry

@@ -12,7 +12,8 @@ The file is a safetensors file. Its tensors are the parts of `packed_entry`; its
 
 `load_packed` fills a freshly built model, which needs no trained weights, and gives it bit for bit the
 weights that the compressed model had. Everything is proven before the first value is copied: a file that
-is cut off, altered, hostile, or of another model changes nothing.
+is cut off, altered, hostile, or of another model changes nothing. `packed_weights` proves a file in the same
+way and gives its codes, for layers that compute with codes (`kernels`).
 
 Every step writes the values that its codes mean into the model, and `write_packed` proves it, so that
 quality measured before writing is the quality of the file.
@@ -35,7 +36,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from ayni.compress.packed.entry import DTYPES, Entry, encode_packed, encode_plain
+from ayni.compress.packed.entry import DTYPES, Entry, PlainEntry, encode_packed, encode_plain
 from ayni.compress.packed.manifest import Manifest, digest_of, manifest_from_text
 from ayni.compress.packed.weight import PackedWeight, check_unchanged
 from ayni.errors import AyniError, UserError
@@ -180,17 +181,9 @@ def load_packed(path: Path, model: nn.Module, *, expected_sha256: str | None = N
         PackedModelMismatchError: names, shapes, dtypes or ties differ from the model's.
     """
     with _opened(path) as (file, manifest):
-        if expected_sha256 is not None and sha256_of_file(path) != expected_sha256:
-            raise PackedFileError(path, f"its SHA-256 is not the expected {expected_sha256}")
+        _check_expected(path, expected_sha256)
         targets = _targets(path, model, manifest)
-        names = sorted(_part_specs(manifest))
-        if digest_of(manifest, ((name, file.get_tensor(name)) for name in names)) != manifest.sha256:
-            raise PackedFileError(path, "its content does not have the hash that its manifest names")
-        for name, entry in manifest.tensors.items():
-            try:
-                entry.check(_read_parts(file, name, entry))
-            except ValueError as error:
-                raise PackedFileError(path, f"{name} has {error}") from error
+        _check_content(path, file, manifest)
         # From here on nothing fails that a file could bring about.
         with torch.no_grad():
             for name, entry in manifest.tensors.items():
@@ -198,6 +191,31 @@ def load_packed(path: Path, model: nn.Module, *, expected_sha256: str | None = N
                 for target in targets[name]:
                     target.copy_(values)
         return _report(manifest, path.stat().st_size)
+
+
+def packed_weights(path: Path, *, expected_sha256: str | None = None) -> dict[str, PackedWeight]:
+    """The codes in a file, by name of parameter, exactly those that were written.
+
+    Plain tensors are left out, and tied ones have the one name under which they are stored. No model is
+    needed; `load_packed` fills one with the rest.
+
+    Cost: as `load_packed`; one byte of memory a code, whatever its bits, and the scales.
+
+    Args:
+        path: what `write_packed` wrote.
+        expected_sha256: as for `load_packed`.
+
+    Raises:
+        PackedFileError: the file is missing, damaged, hostile, or not the expected one.
+    """
+    with _opened(path) as (file, manifest):
+        _check_expected(path, expected_sha256)
+        _check_content(path, file, manifest)
+        return {
+            name: entry.weight(_own_copies(_read_parts(file, name, entry)))
+            for name, entry in manifest.tensors.items()
+            if not isinstance(entry, PlainEntry)
+        }
 
 
 @contextlib.contextmanager
@@ -251,8 +269,30 @@ def _check_parts(file: Any, specs: Mapping[str, tuple[torch.dtype, tuple[int, ..
             )
 
 
+def _check_expected(path: Path, expected_sha256: str | None) -> None:
+    if expected_sha256 is not None and sha256_of_file(path) != expected_sha256:
+        raise PackedFileError(path, f"its SHA-256 is not the expected {expected_sha256}")
+
+
+def _check_content(path: Path, file: Any, manifest: Manifest) -> None:
+    """Prove the hash over all parts, and that the values of each are such as may be decoded."""
+    names = sorted(_part_specs(manifest))
+    if digest_of(manifest, ((name, file.get_tensor(name)) for name in names)) != manifest.sha256:
+        raise PackedFileError(path, "its content does not have the hash that its manifest names")
+    for name, entry in manifest.tensors.items():
+        try:
+            entry.check(_read_parts(file, name, entry))
+        except ValueError as error:
+            raise PackedFileError(path, f"{name} has {error}") from error
+
+
 def _read_parts(file: Any, name: str, entry: Entry) -> dict[str, torch.Tensor]:
     return {suffix: file.get_tensor(name + suffix) for suffix in entry.parts()}
+
+
+def _own_copies(parts: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Parts that outlive the file: those of the library may be windows on it, and 8-bit codes stay such."""
+    return {suffix: part.clone() for suffix, part in parts.items()}
 
 
 def _targets(path: Path, model: nn.Module, manifest: Manifest) -> dict[str, list[torch.Tensor]]:
