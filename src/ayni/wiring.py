@@ -155,19 +155,28 @@ def plan(
     return found.to_json()
 
 
-def load(repository: str, *, revision: str | None = None, home: Path | None = None) -> Any:
-    """The full model of a published repository: a torch module in evaluation mode, or a Keras model.
+def load(
+    repository: str, *, variant: str = "full", revision: str | None = None, home: Path | None = None
+) -> Any:
+    """A published model: a torch module in evaluation mode or a Keras model; or one of its variants.
 
-    Imports the task's code from the repository: load only what you trust.
+    A variant is called as the model is called, whatever runs it. The full model and packed weights import the
+    task's code from the repository: load only what you trust.
 
     Args:
         repository: "namespace/name", or the name alone where it is unique.
+        variant: a name that `config.json` lists, such as "int8".
         revision: a commit id or its beginning; the newest by default.
         home: folder of all state; AYNI_HOME by default.
     """
-    from ayni.hub.loading import load_model
+    snapshot = _Installation(read_settings(home=home)).hub.find(repository, revision)
+    if variant == "full":
+        from ayni.hub.loading import load_model
 
-    return load_model(_Installation(read_settings(home=home)).hub.find(repository, revision))
+        return load_model(snapshot)
+    from ayni.workflows.load_variant import load_variant
+
+    return load_variant(snapshot, variant)
 
 
 def predict(
@@ -181,8 +190,13 @@ def predict(
     """Answers of a published variant (the chosen one by default) to files (.npy, .json, .txt, .png, .jpg)."""
     from ayni.hub.prediction import predict as predict_files
 
+    def load_other(of: Any, name: str) -> Any:
+        from ayni.workflows.load_variant import load_variant
+
+        return load_variant(of, name)
+
     snapshot = _Installation(read_settings(home=home)).hub.find(repository, revision)
-    return predict_files(snapshot, [Path(file) for file in files], variant)
+    return predict_files(snapshot, [Path(file) for file in files], variant, load_variant=load_other)
 
 
 def verify(run: str | Path, *, home: Path | None = None) -> dict[str, Any]:

@@ -22,9 +22,25 @@ from ayni.compress.packed.kernels import use_packed_kernels
 from ayni.compress.variants import RuntimeName
 
 PACKED_SUFFIX = ".packed.safetensors"
+RUNTIME_NOTE = "runtime"
 HALF_NOTE = "half"
 KEPT_NOTE = "kept_buffers"
 HALF_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def runtime_of(file: Path) -> RuntimeName:
+    """What runs a published file, by its ending and, of packed weights, by what it says of itself.
+
+    Raises:
+        PackedFileError: packed weights that are damaged.
+        ValueError: no ending of a variant.
+    """
+    if file.name.endswith(PACKED_SUFFIX):
+        return "packed" if describe_packed(file)[0].notes.get(RUNTIME_NOTE) == "packed" else "torch"
+    endings: dict[str, RuntimeName] = {".onnx": "onnxruntime", ".xml": "openvino", ".tflite": "litert"}
+    if file.suffix not in endings:
+        raise ValueError(f"{file.name} is no variant: {', '.join(endings)} and {PACKED_SUFFIX} are")
+    return endings[file.suffix]
 
 
 def open_form(

@@ -25,7 +25,7 @@ from ayni.compress.deploy.onnx_weight_only import WeightOnly, quantize_weights_o
 from ayni.compress.deploy.openvino_variants import OpenVinoForm, convert_openvino, openvino_files
 from ayni.compress.deploy.torch_variants import computes_bfloat16, computes_float16, to_half
 from ayni.compress.draft import Draft, Workshop, pattern_of, second_order
-from ayni.compress.open_form import HALF_NOTE, HALF_TYPES, KEPT_NOTE, PACKED_SUFFIX
+from ayni.compress.open_form import HALF_NOTE, HALF_TYPES, KEPT_NOTE, PACKED_SUFFIX, RUNTIME_NOTE
 from ayni.compress.packed.file import write_packed
 from ayni.compress.packed.weight import PackedWeight
 from ayni.compress.retrain.recover import recover
@@ -302,15 +302,15 @@ def _packed(
     file = stem.with_name(f"{stem.name}{PACKED_SUFFIX}")
     if runtime == "packed":
         # Rotary frequencies and the like stay in 32 bits when the model is opened in 16.
-        notes = {KEPT_NOTE: sorted(_temporary_buffers(model))}
+        notes = {RUNTIME_NOTE: runtime, KEPT_NOTE: _temporary_buffers(model)}
     write_packed(file, model, weights, notes=notes)
     return Stored(file=file, runtime=runtime, note=note)
 
 
 def _temporary_buffers(model: nn.Module) -> list[str]:
     persistent = set(model.state_dict())
-    return [
+    return sorted(
         name
         for name, buffer in model.named_buffers()
         if name not in persistent and buffer.is_floating_point()
-    ]
+    )

@@ -26,6 +26,7 @@ from ayni.keras_weights import is_keras
 if TYPE_CHECKING:
     import numpy as np
 
+LoadVariant = Callable[[Snapshot, str], Any]
 NUM_PROBABILITIES = 5
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
@@ -75,13 +76,21 @@ class InferenceFailedError(AyniError):
         )
 
 
-def predict(snapshot: Snapshot, files: Sequence[Path], variant: str | None = None) -> list[dict[str, Any]]:
+def predict(
+    snapshot: Snapshot,
+    files: Sequence[Path],
+    variant: str | None = None,
+    *,
+    load_variant: LoadVariant | None = None,
+) -> list[dict[str, Any]]:
     """What a variant says about each file; without `variant` the one that the run chose.
 
     Each answer has `file`, `variant`, `prediction` (index of the likeliest class; for outputs that are no
     classes the output itself), `label` and `probabilities` (the five likeliest, label -> probability; None
     without classes). Probabilities are the softmax of the model's outputs, which are taken as logits. For
     text-generation the classes are what can come next.
+
+    `load_variant` opens variants that are neither the full model nor ONNX files; without it they are refused.
 
     Raises:
         DamagedFileError: a published file was changed.
@@ -102,7 +111,7 @@ def predict(snapshot: Snapshot, files: Sequence[Path], variant: str | None = Non
         reason = f"the variant's file {config.variants[name]} is not part of the revision"
         raise UnusableConfigError(snapshot.folder / CONFIG_FILE, reason)
     examples = [_read(Path(path), config) for path in files]
-    run = _runtime(snapshot, config.variants[name])
+    run = _runtime(snapshot, name, config.variants[name], load_variant)
     return [
         {"file": str(path), "variant": name, **_answer(run(example), config, last=last)}
         for path, (example, last) in zip(files, examples, strict=True)
@@ -248,10 +257,16 @@ def _read_image(path: Path, config: ModelConfig) -> "np.ndarray[Any, Any]":
     return pixels_HWC if is_last else pixels_HWC.transpose(2, 0, 1)
 
 
-def _runtime(snapshot: Snapshot, file: str) -> Callable[["np.ndarray[Any, Any]"], "np.ndarray[Any, Any]"]:
+def _runtime(
+    snapshot: Snapshot, name: str, file: str, load_variant: LoadVariant | None
+) -> Callable[["np.ndarray[Any, Any]"], "np.ndarray[Any, Any]"]:
     if file.endswith(".onnx"):
         return _onnx_runtime(snapshot.folder / file)
-    return _full_runtime(snapshot)
+    if name == FULL:
+        return _callable(load_model(snapshot))
+    if load_variant is None:
+        raise InferenceFailedError(Path(file), "nothing here can open a file of this kind")
+    return _callable(load_variant(snapshot, name))
 
 
 def _onnx_runtime(path: Path) -> Callable[["np.ndarray[Any, Any]"], "np.ndarray[Any, Any]"]:
@@ -279,10 +294,10 @@ def _onnx_runtime(path: Path) -> Callable[["np.ndarray[Any, Any]"], "np.ndarray[
     return run
 
 
-def _full_runtime(snapshot: Snapshot) -> Callable[["np.ndarray[Any, Any]"], "np.ndarray[Any, Any]"]:
+def _callable(model: Any) -> Callable[["np.ndarray[Any, Any]"], "np.ndarray[Any, Any]"]:
+    """A model of torch or of Keras, or a variant that is called like one, from array to array."""
     import numpy as np
 
-    model = load_model(snapshot)
     if is_keras(model):
         import keras
 
@@ -291,8 +306,8 @@ def _full_runtime(snapshot: Snapshot) -> Callable[["np.ndarray[Any, Any]"], "np.
 
     def run(example: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
         with torch.no_grad():
-            output: np.ndarray[Any, Any] = model(torch.from_numpy(example)).numpy()
-        return output
+            output = model(torch.from_numpy(example))
+        return np.asarray(output)
 
     return run
 

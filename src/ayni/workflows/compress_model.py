@@ -1,19 +1,28 @@
 """Make the variants that the job asks for, measured by the run's meter."""
 
 from collections.abc import Callable
+from typing import Any
 
 from ayni.compress.pipeline import compress
 from ayni.compress.variants import CompressResult
 from ayni.footprint.node_meter import NodeMeter
+from ayni.hub.loading import load_model
 from ayni.jobs.runs import Run
 from ayni.train.local import resolve_device
 from ayni.train.result import TrainResult
+from ayni.workflows.house import House
 from ayni.workflows.limits import LimitGuard
 from ayni.workflows.progress import Progress
 
 
 def compress_model(
-    run: Run, trained: TrainResult, *, meter: NodeMeter, progress: Progress, guard: LimitGuard
+    run: Run,
+    house: House,
+    trained: TrainResult,
+    *,
+    meter: NodeMeter,
+    progress: Progress,
+    guard: LimitGuard,
 ) -> CompressResult:
     """All variants with their evidence, and the chosen one."""
     spec = run.job.spec
@@ -28,7 +37,14 @@ def compress_model(
         observer=_Watch(progress, guard.check),
         metric_direction=spec.metric.better,
         device=resolve_device(spec.train.device),
+        load_model=lambda name: _published_model(house, name),
     )
+
+
+def _published_model(house: House, name: str) -> Any:
+    """A model of the local hub with its own code: `owner/name` or `owner/name@revision`."""
+    repository, _, revision = name.partition("@")
+    return load_model(house.hub.find(repository, revision or None))
 
 
 class _Watch:

@@ -7,7 +7,7 @@ from typing import Any, Self
 from threadpoolctl import threadpool_limits
 
 from ayni.compress.artefacts import load_full_model
-from ayni.compress.deploy.runtimes import OnnxRuntime
+from ayni.compress.open_form import open_form
 from ayni.compress.variants import CompressResult
 from ayni.data.baseline import Baseline, NoBaseline, fit_baseline
 from ayni.data.card import DataCard, read_data_card
@@ -73,7 +73,9 @@ def explain_model(run: Run, trained: TrainResult, compressed: CompressResult | N
             else explain(
                 task,
                 load_full_model(task, run.folder / trained.model_path),
-                variant=None if chosen is None else OnnxRuntime(run.folder / chosen.file),
+                variant=None
+                if chosen is None
+                else open_form(run.folder / chosen.file, chosen.artefact.runtime, task.build_model),
                 num_samples=spec.explain.samples,
                 seed=spec.seed,
                 folder=run.folder / FOLDER,

@@ -15,7 +15,7 @@ from ayni.compress.variants import CompressResult, Variant
 from ayni.data.card import DataCard
 from ayni.footprint.receipts import receipt_paths
 from ayni.hub.card import CardData, CardFootprint, CardLineage, CardVariant, ModelCard, model_card
-from ayni.hub.config import CONFIG_FILE, WEIGHTS_FILE, ModelConfig, PipelineTag
+from ayni.hub.config import CONFIG_FILE, FULL, WEIGHTS_FILE, ModelConfig, PipelineTag
 from ayni.hub.repositories import Published
 from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
@@ -57,7 +57,8 @@ def publish_model(
         CONFIG_FILE: json.dumps(config.to_json(), indent=2).encode() + b"\n",
     }
     files |= _task_files(job)
-    files |= {_file_name(variant): run.folder / variant.file for variant in _onnx_variants(compressed)}
+    for variant in _published_variants(compressed):
+        files |= _variant_files(run, variant)
     files |= {f"receipts/{path.name}": path for path in receipt_paths(run.folder / "receipts")}
     card = _card(run, config, trained, compressed, explained)
     files["README.md"] = model_card(card).encode()
@@ -86,14 +87,14 @@ def _task_files(job: Job) -> dict[str, Path | bytes]:
     return {path.name: path for path in sorted({module, *neighbours})}
 
 
-def _onnx_variants(compressed: CompressResult | None) -> list[Variant]:
-    if compressed is None:
-        return []
-    return [variant for variant in compressed.variants if variant.file.suffix == ".onnx"]
+def _published_variants(compressed: CompressResult | None) -> list[Variant]:
+    """All but the full model, whose weights are published in any case."""
+    return [] if compressed is None else [one for one in compressed.variants if one.name != FULL]
 
 
-def _file_name(variant: Variant) -> str:
-    return f"{variant.name}.onnx"
+def _variant_files(run: Run, variant: Variant) -> dict[str, Path | bytes]:
+    """The files of a variant by the names that they have in the repository: those of the compress folder."""
+    return {path.name: run.folder / path for path in (variant.file, *variant.artefact.companions)}
 
 
 def _config(run: Run, task: Task, trained: TrainResult, compressed: CompressResult | None) -> ModelConfig:
@@ -114,7 +115,7 @@ def _config(run: Run, task: Task, trained: TrainResult, compressed: CompressResu
         labels=labels,
         pipeline_tag=pipeline_tag,
         variants={"full": WEIGHTS_FILE}
-        | {variant.name: _file_name(variant) for variant in _onnx_variants(compressed)},
+        | {variant.name: variant.file.name for variant in _published_variants(compressed)},
         chosen=None if compressed is None else compressed.chosen,
         run=run.id,
     )
@@ -237,7 +238,7 @@ def _card_variant(variant: Variant) -> CardVariant:
     interval = artefact.quality.interval
     return CardVariant(
         name=variant.name,
-        file=_file_name(variant) if variant.file.suffix == ".onnx" else WEIGHTS_FILE,
+        file=WEIGHTS_FILE if variant.name == FULL else variant.file.name,
         metrics=artefact.quality.test,
         interval=None if interval is None else (interval.low, interval.high),
         num_parameters=artefact.num_parameters,

@@ -74,7 +74,7 @@ def run_job(run: Run, house: House, *, progress: Progress, approve: Approve | No
                 "compress",
                 CompressResult,
                 lambda: compress_model.compress_model(
-                    run, trained, meter=meter, progress=progress, guard=guard
+                    run, house, trained, meter=meter, progress=progress, guard=guard
                 ),
                 text=compress_model.text_of,
                 total=1.0,
