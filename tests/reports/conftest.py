@@ -27,9 +27,12 @@ def old_view(run_inputs: dict[str, Any]) -> dict[str, Any]:
     compressed = run_inputs["results"]["compress"]
     for key in ("inferences", "pays", "search", "warning"):
         del compressed[key]
-    new = "companions steps peak_memory_bytes latencies latency_problem changes no_changes_reason making".split()
+    new = (
+        *("companions", "steps", "peak_memory_bytes", "latencies", "latency_problem", "changes"),
+        *("no_changes_reason", "making", "break_even", "break_even_text", "is_on_front"),
+    )
     for variant in compressed["variants"]:
-        for key in (*new, "break_even", "break_even_text", "is_on_front"):
+        for key in new:
             del variant[key]
     return run_view(**run_inputs, folder=Path("/runs") / run_inputs["run_id"])
 

@@ -6,8 +6,18 @@ from typing import Any
 
 import pytest
 
+from ayni.compress.variants import CompressResult
 from ayni.market.offers import Limits, own_machine_offer
 from ayni.market.planning import StepEstimate, make_plan
+from ayni.reports.compress_view import (
+    BREAK_EVEN_KEYS,
+    CHANGES_KEYS,
+    DIFFERENCE_KEYS,
+    GROUP_KEYS,
+    LATENCY_KEYS,
+    SEARCH_KEYS,
+    VARIANT_KEYS,
+)
 from ayni.reports.run_view import PLAN_ROW_KEYS, run_view
 
 GOLDEN = Path(__file__).parent / "golden" / "run_object.json"
@@ -103,6 +113,23 @@ def test_a_run_from_before_changes_and_break_even_has_the_new_keys_as_null(old_v
     assert chosen["changes"] is chosen["break_even"] is chosen["is_on_front"] is chosen["making"] is None
     assert chosen["latencies"] == chosen["steps"] == chosen["companions"] == []
     assert chosen["latency_p50_seconds"] > 0
+
+
+def test_what_compression_writes_is_what_is_picked_from(run_inputs: dict[str, Any]) -> None:
+    written = run_inputs["results"]["compress"]
+
+    again = CompressResult.from_json(written).to_json()
+
+    assert again.keys() == written.keys()
+    picked = set(VARIANT_KEYS)
+    assert all(picked <= variant.keys() for variant in again["variants"])
+    int8 = again["variants"][-1]
+    assert set(LATENCY_KEYS) == set(int8["latencies"][0])
+    assert set(BREAK_EVEN_KEYS) == set(int8["break_even"])
+    assert set(CHANGES_KEYS) <= set(int8["changes"])
+    assert set(GROUP_KEYS) == set(int8["changes"]["groups"][0])
+    assert set(DIFFERENCE_KEYS) == set(int8["changes"]["accuracy"])
+    assert set(SEARCH_KEYS) == set(again["search"])
 
 
 def test_the_object_is_plain_json(view: dict[str, Any]) -> None:

@@ -52,13 +52,17 @@ def same_runtime_variant(view: View, variant: Variant) -> dict[str, Any] | None:
 
 def is_slower(view: View, variant: Variant) -> bool:
     """Whether an inference takes longer than with the full model; unknown counts as no."""
-    before, after = (one and one["latency_p50_seconds"] for one in (full_variant(view), variant))
-    return bool(before and after) and after > ABOUT_THE_SAME * before
+    before = (full_variant(view) or {}).get("latency_p50_seconds")
+    after = variant["latency_p50_seconds"]
+    return before is not None and after is not None and bool(after > ABOUT_THE_SAME * before)
 
 
 def hidden_losses(variant: Variant) -> list[dict[str, Any]]:
-    """Classes and slices that lost more than the whole did, beyond chance; the worst first."""
-    groups = (variant["changes"] or {}).get("groups", [])
+    """Classes and slices that lost more than the whole did, beyond chance; the worst first.
+
+    None of a variant that does not qualify: its mean tells already.
+    """
+    groups = (variant["changes"] or {}).get("groups", []) if variant["qualifies"] else []
     return sorted((group for group in groups if group["is_hidden_loss"]), key=lambda group: -group["drop"])
 
 

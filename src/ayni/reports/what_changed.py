@@ -110,9 +110,9 @@ def _flips(changes: Mapping[str, Any]) -> list[str]:
 def _accuracy(changes: Mapping[str, Any]) -> list[str]:
     accuracy = changes["accuracy"]
     before, after = (formats.metric(accuracy[key], ACCURACY) for key in ("before", "after"))
-    # The interval is that of after - before; what was lost has the other sign.
-    lost = _lost(accuracy)
-    return [f"Right answers: {before} before, {after} after, a loss of {lost}."]
+    is_gain = accuracy["difference"] > 0
+    what = f"a gain of {_gained(accuracy)}" if is_gain else f"a loss of {_lost(accuracy)}"
+    return [f"Right answers: {before} before, {after} after, {what}."]
 
 
 def _worst(groups: Sequence[Group]) -> list[str]:
@@ -161,11 +161,19 @@ def _verdict(group: Group) -> Remark:
 
 
 def _lost(accuracy: Mapping[str, float]) -> str:
-    """Before minus after, with its interval: 0.50 pt (0.10 to 0.90)."""
-    text = formats.metric_change(-accuracy["difference"], ACCURACY).replace("+", "")
-    ends = (formats.metric_change(-accuracy[key], ACCURACY) for key in ("high", "low"))
-    low, high = (end.replace("+", "").partition(formats.NO_BREAK_SPACE)[0] for end in ends)
-    return f"{text} ({low} to {high})"
+    """Before minus after, with its interval: 0.5 pt (0.1 to 0.9)."""
+    return _points(-accuracy["difference"], -accuracy["high"], -accuracy["low"])
+
+
+def _gained(accuracy: Mapping[str, float]) -> str:
+    """After minus before, with its interval."""
+    return _points(accuracy["difference"], accuracy["low"], accuracy["high"])
+
+
+def _points(value: float, low: float, high: float) -> str:
+    written = [formats.metric_change(each, ACCURACY).replace("+", "") for each in (value, low, high)]
+    ends = [end.partition(formats.NO_BREAK_SPACE)[0] for end in written[1:]]
+    return f"{written[0]} ({ends[0]} to {ends[1]})"
 
 
 def _legend(view: View, groups: Sequence[Group]) -> str:

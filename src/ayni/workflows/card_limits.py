@@ -26,7 +26,8 @@ def card_limits(compressed: CompressResult) -> tuple[str, ...]:
 
 def _hidden_losses(variant: Variant) -> list[str]:
     changes = variant.artefact.changes
-    if changes is None or not changes.hidden_losses:
+    # Of a variant that does not qualify the mean tells enough.
+    if changes is None or not changes.hidden_losses or not variant.qualifies:
         return []
     groups = "; ".join(map(_loss, changes.hidden_losses))
     in_all = formats.metric_lost(changes.accuracy.drop(lower_is_better=False), ACCURACY)
