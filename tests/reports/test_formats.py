@@ -108,3 +108,27 @@ def test_a_signed_number_has_its_sign() -> None:
         f"{formats.MINUS}0.031",
         "0",
     ]
+
+
+def test_numbers_of_inferences_have_two_digits_and_words_for_millions() -> None:
+    assert [formats.inferences(value) for value in (0, 410, 31_234, 999_999, 1_234_567, 2 * 10**9)] == [
+        "0",
+        "410",
+        "31,000",
+        "1,000,000",
+        f"1.2{formats.NO_BREAK_SPACE}million",
+        f"2.0{formats.NO_BREAK_SPACE}billion",
+    ]
+    assert [formats.inferences(None), formats.inferences("never")] == ["unknown", "never"]
+
+
+def test_an_interval_of_inferences_may_end_with_never_and_never_alone_needs_none() -> None:
+    assert formats.inferences_until(100, 200, "never") == "200 (100 to never)"
+    assert formats.inferences_until("never", "never", "never") == "never"
+    assert formats.inferences_until(None, None, None) == "unknown"
+
+
+def test_a_loss_has_no_sign_and_a_gain_has_a_minus() -> None:
+    assert formats.metric_lost(0.0054, "accuracy") == f"0.54{formats.NO_BREAK_SPACE}pt"
+    assert formats.metric_lost(-0.02, "accuracy") == f"{formats.MINUS}2.0{formats.NO_BREAK_SPACE}pt"
+    assert formats.metric_lost(0.31, "perplexity") == "0.31"

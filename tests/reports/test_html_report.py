@@ -173,6 +173,89 @@ def test_a_baseline_that_is_better_is_marked_in_the_table(view: dict[str, Any]) 
     assert '<span class="badge no">does better than int8</span>' in render_report(view)
 
 
+def test_the_table_says_what_compression_gained_and_what_it_hides(view: dict[str, Any]) -> None:
+    html = render_report(view).replace("\N{NO-BREAK SPACE}", " ")
+
+    for text in (
+        "on the front",
+        "hidden loss",
+        "class 8 lost 8.0 pt",
+        "8.0 % of full",
+        "5.1\u00d7 faster than full",
+        "2.4\u00d7 faster than full-onnx",
+        "31,000",
+        "What changed in int8",
+        "int8 against full-onnx",
+        "lost, hidden by the mean",
+    ):
+        assert text in html
+
+
+def test_what_the_chosen_variant_hides_and_what_the_model_was_is_said_at_the_top(
+    view: dict[str, Any],
+) -> None:
+    view["warning"] = "The weights were quantized before: <4 bits>."
+
+    top = render_report(view).split("<main>")[0]
+
+    assert "Hidden loss." in top
+    assert "The weights were quantized before: &lt;4 bits&gt;." in top
+
+
+def test_the_search_says_what_it_left_out_why_it_ended_and_whether_it_pays(view: dict[str, Any]) -> None:
+    html = render_report(view).replace("\N{NO-BREAK SPACE}", " ")
+
+    section = html.split('id="search"')[1].split("</section>")[0]
+    for text in (
+        "3 pipelines were measured in full; 3 were left out",
+        "every pipeline that was proposed was tried or left out",
+        "1 min 35 s and 310 J",
+        "The whole search is paid back after",
+        "it loses 0.03125 on the proxy measure",
+    ):
+        assert text in section
+    assert html.count("The whole search is paid back after") == 1
+
+
+def test_without_a_search_whether_it_pays_stands_below_the_table(view: dict[str, Any]) -> None:
+    view.update(search=None, pays="Making int8 is paid back after 31,000 inferences.")
+
+    html = render_report(view)
+
+    assert 'id="search"' not in html
+    assert html.count("Making int8 is paid back after") == 1
+
+
+def test_many_variants_are_folded_away_but_for_the_front(searched_view: dict[str, Any]) -> None:
+    html = render_report(searched_view)
+
+    page = Page(html)
+    assert page.open == []
+    assert "15 more variants" in html
+    before, folded = html.split("15 more variants")
+    assert "low-rank75-recovered-1" in before.split("<main>")[1]
+    assert all(f"int4-stored-{number}" in folded.split("</details>")[0] for number in (1, 2, 3))
+
+
+def test_a_run_from_before_break_even_and_changes_is_shown_without_them(old_view: dict[str, Any]) -> None:
+    html = render_report(old_view)
+
+    assert Page(html).open == []
+    for text in ("paid back", "What changed", "What the search did", "Hidden loss", "on the front", "None"):
+        assert text not in html
+    assert "faster than full-onnx" in html
+
+
+def test_doubtful_latencies_are_explained_below_the_table(view: dict[str, Any]) -> None:
+    view["variants"][-1]["latency_problem"] = "9 of 10 calls waited"
+
+    html = render_report(view).replace("\N{NO-BREAK SPACE}", " ")
+
+    assert "Latency of 1 variant is not to be quoted" in html
+    assert "int8: 9 of 10 calls waited" in html
+    assert "5.1\u00d7 faster, not to be quoted" in html.split("<main>")[0]
+
+
 def test_a_text_is_shown_with_a_tint_and_a_line_on_what_speaks_for_and_against(view: dict[str, Any]) -> None:
     item = view["explain"]["items"][2]
     view["explain"]["items"] = [
@@ -323,6 +406,10 @@ def _hostile(value: Any, key: str = "") -> Any:
         "tier",
         "step",
         "deadline",
+        "runtime",
+        "low",
+        "best",
+        "high",
     )
     if isinstance(value, dict):
         return {name: _hostile(part, name) for name, part in value.items()}

@@ -100,6 +100,33 @@ def test_for_a_metric_that_should_be_low_far_means_high() -> None:
     assert [point.name for point in split_far(points, is_higher_better=False)[1]] == ["9.0"]
 
 
+def test_differences_are_far_by_the_scale_of_what_they_are_differences_of() -> None:
+    losses = [Point(name=str(y), x=1, y=y) for y in (0.0, 0.0, 0.004, 0.03, 0.5)]
+
+    assert [p.name for p in split_far(losses, is_higher_better=False)[1]] == ["0.004", "0.03", "0.5"]
+    assert [p.name for p in split_far(losses, is_higher_better=False, scale=0.98)[1]] == ["0.5"]
+
+
+def test_far_points_without_names_are_counted_in_one_line() -> None:
+    far = [Point(name=f"n{y}", x=9, y=y, is_named=False) for y in (0.5, 0.6, 0.7)]
+    root = parsed(trade_off_plot(figure(), [*POINTS, *far], is_higher_better=True))
+
+    texts = [text.text or "" for text in root.iter(f"{SVG}text")]
+    assert any("3 more, from 70.0%" in text for text in texts)
+    assert any("pruned 41.0%" in text for text in texts)
+    assert not any("n0." in text for text in texts)
+
+
+def test_a_pale_point_is_small_and_has_no_bar() -> None:
+    pale = Point(name="beaten", x=400, y=0.975, y_low=0.9, y_high=1.0, is_pale=True, is_named=False)
+    root = parsed(trade_off_plot(figure(), [*POINTS[:2], pale], is_higher_better=True))
+
+    (drawn,) = [group for group in root.iter(f"{SVG}g") if group.get("class") == "point pale"]
+    assert [child.tag for child in drawn] == [f"{SVG}circle"]
+    assert float(drawn[0].get("r") or 0) < 5
+    assert "beaten" not in " ".join(text.text or "" for text in root.iter(f"{SVG}text"))
+
+
 COORDINATES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 

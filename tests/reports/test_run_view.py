@@ -6,8 +6,18 @@ from typing import Any
 
 import pytest
 
+from ayni.compress.variants import CompressResult
 from ayni.market.offers import Limits, own_machine_offer
 from ayni.market.planning import StepEstimate, make_plan
+from ayni.reports.compress_view import (
+    BREAK_EVEN_KEYS,
+    CHANGES_KEYS,
+    DIFFERENCE_KEYS,
+    GROUP_KEYS,
+    LATENCY_KEYS,
+    SEARCH_KEYS,
+    VARIANT_KEYS,
+)
 from ayni.reports.run_view import PLAN_ROW_KEYS, run_view
 
 GOLDEN = Path(__file__).parent / "golden" / "run_object.json"
@@ -32,6 +42,15 @@ def test_the_object_of_a_known_run_is_the_golden_one(view: dict[str, Any]) -> No
         ("Notice", "train.notices.0"),
         ("Curve point", "train.curve.0"),
         ("Variant", "variants.0"),
+        ("Latency", "variants.0.latencies.0"),
+        ("Making", "variants.4.making"),
+        ("Making", "variants.4.break_even.saved"),
+        ("Break-even", "variants.4.break_even"),
+        ("Changes", "variants.4.changes"),
+        ("Group", "variants.4.changes.groups.0"),
+        ("Difference", "variants.4.changes.accuracy"),
+        ("Difference", "variants.4.changes.groups.0.accuracy"),
+        ("Search", "search"),
         ("Interval", "variants.0.interval"),
         ("Baseline", "baseline"),
         ("Explain", "explain"),
@@ -85,6 +104,32 @@ def test_a_run_from_before_bytes_were_told_apart_has_the_new_keys_as_null(run_in
     assert found["bytes_up"] is found["utilisation"] is found["curve"][0]["num_dropped"] is None
     assert found["notices"] == []
     assert found["bytes_sent"] > 0
+
+
+def test_a_run_from_before_changes_and_break_even_has_the_new_keys_as_null(old_view: dict[str, Any]) -> None:
+    chosen = old_view["variants"][-1]
+
+    assert old_view["pays"] is old_view["search"] is old_view["warning"] is old_view["inferences"] is None
+    assert chosen["changes"] is chosen["break_even"] is chosen["is_on_front"] is chosen["making"] is None
+    assert chosen["latencies"] == chosen["steps"] == chosen["companions"] == []
+    assert chosen["latency_p50_seconds"] > 0
+
+
+def test_what_compression_writes_is_what_is_picked_from(run_inputs: dict[str, Any]) -> None:
+    written = run_inputs["results"]["compress"]
+
+    again = CompressResult.from_json(written).to_json()
+
+    assert again.keys() == written.keys()
+    picked = set(VARIANT_KEYS)
+    assert all(picked <= variant.keys() for variant in again["variants"])
+    int8 = again["variants"][-1]
+    assert set(LATENCY_KEYS) == set(int8["latencies"][0])
+    assert set(BREAK_EVEN_KEYS) == set(int8["break_even"])
+    assert set(CHANGES_KEYS) <= set(int8["changes"])
+    assert set(GROUP_KEYS) == set(int8["changes"]["groups"][0])
+    assert set(DIFFERENCE_KEYS) == set(int8["changes"]["accuracy"])
+    assert set(SEARCH_KEYS) == set(again["search"])
 
 
 def test_the_object_is_plain_json(view: dict[str, Any]) -> None:

@@ -19,20 +19,36 @@ import yaml
 from ayni.hub.config import FULL, WEIGHTS_FILE, ModelConfig
 from ayni.hub.licences import KNOWN_LICENCES, licence_identifier
 from ayni.hub.names import check_repository_name
+from ayni.hub.usage_code import model_code, onnx_code
+
+# What may stand inside code; the names that compression gives are all of this kind.
+PLAIN_NAME = re.compile(r"[\w.-]+")
+ONNX_FILE = re.compile(r"[\w.-]+\.onnx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardVariant:
-    """One row of the table of results. `interval` is that of the first metric; None means not measured."""
+    """One row of the table of results; None means not measured.
+
+    interval: of the first metric.
+    runtime: what runs it, in a word.
+    drop: how much worse the first metric is than the full model's on the validation data.
+    latency_problem: why the latency is not to be quoted; empty when it is.
+    break_even: inferences until its making is paid back, with the interval, in words.
+    """
 
     name: str
     file: str
     metrics: Mapping[str, float]
     interval: tuple[float, float] | None = None
+    runtime: str | None = None
+    drop: float | None = None
     num_parameters: int | None = None
     stored_bytes: int | None = None
     latency_p50_seconds: float | None = None
+    latency_problem: str = ""
     energy_joules_per_1000: float | None = None
+    break_even: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +105,7 @@ class ModelCard:
         variants: the full model first.
         baseline: metrics of a simple method on the same test data, by its name.
         reason: why the chosen variant was chosen, or why none was.
+        pays: whether compression pays back its own energy, as a sentence; empty when nothing is to be said.
         task_is_built: the task's name is an object already, and no class or function to call.
         limits: sentences on what the model is not good for.
     """
@@ -102,6 +119,7 @@ class ModelCard:
     footprint: CardFootprint | None = None
     summary: str = ""
     reason: str = ""
+    pays: str = ""
     baseline: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
@@ -137,8 +155,9 @@ def card_metadata(card: ModelCard) -> dict[str, Any]:
     if card.config.pipeline_tag != "other":
         metadata["pipeline_tag"] = card.config.pipeline_tag
     metadata["tags"] = ["ayni", "safetensors", *card.tags]
-    if any(variant.file.endswith(".onnx") for variant in card.variants):
-        metadata["tags"].append("onnx")
+    for ending, tag in ((".onnx", "onnx"), (".xml", "openvino")):
+        if any(variant.file.endswith(ending) for variant in card.variants):
+            metadata["tags"].append(tag)
     if card.data.hub_id:
         metadata["datasets"] = [card.data.hub_id]
     if card.lineage.base_model:
@@ -197,34 +216,59 @@ def _plain(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.5g}")
 
 
+COST_COLUMNS = (
+    "lost on validation",
+    "runtime",
+    "parameters",
+    "bytes",
+    "of full",
+    "ms, p50, 1 thread",
+    "J per 1000",
+    "inferences until paid back",
+)
+
+
 def _results(card: ModelCard) -> str:
     metrics = list(dict.fromkeys(name for variant in card.variants for name in variant.metrics))
-    head = ["", *metrics, "parameters", "bytes", "ms, p50, 1 thread", "J per 1000"]
-    rows = [_row(variant, metrics, is_chosen=variant.name == card.config.chosen) for variant in card.variants]
+    head = ["", *metrics, *COST_COLUMNS]
+    rows = [_row(card, variant, metrics) for variant in card.variants]
     for name, values in card.baseline.items():
-        rows.append([f"{text(name)} (baseline)", *(number(values.get(each)) for each in metrics), *[""] * 4])
+        empty = [""] * len(COST_COLUMNS)
+        rows.append([f"{text(name)} (baseline)", *(number(values.get(each)) for each in metrics), *empty])
     lines = [[text(cell) for cell in head], ["---", *["---:"] * (len(head) - 1)], *rows]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    reason = f"\n\nChosen: {text(card.config.chosen or 'none')}. {text(card.reason)}".rstrip()
-    return f"## Results\n\nOn the test split, with the interval of the first metric.\n\n{table}{reason}"
+    chosen = text(card.config.chosen or "none")
+    reason = f"\n\nChosen: {chosen}. {text(card.reason)}".rstrip()
+    pays = f"\n\n{text(card.pays)}" if card.pays else ""
+    return f"## Results\n\nOn the test split, with the interval of the first metric.\n\n{table}{reason}{pays}"
 
 
-def _row(variant: CardVariant, metrics: list[str], *, is_chosen: bool) -> list[str]:
+def _row(card: ModelCard, variant: CardVariant, metrics: list[str]) -> list[str]:
     cells = [number(variant.metrics.get(name)) for name in metrics]
     if variant.interval and cells:
         cells[0] += f" ({number(variant.interval[0])} to {number(variant.interval[1])})"
     milliseconds = None if variant.latency_p50_seconds is None else 1000 * variant.latency_p50_seconds
-    name = f"**{text(variant.name)}**" if is_chosen else text(variant.name)
+    name = f"**{text(variant.name)}**" if variant.name == card.config.chosen else text(variant.name)
     return [
         f"{name} {code(variant.file)}",
         *cells,
-        *(
-            str(count) if count is not None else "?"
-            for count in (variant.num_parameters, variant.stored_bytes)
-        ),
-        number(milliseconds),
+        number(variant.drop),
+        text(variant.runtime or "?"),
+        _count(variant.num_parameters),
+        _count(variant.stored_bytes),
+        _share(variant.stored_bytes, card.variants[0].stored_bytes),
+        number(milliseconds) + (" (not to be quoted)" if variant.latency_problem else ""),
         number(variant.energy_joules_per_1000),
+        text("" if variant.name == FULL else variant.break_even or "?"),
     ]
+
+
+def _count(count: int | None) -> str:
+    return "?" if count is None else str(count)
+
+
+def _share(part: int | None, whole: int | None) -> str:
+    return "?" if part is None or not whole else f"{100 * part / whole:.3g} %"
 
 
 def number(value: float | None) -> str:
@@ -232,60 +276,44 @@ def number(value: float | None) -> str:
     return "?" if value is None else f"{value:.4g}"
 
 
-def usage_code(card: ModelCard) -> str:
-    """Python that uses the full model without Ayni, to be run in the repository's folder."""
-    return _keras_code(card) if card.config.library == "keras" else _torch_code(card)
-
-
-def _keras_code(card: ModelCard) -> str:
-    config = card.config
-    module, name = config.task_file.removesuffix(".py"), config.task_object
-    built = name if card.task_is_built else f"{name}()"
-    shape = ", ".join(str(size) for size in (1, *config.input_shape))
-    return (
-        "import numpy\n"
-        "from safetensors.numpy import load_file\n"
-        f"from {module} import {name}  # {module}.py of this repository builds the model\n"
-        "\n"
-        f"model = {built}.build_model()\n"
-        f"example = numpy.zeros(({shape}), {config.input_dtype!r})\n"
-        "model(example)  # a model of Keras may have its weights only now\n"
-        f"weights = load_file({WEIGHTS_FILE!r})\n"
-        "model.set_weights([weights[name] for name in sorted(weights)])\n"
-        "print(model(example).shape)\n"
-    )
-
-
-def _torch_code(card: ModelCard) -> str:
-    config = card.config
-    module, name = config.task_file.removesuffix(".py"), config.task_object
-    built = name if card.task_is_built else f"{name}()"
-    shape = ", ".join(str(size) for size in (1, *config.input_shape))
-    return (
-        "import torch\n"
-        "from safetensors.torch import load_model\n"
-        f"from {module} import {name}  # {module}.py of this repository builds the model\n"
-        "\n"
-        f"model = {built}.build_model()\n"
-        f"load_model(model, {WEIGHTS_FILE!r})\n"
-        "model.eval()\n"
-        "with torch.no_grad():\n"
-        f"    print(model(torch.zeros({shape}, dtype=torch.{config.input_dtype})).shape)\n"
-    )
-
-
 def _use(card: ModelCard) -> str:
-    name = card.repository
-    packages = "keras" if card.config.library == "keras" else "torch"
+    config, name = card.config, card.repository
+    packages = "keras" if config.library == "keras" else "torch"
     return (
         "## Use\n\n"
         f"Without Ayni, in the folder of this repository, with `{packages}` and `safetensors` (and what the "
-        f"task imports):\n\n```python\n{usage_code(card)}```\n\n"
+        f"task imports):\n\n```python\n{model_code(config, task_is_built=card.task_is_built)}```\n\n"
         "With Ayni:\n\n"
         f'```python\nimport ayni\n\nmodel = ayni.load("{name}")\n```\n\n'
+        f"{_use_of_variants(card)}"
         f"```sh\nayni predict {name} FILE\n```\n\n"
-        f"The model takes {code(list(card.config.input_shape))} of {code(card.config.input_dtype)} per "
+        f"{_use_of_onnx(card)}"
+        f"The model takes {code(list(config.input_shape))} of {code(config.input_dtype)} per "
         f"example, after a batch dimension. {code(WEIGHTS_FILE)} is always the {FULL} model."
+    )
+
+
+def _use_of_variants(card: ModelCard) -> str:
+    """How to load one with Ayni: the chosen one, else the first."""
+    names = [one.name for one in card.variants if one.name != FULL and PLAIN_NAME.fullmatch(one.name)]
+    if not names:
+        return ""
+    name = card.config.chosen if card.config.chosen in names else names[0]
+    return (
+        f"A variant is called as the model is called; there are {', '.join(map(code, names))}:\n\n"
+        f'```python\nmodel = ayni.load("{card.repository}", variant="{name}")\n```\n\n'
+    )
+
+
+def _use_of_onnx(card: ModelCard) -> str:
+    """How to run a graph without Ayni: the chosen variant if it is one."""
+    graphs = {one.name: one.file for one in card.variants if ONNX_FILE.fullmatch(one.file)}
+    if not graphs:
+        return ""
+    file = graphs.get(card.config.chosen or "") or next(iter(graphs.values()))
+    return (
+        "An ONNX variant without Ayni and without the task's code, with `onnxruntime`:\n\n"
+        f"```python\n{onnx_code(card.config, file)}```\n\n"
     )
 
 

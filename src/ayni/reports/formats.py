@@ -179,6 +179,31 @@ def metric_change(value: float | None, name: str | None) -> str:
     return ("0" if float(text) == 0 else text.replace("-", MINUS)) + unit
 
 
+def metric_lost(value: float, name: str | None) -> str:
+    """How much worse a metric is, without a sign for worse and with two digits: 0.54 pt."""
+    size, unit = (100.0, f"{NO_BREAK_SPACE}pt") if is_share(name) else (1.0, "")
+    return digits(value * size, 2) + unit
+
+
+def inferences(value: int | str | None) -> str:
+    """A number of inferences with two digits, 31,000 or 1.2 million; "never" stays."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, str):
+        return value
+    for size, name in ((10**9, "billion"), (10**6, "million")):
+        if value >= size:
+            return f"{digits(value / size, 2)}{NO_BREAK_SPACE}{name}"
+    return digits(value, 2)
+
+
+def inferences_until(low: int | str | None, best: int | str | None, high: int | str | None) -> str:
+    """Inferences until something is paid back, with their interval: 31,000 (14,000 to 86,000)."""
+    if low == "never" or best is None:
+        return inferences(best)
+    return f"{inferences(best)} ({inferences(low)} to {inferences(high)})"
+
+
 def share(part: float | None, whole: float | None) -> str:
     """A part of a whole in per cent: 24 %, 0.4 %, less than 0.1 %."""
     if part is None or not whole:

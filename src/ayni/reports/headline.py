@@ -133,7 +133,7 @@ def gains(view: View) -> list[Figure]:
             note=_quality_note(view, model, other),
         ),
         _compared(SIZE, model, other),
-        _compared(LATENCY, model, other),
+        _compared(LATENCY, model, other, doubt="not to be quoted" if model["latency_problem"] else ""),
         _compared(ENERGY, model, other),
     ]
 
@@ -193,13 +193,16 @@ def _quality_note(view: View, model: Mapping[str, Any], other: Mapping[str, Any]
     return ", ".join(parts)
 
 
-def _compared(quantity: _Quantity, model: Mapping[str, Any], other: Mapping[str, Any] | None) -> Figure:
+def _compared(
+    quantity: _Quantity, model: Mapping[str, Any], other: Mapping[str, Any] | None, *, doubt: str = ""
+) -> Figure:
     value = model[quantity.key]
-    note = ""
+    notes = []
     if other is not None:
         before = other[quantity.key]
         ratio = formats.times(before, value, less=quantity.less, more=quantity.more)
-        note = ", ".join([f"full model {quantity.written(before)}", *([ratio] if ratio else [])])
+        notes = [f"full model {quantity.written(before)}", ratio or ""]
+    note = ", ".join(part for part in (*notes, doubt) if part)
     return Figure(name=quantity.name, value=quantity.written(value), note=note)
 
 

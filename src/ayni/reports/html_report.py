@@ -13,7 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ayni.files import write_atomically
-from ayni.reports import comparison, figures, formats, gallery, headline, round_figures, variants
+from ayni.reports import (
+    comparison,
+    figures,
+    formats,
+    gallery,
+    headline,
+    latency_table,
+    round_figures,
+    variant_rows,
+    variants,
+    what_changed,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -64,6 +75,12 @@ def render_report(view: Mapping[str, Any], *, version: str = "") -> str:
         is_baseline_better=comparison.baseline_that_is_better(view) is not None,
         chosen=variants.chosen_variant(view),
         full=variants.full_variant(view),
+        rows=variant_rows.rows(view),
+        has_break_even=variant_rows.has_break_even(view),
+        doubtful_latencies=variant_rows.doubtful_latencies(view),
+        latencies=latency_table.latency_table(view),
+        changed=what_changed.what_changed(view),
+        hidden_loss=what_changed.hidden_loss_warning(view),
         trade_offs=figures.trade_offs(view),
         curves=figures.learning_curves(view),
         round_figures=round_figures.round_figures(view),

@@ -13,11 +13,12 @@ Not covered: interaction.
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup, escape
 
 from ayni.reports.labels import place_labels, spread_apart
+from ayni.reports.plot_marks import CHOSEN, FRONT, PALE, PLAIN, RING, WHISKER
 from ayni.reports.scales import Axis, padded
 
 WIDTH = 460.0
@@ -34,10 +35,6 @@ LINE = 17.0
 # Half of the largest mark, the diamond.
 MARK_SIZE = 8.0
 RING_GAP = 2.5
-# Marks that a caption explains where they are drawn.
-FRONT = Markup('<path class="front"')
-RING = Markup('<circle class="ring"')
-
 Write = Callable[[float], str]
 
 
@@ -51,7 +48,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One variant: its place, the intervals around it, and whether it is the chosen one."""
+    """One variant: its place, the intervals around it, and how it stands out.
+
+    is_pale: something else is better in everything, so that it is drawn smaller and without its interval.
+    is_named: its name is written beside it; where there are many points only some have theirs.
+    """
 
     name: str
     x: float
@@ -61,6 +62,8 @@ class Point:
     y_low: float | None = None
     y_high: float | None = None
     is_chosen: bool = False
+    is_pale: bool = False
+    is_named: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,19 +136,21 @@ def trade_off_plot(
     is_higher_better: bool,
     reference: tuple[str, float] | None = None,
     is_logarithmic: bool = True,
+    scale: float = 0.0,
 ) -> Markup:
     """Quality (y) against a cost (x, less is better), with the Pareto front as a stepped line.
 
     A point whose quality lies far from all others would flatten the rest into one line: it is drawn as
     an arrow at the edge with its value. So is the reference (name, quality), a dashed line where it fits.
-    A point at the place of another one is a ring around it.
+    A point at the place of another one is a ring around it. `scale` is that of `split_far`.
     """
     if not points:
         return Markup("")
-    near, far = split_far(points, is_higher_better=is_higher_better)
+    near, distant = split_far(points, is_higher_better=is_higher_better, scale=scale)
     near.sort(key=lambda point: not point.is_chosen)
+    far = _told(distant)
     x_ends = [end for p in points for end in (p.x, p.x_low, p.x_high) if end is not None]
-    y_ends = [end for p in near for end in (p.y, p.y_low, p.y_high) if end is not None]
+    y_ends = [end for p in near for end in _y_ends(p) if end is not None]
     x_low, x_high = padded(x_ends, share=0.14, is_logarithmic=is_logarithmic)
     x_axis = Axis(low=x_low, high=x_high, start=LEFT, end=WIDTH - RIGHT, is_logarithmic=is_logarithmic)
     below, above = _num_outside(far, reference, y_range := padded(y_ends, share=0.16))
@@ -163,17 +168,39 @@ def trade_off_plot(
     return _svg(figure, parts)
 
 
-def split_far(points: Sequence[Point], *, is_higher_better: bool) -> tuple[list[Point], list[Point]]:
+def _told(far: Sequence[Point]) -> list[Point]:
+    """Those with names, and one that stands for all without."""
+    nameless = [point for point in far if not point.is_named]
+    if len(nameless) < 2:
+        return list(far)
+    # Far points come in the order of quality, so that the first is the nearest.
+    summed = replace(nameless[0], name=f"{len(nameless)} more, from", is_named=True)
+    return [*(point for point in far if point.is_named), summed]
+
+
+def _y_ends(point: Point) -> tuple[float | None, ...]:
+    return (point.y,) if point.is_pale else (point.y, point.y_low, point.y_high)
+
+
+def split_far(
+    points: Sequence[Point], *, is_higher_better: bool, scale: float = 0.0
+) -> tuple[list[Point], list[Point]]:
     """Points to draw in place, and those whose quality is too far off to share an axis with them.
 
     In the order of quality, the first point whose distance from the best is more than four times that
-    of the one before (or of the widest interval) is far, and so are all after it. The best two are near.
+    of the one before (or of the widest interval, or 1 % of the best or of `scale`) is far, and so are all
+    after it. The best two are near.
+
+    Args:
+        points: what is to be drawn.
+        is_higher_better: of y.
+        scale: size of the metric itself, where y is a difference of two of its values.
     """
     sign = 1.0 if is_higher_better else -1.0
     ordered = sorted(points, key=lambda p: -sign * p.y)
     best = ordered[0].y
     widths = [(p.y_high - p.y_low) for p in points if p.y_high is not None and p.y_low is not None]
-    reach = max([*widths, abs(best) * 0.01, 1e-12])
+    reach = max([*widths, abs(best) * 0.01, abs(scale) * 0.01, 1e-12])
     for position, point in enumerate(ordered):
         distance = abs(point.y - best)
         if position >= 2 and distance > 4 * reach:
@@ -199,16 +226,6 @@ def ring_radii(places: Sequence[tuple[float, float]]) -> list[float | None]:
         num_hidden = sum(math.dist(place, other) < MARK_SIZE for other in places[:index])
         radii.append(MARK_SIZE + RING_GAP * num_hidden if num_hidden else None)
     return radii
-
-
-def has_front(plot: Markup) -> bool:
-    """Whether the staircase of the Pareto front is drawn: one single point has none."""
-    return FRONT in plot
-
-
-def has_rings(plot: Markup) -> bool:
-    """Whether points lie on each other."""
-    return RING in plot
 
 
 def short(number: str) -> str:
@@ -291,14 +308,14 @@ def _line(
 
 def _marked(point: Point, x_axis: Axis, y_axis: Axis, *, ring: float | None) -> Markup:
     x, y = x_axis.position(point.x), y_axis.position(point.y)
-    css = "point chosen" if point.is_chosen else "point"
+    begin = CHOSEN if point.is_chosen else PALE if point.is_pale else PLAIN
     whiskers = Markup("")
-    if point.y_low is not None and point.y_high is not None:
-        whiskers += Markup('<line class="whisker" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>').format(
+    if point.y_low is not None and point.y_high is not None and not point.is_pale:
+        whiskers += WHISKER + Markup(' x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>').format(
             x, x, y_axis.position(point.y_low), y_axis.position(point.y_high)
         )
     if point.x_low is not None and point.x_high is not None:
-        whiskers += Markup('<line class="whisker" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>').format(
+        whiskers += WHISKER + Markup(' x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>').format(
             x_axis.position(point.x_low), x_axis.position(point.x_high), y, y
         )
     if point.is_chosen:
@@ -306,23 +323,26 @@ def _marked(point: Point, x_axis: Axis, y_axis: Axis, *, ring: float | None) -> 
     elif ring is not None:
         mark = RING + Markup(' cx="{:.1f}" cy="{:.1f}" r="{:g}"/>').format(x, y, ring)
     else:
-        mark = Markup('<circle cx="{:.1f}" cy="{:.1f}" r="5"/>').format(x, y)
-    return Markup('<g class="{}">{}{}</g>').format(css, whiskers, mark)
+        radius = 3.5 if point.is_pale else 5
+        mark = Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{:g}"/>').format(x, y, radius)
+    return begin + Markup(">{}{}</g>").format(whiskers, mark)
 
 
 def _names(points: Sequence[Point], x_axis: Axis, y_axis: Axis) -> Iterable[Markup]:
     anchors = [(x_axis.position(p.x), y_axis.position(p.y)) for p in points]
     frame = (LEFT, TOP - 6, WIDTH, HEIGHT - BOTTOM)
-    names = [p.name for p in points]
+    # An empty name takes no room, and its mark is still one that no other name should cover.
+    names = [p.name if p.is_named else "" for p in points]
     whiskers = [
         (x - 3, y_axis.position(p.y_high), x + 3, y_axis.position(p.y_low))
         for p, (x, _) in zip(points, anchors, strict=True)
-        if p.y_low is not None and p.y_high is not None
+        if p.y_low is not None and p.y_high is not None and not p.is_pale
     ]
     places = place_labels(names, anchors, frame=frame, obstacles=whiskers)
     for point, (x, y, anchor) in zip(points, places, strict=True):
-        css = "label strong" if point.is_chosen else "label"
-        yield _text(x, y, point.name, css=css, anchor=anchor)
+        if point.is_named:
+            css = "label strong" if point.is_chosen else "label pale" if point.is_pale else "label"
+            yield _text(x, y, point.name, css=css, anchor=anchor)
 
 
 def _front(points: Sequence[Point], x_axis: Axis, y_axis: Axis, *, is_higher_better: bool) -> Markup:

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ayni.reports.compress_view import INTERVAL_KEYS, search_view, variant_view
 from ayni.reports.footprint_view import footprint_view
+from ayni.reports.picking import absolute, picked, picked_all
 
 SCHEMA = "ayni/run/1"
 
@@ -56,28 +58,6 @@ CURVE_KEYS = (
     "num_dropped",
 )
 NOTICE_KEYS = ("at", "message")
-VARIANT_KEYS = (
-    "name",
-    "file",
-    "runtime",
-    "is_candidate",
-    "metrics",
-    "interval",
-    "validation_metrics",
-    "drop",
-    "test_drop",
-    "qualifies",
-    "num_parameters",
-    "stored_bytes",
-    "latency_p50_seconds",
-    "energy_joules_per_1000",
-    "energy_low_joules_per_1000",
-    "energy_high_joules_per_1000",
-    "energy_tier",
-    "score",
-    "note",
-)
-INTERVAL_KEYS = ("low", "high", "level", "method")
 DATA_KEYS = ("name", "licence", "source", "attribution", "rows", "note", "splits")
 BASELINE_KEYS = ("name", "metrics", "interval", "seconds", "note")
 EXPLAIN_KEYS = ("method", "num_compared", "num_disagreements", "deletion", "note", "items")
@@ -176,21 +156,25 @@ def run_view(
         "member": spec.get("member"),
         "metric": _metric_of(spec, results),
         "job": dict(spec),
-        "data": _picked(results.get("data"), DATA_KEYS),
+        "data": picked(results.get("data"), DATA_KEYS),
         "plan": _plan(results.get("plan")),
         "train": _train(results.get("train"), folder),
-        "variants": [_variant(variant, folder) for variant in compressed.get("variants", [])],
+        "variants": [variant_view(variant, folder) for variant in compressed.get("variants", [])],
         "chosen": compressed.get("chosen"),
         "reason": compressed.get("reason"),
+        "inferences": compressed.get("inferences"),
+        "pays": compressed.get("pays"),
+        "search": search_view(compressed.get("search")),
+        "warning": compressed.get("warning"),
         "baseline": _baseline(results.get("baseline")),
         "no_baseline_reason": results.get("explain", {}).get("no_baseline_reason"),
         "explain": _explain(results.get("explain"), folder),
         "footprint": footprint_view(receipts, folder=folder),
         "receipts": [str(path) for path in receipt_paths(receipts, folder)],
-        "published": _picked(results.get("publish"), PUBLISHED_KEYS),
-        "settlement": _picked(results.get("settle"), SETTLEMENT_KEYS),
-        "ledger": [_picked(transaction, TRANSACTION_KEYS) for transaction in transactions],
-        "report": _absolute(results.get("report", {}).get("path"), folder),
+        "published": picked(results.get("publish"), PUBLISHED_KEYS),
+        "settlement": picked(results.get("settle"), SETTLEMENT_KEYS),
+        "ledger": picked_all(transactions, TRANSACTION_KEYS),
+        "report": absolute(results.get("report", {}).get("path"), folder),
     }
 
 
@@ -211,56 +195,39 @@ def _metric_of(spec: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]
 
 
 def _train(result: Mapping[str, Any] | None, folder: Path) -> dict[str, Any] | None:
-    train = _picked(result, TRAIN_KEYS)
+    train = picked(result, TRAIN_KEYS)
     if train is None:
         return None
-    train["model_path"] = _absolute(train["model_path"], folder)
-    train["notices"] = [_picked(notice, NOTICE_KEYS) for notice in train["notices"] or []]
-    train["curve"] = [_picked(entry, CURVE_KEYS) for entry in train["curve"] or []]
+    train["model_path"] = absolute(train["model_path"], folder)
+    train["notices"] = picked_all(train["notices"], NOTICE_KEYS)
+    train["curve"] = picked_all(train["curve"], CURVE_KEYS)
     return train
 
 
-def _variant(result: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    variant = {key: result.get(key) for key in VARIANT_KEYS}
-    variant["file"] = _absolute(variant["file"], folder)
-    variant["interval"] = _picked(variant["interval"], INTERVAL_KEYS)
-    return variant
-
-
 def _baseline(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    baseline = _picked(result, BASELINE_KEYS)
+    baseline = picked(result, BASELINE_KEYS)
     if baseline is not None:
-        baseline["interval"] = _picked(baseline["interval"], INTERVAL_KEYS)
+        baseline["interval"] = picked(baseline["interval"], INTERVAL_KEYS)
     return baseline
 
 
 def _explain(result: Mapping[str, Any] | None, folder: Path) -> dict[str, Any] | None:
-    explain = _picked(result, EXPLAIN_KEYS)
+    explain = picked(result, EXPLAIN_KEYS)
     if explain is None:
         return None
-    explain["deletion"] = _picked(explain["deletion"], DELETION_KEYS)
-    explain["items"] = [_picked(item, ITEM_KEYS) for item in explain["items"] or []]
+    explain["deletion"] = picked(explain["deletion"], DELETION_KEYS)
+    explain["items"] = picked_all(explain["items"], ITEM_KEYS)
     for item in explain["items"]:
         for key in ("input_image", "attribution_image", "attribution_file"):
-            item[key] = _absolute(item[key], folder)
+            item[key] = absolute(item[key], folder)
         if item["features"] is not None:
-            item["features"] = [_picked(feature, FEATURE_KEYS) for feature in item["features"]]
+            item["features"] = picked_all(item["features"], FEATURE_KEYS)
     return explain
 
 
 def _plan(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    plan = _picked(result, PLAN_KEYS)
+    plan = picked(result, PLAN_KEYS)
     if plan is None:
         return None
-    plan["rows"] = [_picked(row, PLAN_ROW_KEYS) for row in plan["rows"] or []]
+    plan["rows"] = picked_all(plan["rows"], PLAN_ROW_KEYS)
     return plan
-
-
-def _picked(value: Mapping[str, Any] | None, keys: Sequence[str]) -> dict[str, Any] | None:
-    """Exactly these keys, null where the step did not write one; null for a step that did not run."""
-    return None if value is None else {key: value.get(key) for key in keys}
-
-
-def _absolute(path: str | None, folder: Path) -> str | None:
-    """A path of a step's result, which may be relative to the run's folder; null stays null."""
-    return None if path is None else str(folder / path)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ayni.compress.artefacts import load_full_model
+from ayni.compress.evidence.break_even import BreakEven
 from ayni.compress.variants import CompressResult, Variant
 from ayni.data.card import DataCard
 from ayni.footprint.receipts import receipt_paths
@@ -20,9 +21,11 @@ from ayni.hub.repositories import Published
 from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
 from ayni.keras_weights import is_keras, load_weights
+from ayni.reports import formats
 from ayni.task import Task
 from ayni.train.learner import build_model
 from ayni.train.result import TrainResult
+from ayni.workflows.card_limits import card_limits
 from ayni.workflows.explain_model import Understanding
 from ayni.workflows.house import House
 from ayni.workflows.report_run import view_of
@@ -209,7 +212,9 @@ def _card(
         footprint=_card_footprint(view_of(run)["footprint"]),
         summary=_summary(job, trained),
         reason="" if compressed is None else compressed.reason,
+        pays="" if compressed is None else compressed.pays,
         baseline={} if baseline is None else {baseline.name: baseline.metrics},
+        limits=() if compressed is None else card_limits(compressed),
         task_is_built=job.task.is_built,
     )
 
@@ -241,11 +246,19 @@ def _card_variant(variant: Variant) -> CardVariant:
         file=WEIGHTS_FILE if variant.name == FULL else variant.file.name,
         metrics=artefact.quality.test,
         interval=None if interval is None else (interval.low, interval.high),
+        runtime=artefact.runtime,
+        drop=variant.drop,
         num_parameters=artefact.num_parameters,
         stored_bytes=artefact.stored_bytes,
         latency_p50_seconds=variant.latency.p50_seconds,
+        latency_problem=variant.latency.problem or "",
         energy_joules_per_1000=variant.energy.joules_per_1000,
+        break_even=None if variant.break_even is None else _until_paid_back(variant.break_even),
     )
+
+
+def _until_paid_back(answer: BreakEven) -> str:
+    return formats.inferences_until(answer.low, answer.best, answer.high)
 
 
 def _card_data(data: DataCard) -> CardData:
