@@ -1,6 +1,7 @@
 """Names of variants."""
 
 from ayni.compress.config import CompressConfig, StepEntry
+from ayni.compress.proposals import Traits, ladders_for
 from ayni.compress.steps import (
     DistillStep,
     FactorizeStep,
@@ -53,3 +54,18 @@ def test_a_pipeline_is_called_by_all_of_its_steps_and_their_strength() -> None:
 
     assert pipeline_name(steps) == "pruned25-low-rank50-int8"
     assert pipeline_name((PruneStep(pattern="2:4"),)) == "sparse2of4"
+
+
+def test_8_bits_with_ranges_for_each_block_are_not_called_like_those_without() -> None:
+    assert pipeline_name([QuantizeStep()]) == "int8"
+    assert pipeline_name([QuantizeStep(mode="mixed")]) == "int8-mixed"
+
+
+def test_no_two_pipelines_of_a_search_have_one_name() -> None:
+    traits = Traits(
+        num_layers=9, has_convolutions=True, has_attention=True, gives_scores=True, can_train=True
+    )
+
+    found = [rung.name for ladder in ladders_for(traits) for rung in ladder.rungs]
+
+    assert len(set(found)) == len(found)
