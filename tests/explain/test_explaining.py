@@ -261,6 +261,17 @@ def test_what_cannot_be_explained_is_said_and_is_no_crash(
     assert reason in result.note
 
 
+def test_a_model_that_takes_both_of_a_pair_is_not_explained_and_the_note_says_why(tmp_path: Path) -> None:
+    pairs = [(torch.zeros(2, 3), torch.ones(2, 3))]
+
+    result = explain(
+        Corners(pairs), nn.Bilinear(3, 3, 2), variant=None, num_samples=4, seed=3, folder=tmp_path
+    )
+
+    assert result.items == []
+    assert "does not take the first of a pair alone (TypeError)" in result.note
+
+
 def test_a_dataset_that_raises_is_the_tasks_failure(tmp_path: Path) -> None:
     class Broken(Corners):
         def dataset(self, split: str) -> list[Any]:

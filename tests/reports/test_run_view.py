@@ -9,7 +9,7 @@ import pytest
 from ayni.compress.variants import CompressResult
 from ayni.market.offers import Limits, own_machine_offer
 from ayni.market.planning import StepEstimate, make_plan
-from ayni.reports.compress_view import (
+from ayni.reports.compress_keys import (
     BREAK_EVEN_KEYS,
     CHANGES_KEYS,
     DIFFERENCE_KEYS,

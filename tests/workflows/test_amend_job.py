@@ -191,4 +191,11 @@ def test_compression_computes_on_the_jobs_device(new_run: NewRun) -> None:
 
     # No such device is here, and that is said.
     with pytest.raises(NoSuchDeviceError):
-        compress_model(run, trained, meter=None, progress=SilentProgress(), guard=SimpleNamespace(check=None))  # type: ignore[arg-type]
+        compress_model(
+            run,
+            SimpleNamespace(),  # type: ignore[arg-type]
+            trained,
+            meter=None,  # type: ignore[arg-type]
+            progress=SilentProgress(),
+            guard=SimpleNamespace(check=None),  # type: ignore[arg-type]
+        )

@@ -163,7 +163,7 @@ def _pays(
     """Whether the compression pays for the declared number of inferences, with all that was tried."""
     variant = next((variant for variant in variants if variant.name == chosen), None)
     if variant is None:
-        return ""
+        return "" if search is None else "Nothing that the search tried may be used: it does not pay."
     answer, what = variant.break_even, f"Making {variant.name}"
     if search is not None:
         spent = None if search.joules is None else _exactly(search.joules)

@@ -53,8 +53,8 @@ _WORDS: dict[type[Step], str] = {
 
 def _quantized(step: QuantizeStep) -> str:
     bits = f"int{step.bits}" if step.average_bits is None else "mixed-bits"
-    if step.mode == "weights":
-        bits += "-weights"
+    if step.mode in ("weights", "mixed"):
+        bits += f"-{step.mode}"
     is_usual = step.runtime == ("onnxruntime" if step.bits == 8 else "torch")
     return bits if is_usual or step.average_bits is not None else f"{bits}-{_SHORT[str(step.runtime)]}"
 

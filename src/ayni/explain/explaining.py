@@ -151,8 +151,12 @@ def _why_unsuitable(model: nn.Module, examples: Sequence[Any]) -> str:
     if len(shapes) > 1 or not next(iter(shapes)):
         return f"inputs have {len(shapes)} different shapes, or none"
     first = torch.as_tensor(examples[0][0])[None]
-    with torch.no_grad():
-        return why_not_attributable(model(first), first)
+    try:
+        with torch.no_grad():
+            output = model(first)
+    except Exception as error:  # of the user's model, which may want more than the first of a pair
+        return f"the model does not take the first of a pair alone ({type(error).__name__})"
+    return why_not_attributable(output, first)
 
 
 def _unexplained(

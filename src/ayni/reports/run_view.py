@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ayni.reports.compress_view import INTERVAL_KEYS, search_view, variant_view
+from ayni.reports.compress_keys import INTERVAL_KEYS, search_view, variant_view
 from ayni.reports.footprint_view import footprint_view
 from ayni.reports.picking import absolute, picked, picked_all
 

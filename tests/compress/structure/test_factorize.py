@@ -159,6 +159,20 @@ def test_inputs_that_are_always_zero_do_not_make_moments_singular() -> None:
         factorize(nn.Sequential(nn.Linear(10, 10)), ratio=0.5, input_moments={"0": moments[:5, :5]})
 
 
+def test_moments_that_rounding_made_indefinite_are_damped_until_they_are_not() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(40, 30, bias=False))
+    # All inputs are nearly one direction, and rounding took a little away from the others.
+    moments = torch.ones(40, 40, dtype=torch.float64) - 1e-3 * torch.eye(40, dtype=torch.float64)
+    before = model[0].weight.sum(dim=1).detach()
+
+    factorize(model, ratio=0.5, input_moments={"0": moments})
+
+    with torch.no_grad():
+        after = model(torch.ones(1, 40))[0]
+    assert torch.allclose(after, before, atol=1e-2)
+
+
 def test_layers_that_cannot_be_two_are_named_with_the_reason() -> None:
     shared = nn.Embedding(12, 10)
     model = nn.ModuleDict(

@@ -227,15 +227,28 @@ def _decompose(weight: torch.Tensor, moments: torch.Tensor | None, *, name: str)
             f"input_moments of {name} have the shape {tuple(moments.shape)} or are not finite; "
             f"{size} x {size} finite numbers are expected"
         )
-    moments = moments.to(wide)
-    damping = DAMPING * moments.diagonal().mean().clamp(min=torch.finfo(torch.float32).tiny)
-    factor_II = torch.linalg.cholesky(
-        moments + damping * torch.eye(size, dtype=wide.dtype, device=wide.device)
-    )
+    factor_II = _factor(moments.to(wide))
     left, singular, right = torch.linalg.svd(wide @ factor_II, full_matrices=False)
     # W ~ U s V^T L^-1: solving with L is exact where its inverse would lose digits.
     right = torch.linalg.solve_triangular(factor_II, right, upper=False, left=False)
     return _Decomposition(left, singular, right)
+
+
+def _factor(moments_II: torch.Tensor) -> torch.Tensor:
+    """Lower triangle L with L L^T = moments and a little on the diagonal.
+
+    Sums of float32 products can have negative eigenvalues, of the size of their largest times the rounding:
+    the damping grows tenfold until it covers them.
+    """
+    size, mean = len(moments_II), moments_II.diagonal().mean().clamp(min=torch.finfo(torch.float32).tiny)
+    identity_II = torch.eye(size, dtype=moments_II.dtype, device=moments_II.device)
+    damping = DAMPING
+    while True:
+        factor_II, info = torch.linalg.cholesky_ex(moments_II + damping * mean * identity_II)
+        if not int(info):
+            return factor_II
+        # Ends, because a diagonal of `size` times the mean outweighs everything beside it.
+        damping *= 10
 
 
 def _rank_by_energy(part: _Decomposition, energy: float) -> int:

@@ -1,7 +1,7 @@
 from pathlib import Path
 from typing import Any
 
-from ayni.reports.compress_view import VARIANT_KEYS, search_view, variant_view
+from ayni.reports.compress_keys import VARIANT_KEYS, search_view, variant_view
 
 
 def test_files_of_a_variant_become_absolute(run_inputs: dict[str, Any]) -> None:
