@@ -159,7 +159,9 @@ def compress(
     ] = None,
     licence: Annotated[
         str | None,
-        typer.Option(metavar="LICENCE", help="Under which licence, such as `apache-2.0`.", show_default=False),
+        typer.Option(
+            metavar="LICENCE", help="Under which licence, such as `apache-2.0`.", show_default=False
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write the job and show its plan; do nothing of it.")

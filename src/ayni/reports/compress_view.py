@@ -57,7 +57,9 @@ def has_variant(view: Json, name: str) -> bool:
 
 def worst_group(variant: Json) -> Json | None:
     """The class that lost most against the full model, chance or not; None when no class is known."""
-    groups = [group for group in _groups_of(variant) if group["kind"] == "class" and group["drop"] is not None]
+    groups = [
+        group for group in _groups_of(variant) if group["kind"] == "class" and group["drop"] is not None
+    ]
     return max(groups, key=lambda group: float(group["drop"]), default=None)
 
 

@@ -218,9 +218,7 @@ def _of_hub(model: str, task: str | None, hub: LocalHub, runs: Runs) -> Source:
     if task is not None:
         found = _own_task(task, "")
         return Source(model=pinned, task=found.name, better=better, name=called, files=found.files)
-    return Source(
-        model=pinned, task=config.task, better=better, name=called, files=_published_code(snapshot)
-    )
+    return Source(model=pinned, task=config.task, better=better, name=called, files=_published_code(snapshot))
 
 
 def _published_code(snapshot: Snapshot) -> dict[str, str | Path]:
