@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ayni.compress.evidence.changes import (
     NO_ANSWER,
     Answers,
+    Changes,
     expected_calibration_error,
     find_changes,
 )
@@ -278,3 +279,80 @@ def test_the_json_is_plain_and_tells_how_much_was_left_out() -> None:
     assert plain["num_lost"] == 30
     assert plain["hidden_losses"] == ["0"]
     assert plain["groups"][0]["drop"] == pytest.approx(0.3)
+
+
+def test_changes_come_back_from_their_json() -> None:
+    logits = torch.eye(4)[torch.from_numpy(LABELS)]
+    changes = find_changes(
+        Answers.from_logits(logits),
+        answers(range(30)),
+        LABELS,
+        class_names=["a", "b", "c", "d", "none"],
+        slices={"dark": LABELS == 0, "empty": np.zeros(400)},
+    )
+
+    back = Changes.from_json(json.loads(json.dumps(changes.to_json())))
+
+    assert back == changes
+
+
+def test_changes_with_cut_indices_keep_their_counts() -> None:
+    changes = find_changes(answers(), answers(range(30)), LABELS)
+
+    back = Changes.from_json(json.loads(json.dumps(changes.to_json(max_indices=5))))
+
+    assert (back.flipped, back.num_flipped, back.num_lost, back.num_won) == ((0, 1, 2, 3, 4), 30, 30, 0)
+    assert back.flip_rate == pytest.approx(30 / 400)
+    assert back.to_json(max_indices=2)["num_lost"] == 30
+    assert Changes.from_json(changes.to_json(max_indices=0)).flipped == ()
+    with pytest.raises(ValueError, match="max_indices"):
+        changes.to_json(max_indices=-1)
+
+
+def test_a_table_finds_the_worst_of_each_kind() -> None:
+    changes = find_changes(answers(), answers(range(30)), LABELS, slices={"late": LABELS > 1})
+
+    assert changes.worst_class is not None and changes.worst_slice is not None
+    assert (changes.worst_class.accuracy_before, changes.worst_class.accuracy_after) == (1.0, 0.7)
+    assert (changes.worst_slice.name, changes.worst_slice.drop) == ("late", 0)
+    assert (changes.to_json()["worst_class"], changes.to_json()["worst_slice"]) == ("0", "late")
+    assert find_changes(answers(), answers(), LABELS).to_json()["worst_slice"] is None
+
+
+def test_indices_are_moved_into_the_list_that_the_examples_came_from() -> None:
+    changes = find_changes(Answers.from_classes([0, 1, 1]), Answers.from_classes([0, 2, 0]), [0, 1, 0])
+
+    moved = changes.of_examples([10, 20, 30])
+
+    assert (moved.flipped, moved.lost, moved.won) == ((20, 30), (20,), (30,))
+    assert moved.num_flipped == 2
+
+
+def test_probabilities_become_answers_that_are_as_sure_as_they_say() -> None:
+    found = Answers.from_probabilities(
+        torch.tensor([[0.2, 0.7, 0.1], [0.5, 0.3, 1.2], [math.nan, 1.0, 0.0]], dtype=torch.float64)
+    )
+
+    assert found.classes.tolist() == [1, 2, NO_ANSWER]
+    assert found.confidences == pytest.approx([0.7, 1.0, 0.0])
+
+
+@given(st.lists(st.lists(st.floats(-20, 20), min_size=3, max_size=3), min_size=1, max_size=10))
+def test_logits_and_their_softmax_give_the_same_answers(rows: list[list[float]]) -> None:
+    logits = torch.tensor(rows, dtype=torch.float64)
+
+    one, other = Answers.from_logits(logits), Answers.from_probabilities(logits.softmax(1))
+
+    assert one.confidences == pytest.approx(other.confidences)
+    # Where two classes are equally likely, rounding decides.
+    top_two = logits.softmax(1).topk(2).values
+    is_clear = (top_two[:, 0] - top_two[:, 1] > 1e-9).numpy()
+    assert (one.classes == other.classes)[is_clear].all()
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 1)])
+def test_one_probability_is_a_choice_of_two(shape: tuple[int, ...]) -> None:
+    found = Answers.from_probabilities(np.array([0.75, 0.25]).reshape(shape))
+
+    assert found.classes.tolist() == [1, 0]
+    assert found.confidences == pytest.approx([0.75, 0.75])

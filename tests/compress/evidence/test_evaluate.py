@@ -56,7 +56,7 @@ def test_a_mean_gets_students_interval_over_batches(seed: int, num_examples: int
     )
 
     assert interval is not None
-    assert interval.high - interval.low == pytest.approx(2 * half_width, rel=1e-3)
+    assert interval.high - interval.low == pytest.approx(2 * half_width, rel=1e-6)
     assert interval.low + interval.high == pytest.approx(2 * values.mean(), rel=1e-6)
 
 
@@ -86,6 +86,35 @@ def test_values_that_are_not_finite_are_left_out_but_not_of_the_full_model() -> 
     assert metrics == {}
     with pytest.raises(NonFiniteMetricError, match="metric = nan"):
         evaluate_split(task, lambda x: x, "test", is_reference=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("max_examples", "seen"),
+    [
+        (None, range(300)),
+        (1000, range(300)),
+        (3, [0, 100, 200]),
+        (1, [0]),
+        (200, [i * 300 // 200 for i in range(200)]),
+    ],
+)
+def test_a_cheap_look_takes_evenly_spaced_examples(max_examples: int | None, seen: Sequence[int]) -> None:
+    looked_at: list[float] = []
+
+    def note(numbers: Any) -> float:
+        looked_at.extend(numbers.tolist())
+        return 1.0
+
+    task = Numbers(note, [float(index) for index in range(300)])
+
+    evaluate_split(task, lambda x: x, "test", max_examples=max_examples)  # type: ignore[arg-type]
+
+    assert looked_at == list(seen)
+
+
+def test_a_look_at_no_example_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_examples is at least 1"):
+        evaluate_split(Numbers(sum, [1.0]), lambda x: x, "test", max_examples=0)  # type: ignore[arg-type]
 
 
 def test_an_exception_in_the_task_names_the_method() -> None:

@@ -1,5 +1,6 @@
 """Paired differences meet SciPy, published tables and simulation."""
 
+import json
 import math
 from typing import Any
 
@@ -12,6 +13,7 @@ from scipy.stats import binom, ttest_rel
 from scipy.stats import t as student
 
 from ayni.compress.evidence.paired import (
+    PairedDifference,
     UnpairedError,
     difference_by_bootstrap,
     difference_of_means,
@@ -267,3 +269,9 @@ def test_students_quantile_is_that_of_scipy(degrees: int) -> None:
 def test_no_freedom_has_no_quantile() -> None:
     with pytest.raises(ValueError, match="not 0"):
         student_quantile(0)
+
+
+def test_a_difference_comes_back_from_its_json() -> None:
+    difference = difference_of_shares([True, True, False], [True, False, False])
+
+    assert PairedDifference.from_json(json.loads(json.dumps(difference.to_json()))) == difference

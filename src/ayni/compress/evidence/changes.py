@@ -19,7 +19,7 @@ caller flattens it.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -45,6 +45,16 @@ Verdict = Literal["kept", "unclear", "lost"]
 NUM_BINS = 15
 """As in Guo et al.; fewer than about 20 examples a bin make the error look larger than it is."""
 NO_ANSWER = -1
+# What JSON carries over as it is.
+_GROUP_FIELDS = (
+    *("name", "kind", "num_examples", "num_lost", "num_won"),
+    *("p_value", "verdict", "is_hidden_loss"),
+)
+_INDEX_FIELDS = ("flipped", "lost", "won")
+_CHANGES_FIELDS = (
+    *("num_flipped", "num_lost", "num_won"),
+    *("calibration_before", "calibration_after", "num_without_answer"),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,20 +77,32 @@ class Answers:
         Raises:
             UnpairedError: another number of axes.
         """
-        logits_NC = as_floats(logits)
-        if logits_NC.ndim == 1:
-            logits_NC = logits_NC[:, None]
-        if logits_NC.ndim != 2:
-            raise UnpairedError(f"logits are [N, C], these have the shape {logits_NC.shape}")
+        logits_NC, is_finite_N = _columns(logits, "logits")
         if logits_NC.shape[1] == 1:
             logits_NC = np.concatenate([np.zeros_like(logits_NC), logits_NC], axis=1)
-        # A row that is not finite would give a class by accident of argmax, and a confidence of nan.
-        is_finite_N = np.asarray(np.isfinite(logits_NC).all(axis=1))
-        shifted_NC = np.where(is_finite_N[:, None], logits_NC, 0.0)
-        shifted_NC = shifted_NC - shifted_NC.max(axis=1, keepdims=True)
+        shifted_NC = logits_NC - logits_NC.max(axis=1, keepdims=True)
         confidences_N = 1 / np.exp(shifted_NC).sum(axis=1)
         return cls(
             np.where(is_finite_N, logits_NC.argmax(axis=1), NO_ANSWER).astype(np.int64),
+            np.where(is_finite_N, confidences_N, 0.0),
+        )
+
+    @classmethod
+    def from_probabilities(cls, probabilities: Values) -> Self:
+        """From the outputs after the softmax, [N, C]; [N] or [N, 1] is the probability of class 1, not 0.
+
+        They need not add up to 1: those of a model of eight bits miss it. What lies outside [0, 1] counts as
+        the nearer end of it.
+
+        Raises:
+            UnpairedError: another number of axes.
+        """
+        probabilities_NC, is_finite_N = _columns(probabilities, "probabilities")
+        if probabilities_NC.shape[1] == 1:
+            probabilities_NC = np.concatenate([1 - probabilities_NC, probabilities_NC], axis=1)
+        confidences_N = np.clip(probabilities_NC.max(axis=1), 0.0, 1.0)
+        return cls(
+            np.where(is_finite_N, probabilities_NC.argmax(axis=1), NO_ANSWER).astype(np.int64),
             np.where(is_finite_N, confidences_N, 0.0),
         )
 
@@ -117,21 +139,40 @@ class GroupChange:
         """Loss of accuracy in this group; negative when it gained."""
         return None if self.accuracy is None else self.accuracy.drop(lower_is_better=False)
 
+    @property
+    def accuracy_before(self) -> float | None:
+        """Share of right answers before; None for a group without examples."""
+        return None if self.accuracy is None else self.accuracy.before
+
+    @property
+    def accuracy_after(self) -> float | None:
+        """Share of right answers after; None for a group without examples."""
+        return None if self.accuracy is None else self.accuracy.after
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        names = ("name", "kind", "num_examples", "num_lost", "num_won", "drop", "p_value", "verdict")
         return {
-            **{name: getattr(self, name) for name in names},
-            "is_hidden_loss": self.is_hidden_loss,
+            **{name: getattr(self, name) for name in (*_GROUP_FIELDS, "drop")},
             "accuracy": None if self.accuracy is None else self.accuracy.to_json(),
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The group that `to_json` wrote."""
+        accuracy = data["accuracy"]
+        return cls(
+            **{name: data[name] for name in _GROUP_FIELDS},
+            accuracy=None if accuracy is None else PairedDifference.from_json(accuracy),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
     """All that changed. Indices point into the examples as they were given.
 
-    flipped: the answer differs. lost, won: of those, was right and is wrong; was wrong and is right.
+    flipped: the answer differs. lost, won: of those, was right and is wrong; was wrong and is right. Changes
+        that were kept as JSON may hold only the first of them.
+    num_flipped, num_lost, num_won: how many there are.
     calibration_before, calibration_after: expected calibration error, None when confidences are unknown.
     num_without_answer: examples where the model after gave no finite output.
     """
@@ -141,6 +182,9 @@ class Changes:
     flipped: tuple[int, ...]
     lost: tuple[int, ...]
     won: tuple[int, ...]
+    num_flipped: int
+    num_lost: int
+    num_won: int
     calibration_before: float | None
     calibration_after: float | None
     num_without_answer: int
@@ -148,7 +192,7 @@ class Changes:
     @property
     def flip_rate(self) -> float:
         """Share of examples that are answered differently."""
-        return len(self.flipped) / self.accuracy.num_examples
+        return self.num_flipped / self.accuracy.num_examples
 
     @property
     def hidden_losses(self) -> tuple[GroupChange, ...]:
@@ -160,20 +204,54 @@ class Changes:
         rated = [group for group in self.groups if group.kind == kind and group.drop is not None]
         return min(rated, key=_by_drop, default=None)
 
+    @property
+    def worst_class(self) -> GroupChange | None:
+        """The class that lost most, chance or not; None when no class has examples."""
+        return self.worst("class")
+
+    @property
+    def worst_slice(self) -> GroupChange | None:
+        """The slice that lost most, chance or not; None when no slice has examples."""
+        return self.worst("slice")
+
+    def of_examples(self, examples: Sequence[int]) -> Self:
+        """The same with indices into a larger list, of which `examples[i]` was example i here."""
+        moved = (
+            tuple(examples[index] for index in indices) for indices in (self.flipped, self.lost, self.won)
+        )
+        flipped, lost, won = moved
+        return replace(self, flipped=flipped, lost=lost, won=won)
+
     def to_json(self, *, max_indices: int | None = None) -> dict[str, Any]:
-        """Plain values; at most `max_indices` of each list of indices, whose full lengths are given."""
-        lists = {"flipped": self.flipped, "lost": self.lost, "won": self.won}
+        """Plain values; at most `max_indices` of each list of indices, whose full lengths are given.
+
+        Raises:
+            ValueError: a negative `max_indices`.
+        """
+        if max_indices is not None and max_indices < 0:
+            raise ValueError(f"max_indices is at least 0, or None for all, not {max_indices}")
+        worst = {"worst_class": self.worst_class, "worst_slice": self.worst_slice}
         return {
             "accuracy": self.accuracy.to_json(),
             "groups": [group.to_json() for group in self.groups],
             "hidden_losses": [group.name for group in self.hidden_losses],
+            **{name: None if group is None else group.name for name, group in worst.items()},
             "flip_rate": self.flip_rate,
-            **{name: list(indices[:max_indices]) for name, indices in lists.items()},
-            **{f"num_{name}": len(indices) for name, indices in lists.items()},
-            "calibration_before": self.calibration_before,
-            "calibration_after": self.calibration_after,
-            "num_without_answer": self.num_without_answer,
+            **{name: list(getattr(self, name)[:max_indices]) for name in _INDEX_FIELDS},
+            **{name: getattr(self, name) for name in _CHANGES_FIELDS},
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The changes that `to_json` wrote, with as many indices as were kept."""
+        return cls(
+            accuracy=PairedDifference.from_json(data["accuracy"]),
+            groups=tuple(GroupChange.from_json(group) for group in data["groups"]),
+            flipped=tuple(data["flipped"]),
+            lost=tuple(data["lost"]),
+            won=tuple(data["won"]),
+            **{name: data[name] for name in _CHANGES_FIELDS},
+        )
 
 
 def find_changes(
@@ -218,6 +296,8 @@ def find_changes(
         *((name, "slice", _membership(name, mask, len(labels_N))) for name, mask in (slices or {}).items()),
     ]
     p_values = _holm([_p_value(was_right_N[member_N], is_right_N[member_N]) for _, _, member_N in members])
+    flipped = _indices(before.classes != after.classes)
+    lost, won = _indices(was_right_N & ~is_right_N), _indices(~was_right_N & is_right_N)
     return Changes(
         accuracy=accuracy,
         groups=tuple(
@@ -232,9 +312,12 @@ def find_changes(
             )
             for (name, kind, member_N), p_value in zip(members, p_values, strict=True)
         ),
-        flipped=_indices(before.classes != after.classes),
-        lost=_indices(was_right_N & ~is_right_N),
-        won=_indices(~was_right_N & is_right_N),
+        flipped=flipped,
+        lost=lost,
+        won=won,
+        num_flipped=len(flipped),
+        num_lost=len(lost),
+        num_won=len(won),
         calibration_before=_calibration(before, was_right_N),
         calibration_after=_calibration(after, is_right_N),
         num_without_answer=int((after.classes == NO_ANSWER).sum()),
@@ -262,6 +345,18 @@ def expected_calibration_error(confidences: Values, is_right: Values, *, num_bin
     bins_N = np.clip(np.ceil(confidences_N * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
     gaps_B = np.bincount(bins_N, weights=is_right_N - confidences_N, minlength=num_bins)
     return float(np.abs(gaps_B).sum() / len(confidences_N))
+
+
+def _columns(outputs: Values, what: str) -> tuple[Floats, Booleans]:
+    """Outputs as [N, C] with rows of 0 where one is not finite, and which rows are finite."""
+    outputs_NC = as_floats(outputs)
+    if outputs_NC.ndim == 1:
+        outputs_NC = outputs_NC[:, None]
+    if outputs_NC.ndim != 2 or outputs_NC.shape[1] == 0:
+        raise UnpairedError(f"{what} are [N, C], these have the shape {outputs_NC.shape}")
+    # A row that is not finite would give a class by accident of argmax, and a confidence of nan.
+    is_finite_N = np.asarray(np.isfinite(outputs_NC).all(axis=1))
+    return np.where(is_finite_N[:, None], outputs_NC, 0.0), is_finite_N
 
 
 def _labels(labels: Values) -> Integers:

@@ -1,5 +1,8 @@
 """Quality of a model on a split: the task's metrics, and how sure the first one can be.
 
+A few evenly spaced examples instead of all are a cheap stand-in while many variants are tried; numbers that
+are kept come from the whole split.
+
 Two intervals at 95 %. Where the metric is a share of examples (accuracy), Wilson's interval. Otherwise
 Student's interval over the values of batches, provided that their weighted mean is the metric.
 
@@ -13,9 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ayni.compress.calibration import spread
 from ayni.compress.deploy.runtimes import Runtime
+from ayni.compress.evidence.paired import student_quantile
 from ayni.errors import AyniError, UserError
-from ayni.intervals import LEVEL, NORMAL_QUANTILE, wilson_interval
+from ayni.intervals import LEVEL, wilson_interval
 from ayni.task import Task, TaskFailedError
 from ayni.train.local import batches
 
@@ -57,17 +62,59 @@ class NonFiniteMetricError(UserError):
 
 
 def evaluate_split(
-    task: Task, runtime: Runtime, split: str, *, is_reference: bool = False
+    task: Task,
+    runtime: Runtime,
+    split: str,
+    *,
+    is_reference: bool = False,
+    max_examples: int | None = None,
 ) -> dict[str, float]:
-    """The task's metrics over a whole split, in the task's order.
+    """The task's metrics over a split, in the task's order.
 
     Values that are not finite are left out: a variant may be that bad, and then it does not qualify.
+
+    Args:
+        task: what evaluates.
+        runtime: the model.
+        split: whose examples.
+        is_reference: this is the full model, whose metrics must be numbers.
+        max_examples: at most so many, evenly spaced; all of them when None.
 
     Raises:
         TaskFailedError: the task's evaluate raised.
         NonFiniteMetricError: `is_reference`, and a value is not finite or there is none.
     """
-    metrics = _metrics(task, runtime, batches(task.dataset(split), EVALUATION_BATCH_SIZE))
+    dataset = task.dataset(split)
+    indices = chosen_examples(len(dataset), max_examples)
+    return evaluate_examples(task, runtime, dataset, split=split, indices=indices, is_reference=is_reference)
+
+
+def chosen_examples(num_examples: int, max_examples: int | None) -> list[int]:
+    """Indices of all examples, or of so many evenly spaced ones.
+
+    Raises:
+        ValueError: not even one is allowed.
+    """
+    if max_examples is not None and max_examples < 1:
+        raise ValueError(f"max_examples is at least 1, or None for all, not {max_examples}")
+    return spread(num_examples, num_examples if max_examples is None else max_examples)
+
+
+def evaluate_examples(
+    task: Task,
+    runtime: Runtime,
+    dataset: Sequence[Any],
+    *,
+    split: str,
+    indices: Sequence[int],
+    is_reference: bool = False,
+) -> dict[str, float]:
+    """As `evaluate_split`, over these examples of a dataset that was loaded already.
+
+    Raises:
+        TaskFailedError, NonFiniteMetricError: as there.
+    """
+    metrics = _metrics(task, runtime, batches(dataset, EVALUATION_BATCH_SIZE, indices=indices))
     if is_reference:
         for name, value in (metrics or {"nothing": math.nan}).items():
             if not math.isfinite(value):
@@ -106,26 +153,10 @@ def batch_interval(
     values = [metric_of(run) for run in runs]
     mean = sum(len(run) * item for run, item in zip(runs, values, strict=True)) / num_examples
     deviation = math.sqrt(sum((item - mean) ** 2 for item in values) / (num_batches - 1))
-    half_width = _student_quantile(num_batches - 1) * deviation / math.sqrt(num_batches)
+    half_width = student_quantile(num_batches - 1) * deviation / math.sqrt(num_batches)
     if not abs(mean - value) <= max(ROUNDING * abs(value), MEAN_TOLERANCE * half_width):
         return None
     return Interval(low=value - half_width, high=value + half_width, method="batches")
-
-
-def _student_quantile(degrees: int) -> float:
-    """Quantile of Student's t at (1 + LEVEL) / 2, by the expansion around the normal quantile.
-
-    Exact to 0.1 % from 5 degrees of freedom, 1 % at 3, which is the fewest that are used.
-
-    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 1964, formula 26.7.5.
-    """
-    z = NORMAL_QUANTILE
-    terms: tuple[float, ...] = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return z + sum(term / float(degrees) ** (power + 1) for power, term in enumerate(terms))
 
 
 def _metric_on(task: Task, runtime: Runtime, split: str, metric: str, indices: Sequence[int]) -> float:

@@ -19,9 +19,9 @@ at the same test set, groups for shares.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -81,6 +81,12 @@ class PairedDifference:
         """Plain values."""
         names = ("before", "after", "difference", "low", "high", "method", "num_examples", "level")
         return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The difference that `to_json` wrote."""
+        names = ("before", "after", "low", "high", "method", "num_examples", "level")
+        return cls(**{name: data[name] for name in names})
 
 
 def difference_of_shares(is_right_before_N: Values, is_right_after_N: Values) -> PairedDifference:
