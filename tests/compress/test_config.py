@@ -6,7 +6,8 @@ import sys
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from ayni.compress.config import CompressConfig, DistillStep, PruneStep, QuantizeStep, StepEntry
+from ayni.compress.config import CompressConfig, StepEntry
+from ayni.compress.steps import DistillStep, PruneStep, QuantizeStep
 
 
 def test_steps_of_a_job_become_values_with_defaults() -> None:
@@ -45,7 +46,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
         {"steps": []},
         {"steps": [{"quantize": {}}, {"prune": {}}]},
         {"steps": [{"prune": {"channels": 1.0}}]},
-        {"steps": [{"quantize": {"bits": 4}}]},
+        {"steps": [{"quantize": {"bits": 5}}]},
         {"steps": [{"distill": {"temperature": 0}}]},
         {"steps": [{"distill": {"epochs": 0}}]},
         {"steps": [{"distill": {"hard_label_weight": 1.5}}]},

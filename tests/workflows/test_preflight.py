@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from ayni.compress.config import CompressConfig, DistillStep, StepEntry
+from ayni.compress.config import CompressConfig, StepEntry
 from ayni.compress.retrain.distill import CannotDistillError
 from ayni.compress.score import UnknownScoreTermError
+from ayni.compress.steps import DistillStep
 from ayni.data.card import DataCardError
 from ayni.errors import UserError
 from ayni.jobs.spec import JobSpec, PublishSpec

@@ -131,7 +131,7 @@ class ArtefactMaker:
 
     def open(self, artefact: Artefact, *, num_threads: int = 1) -> Runtime:
         """The artefact, ready for inference on the CPU."""
-        if artefact.file == self._model_path:
+        if artefact.name == FULL:
             return TorchRuntime(self._teacher)
         return open_form(artefact.file, artefact.runtime, self._task.build_model, num_threads=num_threads)
 
@@ -278,7 +278,7 @@ class ArtefactMaker:
         record = _valid_record(self._folder / f"{name}.json", made_from=made_from, folder=self._folder)
         if record is None:
             record = self._make_record(draft, store, made_from=made_from, note=note)
-        files = [self._folder / path for path in record["files"]]
+        files = [Path(os.path.normpath(self._folder / path)) for path in record["files"]]
         return Made(name=name, files=files, steps=tuple(steps), record=record)
 
     def _make_record(
