@@ -12,7 +12,6 @@ Not covered: models above 2 GiB in ONNX.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from ayni.compress.draft import Draft, Workshop, pattern_of, second_order
 from ayni.compress.open_form import HALF_NOTE, HALF_TYPES, KEPT_NOTE, PACKED_SUFFIX, RUNTIME_NOTE
 from ayni.compress.packed.file import write_packed
 from ayni.compress.packed.weight import PackedWeight
+from ayni.compress.records import Stored
 from ayni.compress.retrain.recover import recover
 from ayni.compress.retrain.short_training import ShortTraining
 from ayni.compress.steps import HalfStep, PruneStep, QuantizeStep, ShareStep, Step
@@ -57,16 +57,6 @@ class CannotStoreError(UserError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"This model cannot be stored as the pipeline asks: {reason}.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """Files of a variant, what runs them, and how they came about."""
-
-    file: Path
-    runtime: RuntimeName
-    note: str
-    companions: tuple[Path, ...] = ()
 
 
 def store_model(draft: Draft, stem: Path, shop: Workshop) -> Stored:
