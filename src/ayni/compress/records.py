@@ -13,14 +13,14 @@ import hashlib
 import json
 import os.path
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ayni.compress.config import step_name
 from ayni.compress.evidence.break_even import EnergyInterval, interval_of_estimate
 from ayni.compress.ports import EnergyMeter
-from ayni.compress.steps import Step
+from ayni.compress.steps import QuantizeStep, Step
 from ayni.compress.variants import RuntimeName
 from ayni.files import make_folder, read_json, sha256_of_file, write_json
 
@@ -133,8 +133,12 @@ class Records:
 
 
 def steps_json(steps: Sequence[Step]) -> list[dict[str, Any]]:
-    """Steps as entries of a job."""
-    return [{step_name(step): asdict(step)} for step in steps]
+    """Steps as entries of a job, each with the runtime that it had."""
+    return [{step_name(step): asdict(_with_runtime(step))} for step in steps]
+
+
+def _with_runtime(step: Step) -> Step:
+    return replace(step, runtime=step.torch_runtime) if isinstance(step, QuantizeStep) else step
 
 
 def sum_of_energies(one: EnergyInterval | None, other: EnergyInterval | None) -> EnergyInterval | None:

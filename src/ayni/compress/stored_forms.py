@@ -97,10 +97,10 @@ def store_by_step(draft: Draft, step: Step, stem: Path, shop: Workshop, *, onnx:
         CannotStoreError: packed weights of a model whose shape was changed.
         AyniError: what the step raises.
     """
-    if isinstance(step, QuantizeStep) and step.runtime in ("onnxruntime", "openvino"):
+    if isinstance(step, QuantizeStep) and step.torch_runtime in ("onnxruntime", "openvino"):
         source = onnx or _exported(draft, stem, shop)
         try:
-            by_runtime = _by_openvino if step.runtime == "openvino" else _by_onnxruntime
+            by_runtime = _by_openvino if step.torch_runtime == "openvino" else _by_onnxruntime
             return by_runtime(step, source, stem, shop)
         finally:
             if onnx is None:
@@ -174,8 +174,8 @@ def _by_packing(draft: Draft, step: QuantizeStep, stem: Path, shop: Workshop) ->
     model = draft.copied()
     weights, note = _rounded(model, draft, step, shop)
     round_rest(model, tuple(weights))
-    assert step.runtime in ("torch", "packed")
-    return _packed(model, weights, stem, note=note, runtime=step.runtime)
+    assert step.torch_runtime in ("torch", "packed")
+    return _packed(model, weights, stem, note=note, runtime=step.torch_runtime)
 
 
 def _rounded(
@@ -227,7 +227,7 @@ def grid_of(step: QuantizeStep, model: nn.Module) -> Grid:
 
 
 def _embedding_grid(step: QuantizeStep) -> Grid:
-    return Grid(bits=8, scheme="symmetric" if step.runtime == "packed" else "affine")
+    return Grid(bits=8, scheme="symmetric" if step.torch_runtime == "packed" else "affine")
 
 
 def _pattern_of(draft: Draft) -> Any:

@@ -137,8 +137,9 @@ def card_metadata(card: ModelCard) -> dict[str, Any]:
     if card.config.pipeline_tag != "other":
         metadata["pipeline_tag"] = card.config.pipeline_tag
     metadata["tags"] = ["ayni", "safetensors", *card.tags]
-    if any(variant.file.endswith(".onnx") for variant in card.variants):
-        metadata["tags"].append("onnx")
+    for ending, tag in ((".onnx", "onnx"), (".tflite", "tflite")):
+        if any(variant.file.endswith(ending) for variant in card.variants):
+            metadata["tags"].append(tag)
     if card.data.hub_id:
         metadata["datasets"] = [card.data.hub_id]
     if card.lineage.base_model:
