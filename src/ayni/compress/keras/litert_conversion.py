@@ -296,7 +296,7 @@ def _write_calibration(calibration: Sequence[Any], folder: Path) -> None:
 
 def _convert_in_own_process(folder: Path, forms: Sequence[LiteRtForm]) -> dict[LiteRtForm, str]:
     """Have the files made; returns the reasons for those that were not."""
-    source = str(Path(__file__).parents[2])
+    source = str(Path(__file__).parents[3])
     # Nothing is computed here that a GPU would be faster at.
     variables = ["KERAS_BACKEND=tensorflow", "CUDA_VISIBLE_DEVICES=-1", "TF_CPP_MIN_LOG_LEVEL=2"]
     try:
