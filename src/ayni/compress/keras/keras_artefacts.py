@@ -73,6 +73,7 @@ class KerasArtefactMaker:
         self._records = Records(folder, origin=[sha256_of_file(model_path), seed, "keras"], meter=meter)
         self._judge = Judge(task, self._records, self._open, max_drop=max_drop, takes_arrays=True)
         self._judged: dict[str, Made] = {}
+        self._compiled: dict[str, KerasRuntime] = {}
 
     def full(self) -> Artefact:
         """The trained model as it is, run by Keras. First of all: the others need its metric's name."""
@@ -188,8 +189,11 @@ class KerasArtefactMaker:
         return Stored(file=file, runtime="keras", note=note)
 
     def _open(self, made: Made, *, num_threads: int = 1) -> Runtime:
-        if made.name == FULL:
-            return KerasRuntime(self._model)
         if made.record["runtime"] == "litert":
             return LiteRtRuntime(made.file, num_threads=num_threads, sha256=made.sha256)
-        return open_quantized(self._task, made.file)
+        # Compiled once: another runtime of the same model would be compiled anew.
+        if made.sha256 not in self._compiled:
+            is_full = made.name == FULL
+            opened = KerasRuntime(self._model) if is_full else open_quantized(self._task, made.file)
+            self._compiled[made.sha256] = opened
+        return self._compiled[made.sha256]
