@@ -88,7 +88,7 @@ def join(rungs: Sequence[Rung[Pipeline]]) -> Rung[Pipeline] | None:
     if any(isinstance(step, STORING_STEPS) for step in pipeline[:-1]):
         return None
     keeps_weights_only = isinstance(last, HalfStep) or (
-        isinstance(last, QuantizeStep) and last.runtime in ("torch", "packed")
+        isinstance(last, QuantizeStep) and last.torch_runtime in ("torch", "packed")
     )
     is_masked = any(isinstance(step, PruneStep) and step.makes_masks for step in pipeline)
     is_reshaped = any(

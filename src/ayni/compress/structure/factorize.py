@@ -242,7 +242,7 @@ def _factor(moments_II: torch.Tensor) -> torch.Tensor:
     """
     size, mean = len(moments_II), moments_II.diagonal().mean().clamp(min=torch.finfo(torch.float32).tiny)
     identity_II = torch.eye(size, dtype=moments_II.dtype, device=moments_II.device)
-    damping = DAMPING
+    damping, factor_II = DAMPING, identity_II
     while True:
         factor_II, info = torch.linalg.cholesky_ex(moments_II + damping * mean * identity_II)
         if not int(info):
