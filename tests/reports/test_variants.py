@@ -73,6 +73,17 @@ def test_a_variant_is_slower_only_by_more_than_nothing_and_only_if_both_times_ar
     assert not variants.is_slower(view, int8)
 
 
+def test_there_is_no_speed_up_of_a_latency_that_is_not_to_be_quoted(view: dict[str, Any]) -> None:
+    int8, full = named(view, "int8"), named(view, "full")
+    assert variants.speed_up(full, int8) == pytest.approx(0.00041 / 0.00008)
+
+    full["latency_problem"] = "9 of 10 calls waited"
+
+    int8["latency_p50_seconds"] = 1.0
+    assert variants.speed_up(full, int8) is None
+    assert not variants.is_slower(view, int8)
+
+
 def test_hidden_losses_come_worst_first_and_only_where_the_mean_does_not_tell(view: dict[str, Any]) -> None:
     int8, pruned = named(view, "int8"), named(view, "pruned")
     group = next(group for group in int8["changes"]["groups"] if group["is_hidden_loss"])

@@ -48,6 +48,15 @@ def test_a_variant_that_is_slower_than_the_model_is_named(compressed: CompressRe
     )
 
 
+def test_of_a_latency_that_is_not_to_be_quoted_nothing_is_concluded(compressed: CompressResult) -> None:
+    int8 = compressed.variants[-1]
+    doubtful = replace(int8.latency, p50_seconds=9.0, problem="9 of 10 calls waited")
+
+    found = card_limits(with_last(compressed, replace(int8, latencies=(doubtful,))))
+
+    assert not any("slower" in each for each in found)
+
+
 def test_latencies_that_are_not_to_be_quoted_are_named_with_the_reason(compressed: CompressResult) -> None:
     int8 = compressed.variants[-1]
     doubtful = replace(int8.latency, problem="9 of 10 calls waited")

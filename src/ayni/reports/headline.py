@@ -12,6 +12,7 @@ from typing import Any
 
 from ayni.reports import formats
 from ayni.reports.comparison import baseline_remark, baseline_that_is_better
+from ayni.reports.variant_rows import NOT_TO_BE_QUOTED
 from ayni.reports.variants import View, chosen_variant, full_variant, kept_variant
 
 
@@ -133,7 +134,7 @@ def gains(view: View) -> list[Figure]:
             note=_quality_note(view, model, other),
         ),
         _compared(SIZE, model, other),
-        _compared(LATENCY, model, other, doubt="not to be quoted" if model["latency_problem"] else ""),
+        _compared(LATENCY, model, other, doubt=_doubt(model, other)),
         _compared(ENERGY, model, other),
     ]
 
@@ -201,9 +202,13 @@ def _compared(
     if other is not None:
         before = other[quantity.key]
         ratio = formats.times(before, value, less=quantity.less, more=quantity.more)
-        notes = [f"full model {quantity.written(before)}", ratio or ""]
+        notes = [f"full model {quantity.written(before)}", "" if doubt else ratio or ""]
     note = ", ".join(part for part in (*notes, doubt) if part)
     return Figure(name=quantity.name, value=quantity.written(value), note=note)
+
+
+def _doubt(model: Mapping[str, Any], other: Mapping[str, Any] | None) -> str:
+    return NOT_TO_BE_QUOTED if any(one and one["latency_problem"] for one in (model, other)) else ""
 
 
 def _values(values: Mapping[str, Any], *keys: str) -> list[Any]:

@@ -21,8 +21,10 @@ from ayni.reports.variants import (
     in_reading_order,
     is_slower,
     same_runtime_variant,
+    speed_up,
 )
 
+NOT_TO_BE_QUOTED = "not to be quoted"
 MAX_NAMED = 3
 """Groups named in a row; the section on what changed has all of the chosen one."""
 
@@ -133,18 +135,14 @@ def _latency(view: View, variant: Variant) -> list[Remark]:
     }
     remarks = []
     for name, other in others.items():
-        ratio = _speed_up(other["latency_p50_seconds"], variant["latency_p50_seconds"])
+        ratio = speed_up(other, variant)
         if ratio is not None:
-            remarks.append(Remark(text=f"{ratio} {name}", is_bad="slower" in ratio))
+            words = formats.times(ratio, 1.0, less="faster than", more="slower than") or ""
+            words = "as fast as" if words == "about the same" else words
+            remarks.append(Remark(text=f"{words} {name}", is_bad="slower" in words))
     if variant["latency_problem"]:
-        remarks.append(Remark(text="not to be quoted", is_bad=True))
+        remarks.append(Remark(text=NOT_TO_BE_QUOTED, is_bad=True))
     return remarks
-
-
-def _speed_up(before_seconds: float | None, after_seconds: float | None) -> str | None:
-    """Of one latency against another: 5.1 times faster than, as fast as; None when one is unknown."""
-    text = formats.times(before_seconds, after_seconds, less="faster than", more="slower than")
-    return "as fast as" if text == "about the same" else text
 
 
 def _break_even(variant: Variant) -> str:

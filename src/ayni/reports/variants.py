@@ -50,11 +50,17 @@ def same_runtime_variant(view: View, variant: Variant) -> dict[str, Any] | None:
     )
 
 
+def speed_up(before: Variant, after: Variant) -> float | None:
+    """How many times as fast the second is; None when a latency is unknown or not to be quoted."""
+    seconds = [one["latency_p50_seconds"] for one in (before, after) if not one["latency_problem"]]
+    return seconds[0] / seconds[1] if len(seconds) == 2 and all(seconds) else None
+
+
 def is_slower(view: View, variant: Variant) -> bool:
     """Whether an inference takes longer than with the full model; unknown counts as no."""
-    before = (full_variant(view) or {}).get("latency_p50_seconds")
-    after = variant["latency_p50_seconds"]
-    return before is not None and after is not None and bool(after > ABOUT_THE_SAME * before)
+    full = full_variant(view)
+    ratio = None if full is None else speed_up(full, variant)
+    return ratio is not None and ratio * ABOUT_THE_SAME < 1
 
 
 def hidden_losses(variant: Variant) -> list[dict[str, Any]]:

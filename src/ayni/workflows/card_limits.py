@@ -47,6 +47,8 @@ def _loss(group: GroupChange) -> str:
 
 
 def _is_slower(variant: Variant, full: Variant) -> bool:
+    if not (variant.latency.is_valid and full.latency.is_valid):
+        return False
     return variant.latency.p50_seconds > ABOUT_THE_SAME * full.latency.p50_seconds
 
 
