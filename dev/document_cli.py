@@ -70,7 +70,8 @@ def _section(name: str, command: Any) -> str:
 def _usage(name: str, command: Any, arguments: list[Any], options: list[Any]) -> str:
     words = [name]
     words += ["[OPTIONS]"] if options else []
-    words += ["COMMAND ..."] if hasattr(command, "commands") else []
+    # A group that takes an argument is a command too; those below have sections of their own.
+    words += ["COMMAND ..."] if hasattr(command, "commands") and not arguments else []
     words += [_shown(each) if each.required else f"[{_shown(each)}]" for each in arguments]
     return " ".join(words)
 

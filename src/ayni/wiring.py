@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ayni.jobs.spec import JobSpec
     from ayni.train.config import TrainConfig
     from ayni.train.engine import Engine
+    from ayni.workflows.compress_job import CompressRequest, WrittenJob
     from ayni.workflows.house import House
 
 # Which module needs which extra; the first that is missing is named.
@@ -153,6 +154,64 @@ def plan(
     found = plan_job(loaded, _Installation(read_settings(home=home)).house)
     progress.finished("plan", text="done")
     return found.to_json()
+
+
+def compress(
+    request: "CompressRequest",
+    *,
+    yes: bool = False,
+    home: Path | None = None,
+    progress: Progress | None = None,
+    approve: Approve | None = None,
+) -> dict[str, Any]:
+    """Write the job that compresses a trained model, and run it; returns the run object.
+
+    What is refused before any work is done leaves neither a run nor a job behind.
+
+    Raises:
+        UserError: model, task or options cannot be used, see `ayni.workflows.compress_job`; and as `run`.
+    """
+    installation = _Installation(read_settings(home=home))
+    written = _write_compress_job(request, installation)
+    try:
+        return run(written.path, yes=yes, home=home, progress=progress, approve=approve)
+    except UserError as error:
+        if getattr(error, "stopped_run", None) not in [found.id for found in installation.runs.list()]:
+            written.remove()
+        raise
+
+
+def compress_plan(
+    request: "CompressRequest", *, home: Path | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Write the job that compresses a trained model, and plan it: {"job": path, "plan": see `plan`}.
+
+    Raises:
+        UserError: as `compress`; then no job is left behind.
+    """
+    written = _write_compress_job(request, _Installation(read_settings(home=home)))
+    try:
+        found = plan(written.path, home=home, progress=progress)
+    except UserError:
+        written.remove()
+        raise
+    return {"job": str(written.path), "plan": found}
+
+
+def compress_show(run: str, home: Path | None = None) -> dict[str, Any]:
+    """The variants of a run with all that was measured of them; keys: docs/compress.md."""
+    from ayni.workflows.compress_result import compression_of
+
+    return compression_of(_Installation(read_settings(home=home)).runs.open(run))
+
+
+def compress_compare(
+    first: str, second: str, third: str | None = None, home: Path | None = None
+) -> dict[str, Any]:
+    """Two variants side by side: (run, variant, variant), or (run, run) for the chosen ones of both."""
+    from ayni.workflows.compress_result import compare_variants
+
+    return compare_variants(_Installation(read_settings(home=home)).runs, first, second, third)
 
 
 def load(
@@ -386,6 +445,12 @@ def _view(found: "Run") -> dict[str, Any]:
     from ayni.workflows.report_run import view_of
 
     return view_of(found)
+
+
+def _write_compress_job(request: "CompressRequest", installation: _Installation) -> "WrittenJob":
+    from ayni.workflows.compress_job import write_compress_job
+
+    return write_compress_job(request, hub=installation.hub, runs=installation.runs)
 
 
 def _load_job(job: str | Path, overrides: Sequence[str]) -> "Job":

@@ -18,6 +18,9 @@ COMMANDS = (
     "resume",
     "verify",
     "predict",
+    "compress",
+    "compress show",
+    "compress compare",
     "train status",
     "runs list",
     "runs show",
@@ -54,6 +57,8 @@ def test_the_list_of_commands_here_is_complete(capsys: pytest.CaptureFixture[str
     for name, command in group.commands.items():  # type: ignore[attr-defined]
         inner = getattr(command, "commands", None)
         found |= {f"{name} {one}" for one in inner} if inner else {name}
+        # A group that takes an argument is a command too.
+        found |= {name for each in command.params if each.param_type_name == "argument"}
 
     assert found == set(COMMANDS)
 

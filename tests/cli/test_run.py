@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from ayni import wiring
-from ayni.cli.run import _hint_how_to_resume
+from ayni.cli.run import hint_how_to_resume
 from ayni.errors import AyniError, UserError
 from ayni.jobs.loading import load_job
 from ayni.jobs.runs import Run, Runs
@@ -43,7 +43,7 @@ def test_a_stopped_run_says_how_to_go_on_with_it_and_no_other(
 ) -> None:
     assert callable(stop)
 
-    with pytest.raises(typer.Exit) as caught, _hint_how_to_resume(), wiring._stopped_run_named(run):
+    with pytest.raises(typer.Exit) as caught, hint_how_to_resume(), wiring._stopped_run_named(run):
         stop()
 
     assert caught.value.exit_code == 130
@@ -54,7 +54,7 @@ def test_a_stopped_run_says_how_to_go_on_with_it_and_no_other(
 def test_an_error_that_the_caller_did_not_cause_says_how_to_go_on(run: Run) -> None:
     with (
         pytest.raises(AyniError, match="disk") as caught,
-        _hint_how_to_resume(),
+        hint_how_to_resume(),
         wiring._stopped_run_named(run),
     ):
         raise AyniError("The disk is gone.")
@@ -63,7 +63,7 @@ def test_an_error_that_the_caller_did_not_cause_says_how_to_go_on(run: Run) -> N
 
 
 def test_an_error_of_the_job_before_its_training_has_no_hint(run: Run) -> None:
-    with pytest.raises(UserError) as caught, _hint_how_to_resume(), wiring._stopped_run_named(run):
+    with pytest.raises(UserError) as caught, hint_how_to_resume(), wiring._stopped_run_named(run):
         raise UserError("The loss became nan.")
 
     assert not hasattr(caught.value, "__notes__")
@@ -72,7 +72,7 @@ def test_an_error_of_the_job_before_its_training_has_no_hint(run: Run) -> None:
 def test_an_error_of_the_job_after_its_training_says_that_the_training_is_kept(run: Run) -> None:
     run.save_result("train", {})
 
-    with pytest.raises(UserError) as caught, _hint_how_to_resume(), wiring._stopped_run_named(run):
+    with pytest.raises(UserError) as caught, hint_how_to_resume(), wiring._stopped_run_named(run):
         raise UserError("This model cannot be pruned.")
 
     (note,) = caught.value.__notes__
@@ -80,14 +80,14 @@ def test_an_error_of_the_job_after_its_training_says_that_the_training_is_kept(r
 
 
 def test_an_error_before_the_run_began_has_no_hint() -> None:
-    with pytest.raises(AyniError) as caught, _hint_how_to_resume():
+    with pytest.raises(AyniError) as caught, hint_how_to_resume():
         raise AyniError("The disk is gone.")
 
     assert not hasattr(caught.value, "__notes__")
 
 
 def test_a_stop_before_the_run_began_names_no_run(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit), _hint_how_to_resume():
+    with pytest.raises(typer.Exit), hint_how_to_resume():
         raise KeyboardInterrupt
 
     assert capsys.readouterr().err == "Stopped before a run began.\n"
@@ -96,7 +96,7 @@ def test_a_stop_before_the_run_began_names_no_run(capsys: pytest.CaptureFixture[
 def test_the_handling_of_signals_is_given_back() -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
 
-    with _hint_how_to_resume():
+    with hint_how_to_resume():
         assert signal.getsignal(signal.SIGTERM) is not before[0]
 
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, TypeAdapter
 
+from ayni.compress.steps import STEP_CLASSES
 from ayni.data.card import DataCard
 from ayni.jobs.document import parse_document, parse_value
 from ayni.jobs.loading import check_spec, load_job
@@ -21,7 +22,7 @@ from ayni.train.config import PACE_KEYS
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "job.md").read_text(encoding="utf-8")
-STEPS = ("prune", "distill", "quantize")
+STEPS = tuple(STEP_CLASSES)
 WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", tuple: "list"}
 
 # A job in which every section is there, so that any single key of it can be replaced.
@@ -33,9 +34,9 @@ train:
   aggregation: {num_faulty: 1}
   adapter: {}
   tls: {ca_file: ca.pem, certificate_file: me.pem, key_file: me.key}
-compress: {steps: [{prune: {}}, {distill: {}}, {quantize: {}}]}
 publish: {repository: me/full}
-"""
+compress: {steps: [STEPS]}
+""".replace("STEPS", ", ".join(f"{{{step}: {{}}}}" for step in STEPS))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

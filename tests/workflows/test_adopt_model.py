@@ -18,6 +18,7 @@ from ayni.workflows.plan_job import plan_job
 from ayni.workflows.progress import SilentProgress
 from ayni.workflows.report_run import report_path
 from ayni.workflows.run_job import run_job
+from ayni.workflows.verify_run import verify_run
 
 JOB = """
 name: again
@@ -56,6 +57,15 @@ def test_a_published_model_goes_through_the_house_without_training(
     assert report_path(run).exists()
     assert house.hub.find("me/again", None).folder.exists()
     assert "begins with a trained model: accuracy" in text_of(result)
+
+
+def test_a_run_that_trained_nothing_is_as_it_was_written(house: House, job_file: Path) -> None:
+    run = begin(house, job_file, "task")
+    done(run, house)
+
+    checks = verify_run(run.folder, expected_public_key=house.key.public_key)
+
+    assert [check.problems for check in checks] == [()] * len(checks)
 
 
 def test_a_model_can_be_taken_as_its_task_builds_it(house: House, job_file: Path) -> None:

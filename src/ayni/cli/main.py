@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 import ayni
-from ayni.cli import init, predict, run, runs, train, verify
+from ayni.cli import compress, init, predict, run, runs, train, verify
 from ayni.errors import AyniError
 
 INTERRUPTED = 130
@@ -56,6 +56,7 @@ app.command("init")(init.init)
 app.command("plan")(run.plan)
 app.command("run")(run.run)
 app.command("resume")(run.resume)
+app.add_typer(compress.app, name="compress")
 app.add_typer(train.app, name="train")
 app.add_typer(runs.app, name="runs")
 app.command("verify")(verify.verify)

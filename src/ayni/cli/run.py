@@ -45,7 +45,7 @@ def run(job: JobArgument, set_: SetOption = None, yes: YesOption = False, json: 
     - `ayni run job.yaml --set train.rounds=5 --set seed=1`
     - `ayni run job.yaml --yes --json > result.json`
     """
-    with terminal.progress(f"Running {job}") as progress, _hint_how_to_resume():
+    with terminal.progress(f"Running {job}") as progress, hint_how_to_resume():
         from ayni import wiring
 
         view = wiring.run(
@@ -95,7 +95,7 @@ def resume(
     - `ayni resume 20261122-093000`
     - `ayni resume latest --set "compress.steps=[{quantize: {}}]"`
     """
-    with terminal.progress(f"Resuming {run}") as progress, _hint_how_to_resume():
+    with terminal.progress(f"Resuming {run}") as progress, hint_how_to_resume():
         from ayni import wiring
 
         view = wiring.resume(
@@ -119,7 +119,7 @@ def _show(view: dict[str, Any], *, as_json: bool) -> None:
 
 
 @contextlib.contextmanager
-def _hint_how_to_resume() -> Iterator[None]:
+def hint_how_to_resume() -> Iterator[None]:
     """On Ctrl-C or a polite kill, leave with 130 and say how to go on; errors that stop a run say it too."""
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

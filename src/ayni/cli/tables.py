@@ -5,6 +5,7 @@ Numbers are written by the same functions as in the report, so that both say the
 Not covered: everything that a run knows. The report and `--json` have it all.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from ayni.units import JOULES_PER_KWH, MICROCREDITS_PER_CREDIT
 
 Json = Mapping[str, Any]
 CHOSEN_MARK = "*"
+# With a longer name of a pipeline its numbers would not fit beside it; it goes on in the next line.
+_NAME_WIDTH = 11
 
 
 def run_parts(view: Json) -> list[RenderableType]:
@@ -30,7 +33,12 @@ def run_parts(view: Json) -> list[RenderableType]:
         parts += ["As it was planned:", plan_table(view["plan"])]
     if view.get("variants"):
         parts += ["", result_table(view), *_notes(view)]
-    parts += _footprint_lines(view)
+    return parts + closing_parts(view)
+
+
+def closing_parts(view: Json) -> list[RenderableType]:
+    """What a run took and where its result is; the path of the report is the last line."""
+    parts: list[RenderableType] = list(_footprint_lines(view))
     if view.get("published"):
         published = view["published"]
         parts.append(f"Published: {published['repository']} at {str(published['revision'])[:12]}")
@@ -53,7 +61,7 @@ def result_table(view: Json) -> Table:
         is_chosen = variant["name"] == view.get("chosen")
         low, high = variant.get("energy_low_joules_per_1000"), variant.get("energy_high_joules_per_1000")
         table.add_row(
-            f"{CHOSEN_MARK if is_chosen else ' '} {variant['name']}",
+            variant_name(variant["name"], is_chosen=is_chosen, width=_NAME_WIDTH),
             _metric(variant, metric_name),
             formats.stored_bytes(variant.get("stored_bytes")),
             _short_count(variant.get("num_parameters")),
@@ -65,6 +73,16 @@ def result_table(view: Json) -> Table:
     if baseline := view.get("baseline"):
         table.add_row("  baseline", _metric(baseline, metric_name), style="dim")
     return table
+
+
+def variant_name(name: str, *, is_chosen: bool, width: int) -> str:
+    """A name with its mark, in lines of at most `width` characters if its parts are no longer."""
+    lines = [""]
+    for part in re.findall(r"[^-]+-?|-", name):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n   ".join([f"{CHOSEN_MARK if is_chosen else ' '} {lines[0]}", *lines[1:]])
 
 
 def plan_table(plan: Json) -> Table:

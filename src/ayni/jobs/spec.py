@@ -78,6 +78,8 @@ ZoneName = Annotated[str, _checked_by(carbon_intensity)]
 
 # What of `train` is looked at when a job begins with a trained model: distillation and recovery use it too.
 KEYS_WITHOUT_TRAINING = ("device", "batch_size", "learners")
+# The value of `model` for a task that builds its model with trained weights.
+AS_BUILT = "task"
 
 
 class _Section(BaseModel):

@@ -12,11 +12,10 @@ from ayni.files import read_json, sha256_of_file, write_json
 from ayni.hub.repositories import LocalHub
 from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
+from ayni.jobs.spec import AS_BUILT
 from ayni.train.training import MODEL_FILE
 
 _RECORD = "init_from.json"
-# The value of `model` for a task that builds its model with trained weights.
-AS_BUILT = "task"
 
 
 class InitialWeightsNotFoundError(UserError):

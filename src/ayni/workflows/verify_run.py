@@ -22,7 +22,7 @@ from ayni.jobs.runs import STEP_ORDER
 from ayni.market.double_entry import check_transactions
 from ayni.market.settlement_check import check_settlement
 from ayni.signing import BadSignatureError, verify_record
-from ayni.train.accepted import check_samples, read_unused
+from ayni.train.accepted import ACCEPTED_FILE, check_samples, read_unused
 from ayni.units import credits_to_microcredits
 from ayni.workflows.seal_run import MANIFEST_FILE, read_manifest, sealed_files
 from ayni.workflows.settle_job import CHARGED_STEPS, LEDGER_FILE
@@ -229,6 +229,8 @@ def _receipts(folder: Path) -> list[dict[str, Any]]:
 
 def _check_samples(folder: Path) -> tuple[list[str], str]:
     """While training is under way, a gap is a block that a learner still works on."""
+    if _begins_with_a_model(folder) and not (folder / "train" / ACCEPTED_FILE).exists():
+        return [], "none was trained on: the run began with a trained model"
     is_over = (folder / "steps" / "train.json").exists()
     problems = check_samples(folder / "train", is_over=is_over)
     if problems or not is_over:
@@ -241,6 +243,11 @@ def _check_samples(folder: Path) -> tuple[list[str], str]:
         [],
         f"each counts once; {num_left} of learners that did not answer in the end are left out, as declared",
     )
+
+
+def _begins_with_a_model(folder: Path) -> bool:
+    job = folder / "job.json"
+    return job.exists() and read_json(job)["spec"].get("model") is not None
 
 
 def _check_ledger(folder: Path) -> tuple[list[str], str]:
