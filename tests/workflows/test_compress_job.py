@@ -196,7 +196,11 @@ def test_a_job_that_is_taken_back_leaves_what_was_there_before(house: House, wor
 @pytest.mark.parametrize(
     ("values", "error", "text"),
     [
-        ({"max_drop": -0.1}, CompressOptionError, r"--max-drop: -0\.1 cannot be a budget.*0\.01 for one point"),
+        (
+            {"max_drop": -0.1},
+            CompressOptionError,
+            r"--max-drop: -0\.1 cannot be a budget.*0\.01 for one point",
+        ),
         ({"max_drop": float("nan")}, CompressOptionError, "--max-drop: nan"),
         ({"licence": "mit"}, CompressOptionError, "nothing to license without --publish"),
         ({"publish": "digits"}, RepositoryNameError, "namespace/name"),

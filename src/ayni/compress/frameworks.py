@@ -70,7 +70,7 @@ def _keras_step(step: Step) -> QuantizeStep | HalfStep:
         raise _for_torch(f"`quantize` with {step.bits} bits")
     if strangers := [name for name in _settings(step) if name not in _SETTINGS_OF_KERAS]:
         raise _for_torch(f"`quantize.{strangers[0]}`")
-    if step.mode in ("mixed", "weights"):
+    if step.mode in ("smoothed", "mixed", "weights"):
         raise _for_torch(f"`quantize` with `mode: {step.mode}`")
     if runtime == "litert" and step.mode == "auto":
         return replace(step, runtime=runtime, mode="dynamic")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 PruneMethod = Literal["sparsegpt", "wanda", "magnitude", "global_magnitude"]
-QuantizeMode = Literal["auto", "static", "dynamic", "mixed", "weights"]
+QuantizeMode = Literal["auto", "static", "dynamic", "smoothed", "mixed", "weights"]
 QuantizeMethod = Literal["gptq", "nearest"]
 QuantizeRuntime = Literal["onnxruntime", "openvino", "torch", "packed", "litert", "keras"]
 HalfType = Literal["bfloat16", "float16"]
@@ -210,7 +210,8 @@ class QuantizeStep:
         "litert" (8 bits) computes with integers; "keras" (8 and 4) makes the file smaller and the model
         slower. By default onnxruntime for 8 bits and torch below; of Keras litert for 8 and keras for 4.
     mode: of 8 bits in onnxruntime, openvino and litert. "static" fixes the range of activations from training
-        data, "dynamic" measures it in each call, "mixed" gives activations with outliers a range for each
+        data, "dynamic" measures it in each call, "smoothed" moves outliers of activations into the weights before,
+        "mixed" gives activations with outliers a range for each
         block, "weights" leaves activations as floats; "auto" is static for networks with convolutions and no
         attention, where it is the faster one, and dynamic for others: transformers lose far more accuracy to
         fixed ranges. In litert "auto" is dynamic.
@@ -261,12 +262,12 @@ class QuantizeStep:
             raise ValueError(f"`runtime: litert` has 8 bits, not {self.bits}. Use `runtime: keras` for 4")
         if runtime != "torch" and (self.average_bits is not None or self.epochs):
             raise ValueError("quantize.average_bits and quantize.epochs go with `runtime: torch`")
-        if self.mode in ("static", "dynamic", "mixed") and self.bits != 8:
+        if self.mode not in ("auto", "weights") and self.bits != 8:
             raise ValueError(f"quantize.mode {self.mode} is one of 8 bits, not of {self.bits}")
         if self.mode != "auto" and runtime not in ("onnxruntime", "openvino", "litert"):
             raise ValueError(f"quantize.mode goes with onnxruntime, openvino and litert, not with {runtime}")
-        if self.mode == "mixed" and runtime != "onnxruntime":
-            raise ValueError("quantize.mode mixed goes with onnxruntime")
+        if self.mode in ("smoothed", "mixed") and runtime != "onnxruntime":
+            raise ValueError(f"quantize.mode {self.mode} goes with onnxruntime")
         if self.mode == "weights" and runtime == "litert":
             raise ValueError("quantize.mode of litert is dynamic or static, not weights")
 

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from ayni.compress.deploy.export import CannotExportError, export_onnx
-from ayni.compress.deploy.onnx_quantize import quantize_mixed, quantize_onnx
+from ayni.compress.deploy.onnx_quantize import quantize_mixed, quantize_onnx, quantize_smoothed
 from ayni.compress.deploy.onnx_weight_only import WeightOnly, quantize_weights_onnx
 from ayni.compress.deploy.openvino_variants import OpenVinoForm, convert_openvino, openvino_files
 from ayni.compress.deploy.torch_variants import computes_bfloat16, computes_float16, to_half
@@ -146,6 +146,9 @@ def _by_onnxruntime(step: QuantizeStep, source: Path, stem: Path, shop: Workshop
         )
         done = quantize_weights_onnx(source, file, settings)
         note = f"weights of {sum(done.num_layers.values())} layers in {step.bits} bits"
+    elif step.mode == "smoothed":
+        smoothed = quantize_smoothed(source, file, shop.calibrated("quantize with the mode smoothed"))
+        note = f"dynamic quantization, {len(smoothed)} activations smoothed"
     elif step.mode == "mixed":
         mixed = quantize_mixed(source, file, shop.calibrated("quantize with the mode mixed"))
         note = f"dynamic quantization, {len(mixed.in_blocks)} of {mixed.num_products} products in blocks"

@@ -242,10 +242,11 @@ def _factor(moments_II: torch.Tensor) -> torch.Tensor:
     """
     size, mean = len(moments_II), moments_II.diagonal().mean().clamp(min=torch.finfo(torch.float32).tiny)
     identity_II = torch.eye(size, dtype=moments_II.dtype, device=moments_II.device)
-    damping, factor_II = DAMPING, identity_II
+    damping = DAMPING
     while True:
-        factor_II, info = torch.linalg.cholesky_ex(moments_II + damping * mean * identity_II)
-        if not int(info):
+        found = torch.linalg.cholesky_ex(moments_II + damping * mean * identity_II)
+        if not int(found.info):
+            factor_II: torch.Tensor = found.L
             return factor_II
         # Ends, because a diagonal of `size` times the mean outweighs everything beside it.
         damping *= 10
