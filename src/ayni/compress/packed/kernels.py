@@ -21,7 +21,8 @@ Two things are asked for by name, for each has a price:
     dense_rows              products of so many tokens and more are made with a dense bfloat16 copy of the
                             weights: 15 times faster with 128 tokens and AMX, and 2 bytes a weight of memory
     round_activations       layers of 8 bits that round each token's activations to 8 bits too (Int8x8Linear):
-                            a head over 49,152 words takes 1.4 instead of 3.9 ms for one token
+                            a head over 49,152 words takes 1.4 instead of 3.9 ms for one token (and the
+                            perplexity of SmolLM2-135M, with its head alone rounded so, rises by 0.8 %)
 
 Cost: packing is one pass over the codes.
 
