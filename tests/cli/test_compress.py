@@ -14,7 +14,7 @@ from ayni.jobs.loading import load_job
 from ayni.jobs.runs import Run, Runs
 
 # A model of two numbers that is right from the start: build_model gives the trained one.
-TASK = '''
+TASK = """
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -45,7 +45,7 @@ class Points:
 
     def example_input(self):
         return torch.zeros(1, 2)
-'''
+"""
 
 
 @pytest.fixture

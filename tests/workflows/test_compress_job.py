@@ -46,7 +46,8 @@ class Pictures:
     def dataset(self, split):
         generator = torch.Generator().manual_seed({"train": 0, "validation": 1, "test": 2}[split])
         pictures = torch.rand(40, 1, 4, 4, generator=generator) + CORNER
-        return TensorDataset(pictures, (pictures[..., 2:].sum((1, 2, 3)) > pictures[..., :2].sum((1, 2, 3))).long())
+        left, right = (half.sum((1, 2, 3)) for half in pictures.chunk(2, dim=3))
+        return TensorDataset(pictures, (right > left).long())
 
     def loss(self, model, batch):
         pictures, right = batch
@@ -196,7 +197,11 @@ def test_a_job_that_is_taken_back_leaves_what_was_there_before(house: House, wor
 @pytest.mark.parametrize(
     ("values", "error", "text"),
     [
-        ({"max_drop": -0.1}, CompressOptionError, r"--max-drop: -0\.1 cannot be a budget.*0\.01 for one point"),
+        (
+            {"max_drop": -0.1},
+            CompressOptionError,
+            r"--max-drop: -0\.1 cannot be a budget.*0\.01 for one point",
+        ),
         ({"max_drop": float("nan")}, CompressOptionError, "--max-drop: nan"),
         ({"licence": "mit"}, CompressOptionError, "nothing to license without --publish"),
         ({"publish": "digits"}, RepositoryNameError, "namespace/name"),

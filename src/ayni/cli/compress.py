@@ -1,4 +1,4 @@
-"""`ayni compress MODEL`, and `ayni compress show|compare`: make a trained model smaller, and see what it cost.
+"""`ayni compress MODEL|show|compare`: make a trained model cheaper, and see what it cost.
 
 Not covered: the work itself; it is a job like any other, which `ayni.workflows.run_job` tells.
 """
@@ -54,6 +54,7 @@ def compress(
             show_default=False,
         ),
     ],
+    *,
     task: Annotated[
         str | None,
         typer.Option(
@@ -159,7 +160,9 @@ def compress(
     ] = None,
     licence: Annotated[
         str | None,
-        typer.Option(metavar="LICENCE", help="Under which licence, such as `apache-2.0`.", show_default=False),
+        typer.Option(
+            metavar="LICENCE", help="Under which licence, such as `apache-2.0`.", show_default=False
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write the job and show its plan; do nothing of it.")

@@ -246,7 +246,8 @@ def _factor(moments_II: torch.Tensor) -> torch.Tensor:
     while True:
         factor_II, info = torch.linalg.cholesky_ex(moments_II + damping * mean * identity_II)
         if not int(info):
-            return factor_II
+            found: torch.Tensor = factor_II
+            return found
         # Ends, because a diagonal of `size` times the mean outweighs everything beside it.
         damping *= 10
 
