@@ -32,7 +32,6 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ayni.compress.config import DistillStep, QuantizeStep
 from ayni.compress.deploy.export import export_onnx
 from ayni.compress.deploy.onnx_quantize import quantize_onnx
 from ayni.compress.deploy.onnx_weight_only import WeightOnly, quantize_weights_onnx
@@ -42,6 +41,7 @@ from ayni.compress.evidence.paired import difference_of_means
 from ayni.compress.retrain.distill import distill
 from ayni.compress.retrain.recover import recover
 from ayni.compress.retrain.short_training import ShortTraining
+from ayni.compress.steps import DistillStep, QuantizeStep
 from ayni.compress.structure.channels import cut_channels
 from benchmarks.registry import Benchmark, Outcome
 from benchmarks.small_cnn import CPU, Flags, SmallCnnDigits, is_right, pooled, trained, unheard

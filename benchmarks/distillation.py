@@ -34,12 +34,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ayni.compress.config import DistillStep
 from ayni.compress.deploy.runtimes import TorchRuntime
 from ayni.compress.evidence.paired import PairedDifference, difference_of_means
 from ayni.compress.retrain.distill import distill
 from ayni.compress.retrain.recover import recover
 from ayni.compress.retrain.short_training import ShortTraining
+from ayni.compress.steps import DistillStep
 from ayni.compress.structure.channels import count_parameters
 from benchmarks.registry import Benchmark, Outcome
 from benchmarks.small_cnn import CPU, Flags, SmallCnnDigits, is_right, pooled, seeded, trained, unheard

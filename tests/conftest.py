@@ -1,6 +1,7 @@
 """Fixtures that several folders of tests share."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def compress_result() -> dict[str, Any]:
-    """A compression as a run keeps it: the original, its export, int8 that is chosen, int4 that is slow."""
+    """A compression as a run keeps it: int8 is chosen, int4 is slow, the time of int3 is not to be quoted."""
     from ayni.compress.config import CompressConfig, SearchConfig
     from ayni.compress.evidence.break_even import EnergyInterval
     from ayni.compress.evidence.changes import Answers, find_changes
@@ -94,6 +95,7 @@ def compress_result() -> dict[str, Any]:
         artefact("full-onnx", 0.98, 4_010_000),
         artefact("int8", 0.975, 1_000_000, changes=changes, no_changes_reason=""),
         artefact("int4", 0.94, 600_000, runtime="torch"),
+        artefact("int3", 0.93, 500_000, runtime="torch"),
     ]
     result = rate(
         artefacts,
@@ -102,9 +104,15 @@ def compress_result() -> dict[str, Any]:
                 "full": latency(0.002),
                 "full-onnx": latency(0.001),
                 "int8": latency(0.0005),
-                "int4": latency(0.004, problem="40 of 100 calls waited"),
+                "int4": latency(0.004),
+                "int3": latency(0.004, problem="40 of 100 calls waited"),
             },
-            energies={"full": energy(20), "full-onnx": energy(10), "int8": energy(5), "int4": energy(40)},
+            energies={
+                name: energy(joules)
+                for name, joules in zip(
+                    [one.name for one in artefacts], (20.0, 10.0, 5.0, 40.0, 40.0), strict=True
+                )
+            },
             memories=dict.fromkeys([one.name for one in artefacts]),
         ),
         CompressConfig(search=SearchConfig()),
@@ -118,3 +126,22 @@ def compress_result() -> dict[str, Any]:
         ),
     )
     return result.to_json()
+
+
+@pytest.fixture
+def compress_view(compress_result: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+    """The object of a run of which only the compression is there, by the name of the run."""
+    from ayni.reports.run_view import run_view
+
+    def viewed(run_id: str = "run-1", result: dict[str, Any] | None = None) -> dict[str, Any]:
+        return run_view(
+            run_id=run_id,
+            status={"status": "finished"},
+            job={"spec": {"name": "cats", "compress": {"max_accuracy_drop": 0.01}}},
+            results={"compress": compress_result if result is None else result},
+            receipts=[],
+            transactions=[],
+            folder=Path("/runs") / run_id,
+        )
+
+    return viewed

@@ -109,14 +109,14 @@ def test_both_readmes_have_the_same_headings_and_commands() -> None:
         return [len(marks) for marks in re.findall(r"^(#+) ", outside_code, flags=re.MULTILINE)]
 
     assert levels(chinese) == levels(english)
-    for name in ("demo", "tour", "init", "ci"):
+    for name in ("demo", "tour", "init", "compress", "ci"):
         assert commands(chinese, name) == commands(english, name)
     for language in ("python", "yaml"):
         blocks = rf"```{language}\n(.*?)```"
         assert re.findall(blocks, chinese, re.DOTALL) == re.findall(blocks, english, re.DOTALL)
 
 
-@pytest.mark.parametrize("name", ["demo", "tour", "init", "ci"])
+@pytest.mark.parametrize("name", ["demo", "tour", "init", "compress", "ci"])
 def test_the_readme_has_commands_that_a_machine_can_run(name: str) -> None:
     assert commands(read("README.md"), name)
     # The words after `ayni` are held to the command line by tests/docs/test_cli_page.py.

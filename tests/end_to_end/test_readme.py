@@ -40,7 +40,9 @@ def type_commands(name: str, *, home: Path, folder: Path) -> str:
     return "".join(run(["-m", "ayni", *words[1:]], home=home, folder=folder) for words in lines)
 
 
-def test_the_python_in_the_readme_runs_as_a_script_and_the_tour_shows_its_run(tmp_path: Path) -> None:
+def test_the_python_in_the_readme_runs_as_a_script_and_what_follows_goes_on_from_it(
+    tmp_path: Path,
+) -> None:
     (block,) = (
         each for each in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import ayni" in each
     )
@@ -54,6 +56,12 @@ def test_the_python_in_the_readme_runs_as_a_script_and_the_tour_shows_its_run(tm
     assert len(list((tmp_path / "home" / "runs").iterdir())) == 1
     assert "is as it was written" in shown
     assert re.search(r"seven\.png\s+7\b", shown)
+
+    # The model that it published is what a newcomer has to compress.
+    shown = type_commands("compress", home=tmp_path / "home", folder=tmp_path)
+
+    assert (tmp_path / "digits-compress" / "job.yaml").exists()
+    assert shown.count("Search: ") == 2 and "What changed with" in shown
 
 
 def test_the_first_job_of_ones_own_takes_the_commands_in_the_readme(tmp_path: Path) -> None:

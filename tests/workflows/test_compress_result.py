@@ -80,7 +80,7 @@ def test_a_variant_that_is_not_there_is_named_with_those_that_are(
 ) -> None:
     run.save_result("compress", {**compress_result, "chosen": None})
 
-    with pytest.raises(NoSuchVariantError, match="no variant 'int2'. It has full, full-onnx, int8, int4"):
+    with pytest.raises(NoSuchVariantError, match=r"no variant 'int2'\. It has full, full-onnx, int8, int4"):
         compare_variants(runs, run.id, "full", "int2")
     with pytest.raises(NoSuchVariantError, match="chosen none of its variants"):
         compare_variants(runs, run.id, run.id, None)

@@ -40,6 +40,12 @@ def task(job_file: Path) -> str:
 
 
 @pytest.fixture
+def in_job_folder(job_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths are relative to the folder of task.py."""
+    monkeypatch.chdir(job_file.parent)
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """What passes for a model of Transformers until somebody loads it."""
     path = tmp_path / "small-lm"
@@ -203,14 +209,8 @@ def test_a_file_of_another_kind_is_refused_with_what_to_do(
     ],
 )
 def test_a_task_that_is_none_is_refused_with_what_to_do(
-    house: House,
-    weights: Path,
-    job_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    given: str | None,
-    advice: str,
+    house: House, weights: Path, in_job_folder: None, given: str | None, advice: str
 ) -> None:
-    monkeypatch.chdir(job_file.parent)
 
     with pytest.raises(TaskOptionError, match=advice) as caught:
         find(house, str(weights), task=given)
@@ -219,10 +219,8 @@ def test_a_task_that_is_none_is_refused_with_what_to_do(
 
 
 def test_a_task_named_as_in_a_job_gets_the_name_of_its_file(
-    house: House, weights: Path, job_file: Path, monkeypatch: pytest.MonkeyPatch
+    house: House, weights: Path, in_job_folder: None
 ) -> None:
-    monkeypatch.chdir(job_file.parent)
-
     with pytest.raises(TaskOptionError, match=r"Write the file: task\.py:Points\."):
         find(house, str(weights), task="task:Points")
 
@@ -235,7 +233,7 @@ def test_a_file_whose_name_is_none_in_python_is_refused(house: House, weights: P
 
 
 def test_a_built_in_task_wants_its_text(house: House, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(TaskOptionError, match="--text is missing: sentences measures .* one sentence a line"):
+    with pytest.raises(TaskOptionError, match=r"--text is missing: sentences .* one sentence a line"):
         find(house, str(folder), task="sentences")
     with pytest.raises(TaskOptionError, match="there is no such file"):
         find(house, str(folder), task="sentences", text=tmp_path / "absent.txt")
@@ -249,7 +247,7 @@ def test_text_goes_with_built_in_tasks_only(house: House, weights: Path, task: s
 def test_a_folder_wants_a_built_in_task_or_the_file_in_it(
     house: House, folder: Path, tmp_path: Path, task: str, text: Path
 ) -> None:
-    with pytest.raises(TaskOptionError, match="what is the model in .* good for"):
+    with pytest.raises(TaskOptionError, match=r"what is the model in .* good for"):
         find(house, str(folder))
     with pytest.raises(UnusableModelError, match=r"give the file of the weights, such as .*safetensors"):
         find(house, str(folder), task=task)

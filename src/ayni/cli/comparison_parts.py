@@ -44,9 +44,10 @@ def facts_table(view: Json) -> Table:
     """One row for each property: A, B, and B against A where that is a number."""
     a, b = view["a"], view["b"]
     table = plain_table("", "A", "B", "B of A")
+    of_a, of_b = (str(side["metric"]["name"]) for side in (a, b))
     rows = [
-        (str(a["metric"]).replace("_", " "), metric_text(a, a["metric"]), metric_text(b, b["metric"]), ""),
-        ("drop", drop_text(a["drop"], a["metric"]), drop_text(b["drop"], b["metric"]), ""),
+        (of_a.replace("_", " "), metric_text(a, of_a), metric_text(b, of_b), ""),
+        ("drop", drop_text(a["drop"], of_a), drop_text(b["drop"], of_b), ""),
         ("runs in", a["runtime"], b["runtime"], ""),
         (
             "stored",

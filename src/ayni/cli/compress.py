@@ -1,4 +1,4 @@
-"""`ayni compress MODEL`, and `ayni compress show|compare`: make a trained model smaller, and see what it cost.
+"""`ayni compress MODEL|show|compare`: make a trained model cheaper, and see what it cost.
 
 Not covered: the work itself; it is a job like any other, which `ayni.workflows.run_job` tells.
 """
@@ -54,6 +54,7 @@ def compress(
             show_default=False,
         ),
     ],
+    *,
     task: Annotated[
         str | None,
         typer.Option(

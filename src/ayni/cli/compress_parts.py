@@ -8,7 +8,7 @@ Numbers are written by the same functions as in the report, so that both say the
 Not covered: everything that is known of a variant. The report and `--json` have it all.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import RenderableType
@@ -16,7 +16,9 @@ from rich.table import Table
 
 from ayni.cli.tables import CHOSEN_MARK, plain_table, variant_name
 from ayni.reports import formats
-from ayni.reports.compress_view import FULL, hidden_losses, worst_group
+from ayni.reports.compress_view import FULL
+from ayni.reports.variants import chosen_variant
+from ayni.reports.what_changed import hidden_loss_warning, what_changed
 
 Json = Mapping[str, Any]
 DOUBTFUL_MARK = "?"
@@ -44,7 +46,7 @@ def variants_parts(view: Json) -> list[RenderableType]:
 
 def quality_table(view: Json) -> Table:
     """One row for each variant: how good it is, and how large."""
-    metric = str(view["metric"])
+    metric = str(view["metric"]["name"])
     table = plain_table("variant", metric.replace("_", " "), "drop", "stored", "of full", "front", gap=0)
     for variant in view["variants"]:
         exceeds = not variant["qualifies"] and variant["drop"] is not None
@@ -67,7 +69,7 @@ def cost_table(view: Json) -> Table:
         slower = f"{formats.NO_BREAK_SPACE}slower" if variant["is_slower"] else ""
         table.add_row(
             _name(view, variant),
-            latency_text(variant["latencies"][0]) + (DOUBTFUL_MARK if variant["latency_problem"] else ""),
+            _first_latency(variant),
             ratio_text(variant["speed_up"]) + slower,
             ratio_text(variant["speed_up_over_onnx"]),
             formats.joules(variant["energy_joules_per_1000"]),
@@ -84,21 +86,22 @@ def metric_text(variant: Json, metric: str) -> str:
 
 
 def drop_text(drop: float | None, metric: str) -> str:
-    """How much worse, as a positive number; one that is better has a minus."""
-    return formats.metric_change(drop, metric).removeprefix("+")
+    """How much worse; what became better has a minus."""
+    return formats.UNKNOWN if drop is None else formats.metric_lost(drop, metric)
 
 
 def latency_text(latency: Json) -> str:
-    """The median, and half of the way between the quartiles in per cent of it."""
+    """The median, half of the way between the quartiles in per cent of it; marked where it is doubtful."""
     p50 = latency["p50_seconds"]
     spread = (latency["p75_seconds"] - latency["p25_seconds"]) / 2 / p50
     shown = f"{spread:.0%}" if spread <= _LARGEST_SPREAD else f">{_LARGEST_SPREAD:.0%}"
-    return f"{formats.seconds(p50)} \N{PLUS-MINUS SIGN}{shown}".replace(" ", formats.NO_BREAK_SPACE)
+    doubt = DOUBTFUL_MARK if latency["problem"] else ""
+    return f"{formats.seconds(p50)} \N{PLUS-MINUS SIGN}{shown}{doubt}".replace(" ", formats.NO_BREAK_SPACE)
 
 
 def ratio_text(ratio: float | None) -> str:
-    """A quotient with two digits."""
-    return formats.UNKNOWN if ratio is None else formats.digits(ratio, 2)
+    """A quotient with two digits; a dash where there is none that could be quoted."""
+    return "-" if ratio is None else formats.digits(ratio, 2)
 
 
 def break_even_text(found: Json | None) -> str:
@@ -127,34 +130,22 @@ def search_lines(search: Json | None) -> list[str]:
 
 def changes_lines(view: Json) -> list[str]:
     """How the answers of the chosen variant differ from those of the full model."""
-    variant = next((one for one in view["variants"] if one["name"] == view["chosen"]), None)
-    if variant is None:
+    found = what_changed(view)
+    if found is None:
         return []
-    changes = variant["changes"]
-    if changes is None:
-        reason = variant["no_changes_reason"] or "nobody looked"
-        return [f"What changed with {variant['name']} is not known: {reason}."]
-    return [
-        f"What changed with {variant['name']}, in {changes['accuracy']['num_examples']:,} test examples:",
-        f"  answers      {_flips(changes)}",
-        *_worst_class(variant),
-        f"  hidden       {_hidden(variant)}",
-        f"  calibration  {_calibration(changes)}",
-    ]
-
-
-def group_text(group: Json) -> str:
-    """A class or slice that lost: its name, how much, of how many examples, and how sure that is."""
-    sure = {"lost": "beyond chance", "unclear": "chance could do it", "kept": "within what it may lose"}
-    drop = drop_text(group["drop"], "accuracy")
-    name, num_examples = formats.visible(str(group["name"])), group["num_examples"]
-    return f"{name} lost {drop} of accuracy ({num_examples:,} examples; {sure[group['verdict']]})"
+    lines = [f"What changed with {found.name}:", *(f"  {sentence}" for sentence in found.sentences)]
+    if warning := hidden_loss_warning(view):
+        lines.append(f"  WARNING: {warning}")
+    elif found.groups:
+        lines.append("  No class or slice lost, beyond chance, more than the whole.")
+    return lines
 
 
 def _legend(view: Json) -> list[str]:
     """What marks and columns mean, as far as they are there."""
-    metric = str(view["metric"]).replace("_", " ")
-    allowed = drop_text(view["max_accuracy_drop"], view["metric"])
+    name = str(view["metric"]["name"])
+    allowed = drop_text((view["job"]["compress"] or {}).get("max_accuracy_drop"), name)
+    metric = name.replace("_", " ")
     lines = [
         f"{metric}: on the test split. drop: on validation, which decides; up to {allowed} is allowed.",
         "front: nothing else is as good in quality, bytes, latency and energy, and better in one.",
@@ -173,7 +164,7 @@ def _legend(view: Json) -> list[str]:
 
 
 def _verdict(view: Json) -> list[str]:
-    head = f"{CHOSEN_MARK} chosen" if view["chosen"] is not None else "No variant was chosen"
+    head = f"{CHOSEN_MARK} chosen" if chosen_variant(view) is not None else "No variant was chosen"
     lines = [f"{head}: {view['reason']}", *([view["pays"]] if view["pays"] else [])]
     if view["warning"]:
         lines.append(f"WARNING: {view['warning']}")
@@ -182,6 +173,12 @@ def _verdict(view: Json) -> list[str]:
 
 def _style(view: Json, variant: Json) -> str | None:
     return "bold" if variant["name"] == view["chosen"] else None
+
+
+def _first_latency(variant: Json) -> str:
+    # Runs from before there were several conditions have the median alone.
+    latencies = variant["latencies"]
+    return latency_text(latencies[0]) if latencies else formats.seconds(variant["latency_p50_seconds"])
 
 
 def _short(count: int | str) -> str:
@@ -197,34 +194,3 @@ def _short(count: int | str) -> str:
 def _name(view: Json, variant: Json) -> str:
     name = variant["name"]
     return variant_name(name, is_chosen=name == view["chosen"], width=_NAME_WIDTH)
-
-
-def _flips(changes: Json) -> str:
-    share = formats.share(changes["flip_rate"], 1.0)
-    text = (
-        f"{changes['num_flipped']:,} differ ({share}): {changes['num_lost']:,} became wrong, "
-        f"{changes['num_won']:,} became right"
-    )
-    without = changes["num_without_answer"]
-    return text + (f"; {without:,} have no finite answer" if without else "")
-
-
-def _worst_class(variant: Json) -> list[str]:
-    worst = worst_group(variant)
-    if worst is None:
-        return []
-    return [f"  worst class  {group_text(worst) if worst['drop'] > 0 else 'none lost anything'}"]
-
-
-def _hidden(variant: Json) -> str:
-    losses: Sequence[Json] = hidden_losses(variant)
-    if not losses:
-        return "no class or slice lost, beyond chance, more than the whole"
-    return "; ".join(group_text(group) for group in losses)
-
-
-def _calibration(changes: Json) -> str:
-    before, after = changes["calibration_before"], changes["calibration_after"]
-    if before is None or after is None:
-        return "not known: the model gives no probabilities"
-    return f"error {formats.digits(before, 2)} before, {formats.digits(after, 2)} after"

@@ -1,39 +1,40 @@
-"""What a compression made, arranged for people: each variant against the full model, two variants side by side.
+"""What a compression made, for a terminal: each variant against the full model, two variants side by side.
 
-Begins with the result as `ayni.compress.variants.CompressResult.to_json` wrote it, and adds what follows from
-it by division: share of the bytes, speed-up over the full model in torch and in ONNX Runtime.
+Begins with the object of a run (docs/run-object.md), and adds what follows from it by division: share of the
+bytes, speed-up over the full model in torch and in ONNX Runtime.
 
 Not covered: measuring and choosing; numbers as text (`ayni.reports.formats`).
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+from ayni.reports.variants import View, full_variant, is_slower, speed_up
 
 Json = Mapping[str, Any]
 
 FULL, FULL_ONNX = "full", "full-onnx"
-SLOWER_BELOW = 0.95
-"""Times as fast as the original, below which a variant is called slower: medians differ by a few percent."""
+KEYS = (
+    *("run", "status", "metric", "job", "chosen", "reason", "inferences", "pays", "search", "warning"),
+    "variants",
+)
+"""Of the object of a run, those that concern compression."""
 
 
-def compress_view(*, run_id: str, status: str, result: Json, folder: Path) -> dict[str, Any]:
-    """The result of a compression with its run; paths are absolute.
+def compress_view(view: View) -> dict[str, Any]:
+    """What the object of a run says of its compression.
 
-    Each variant has in addition: bytes_ratio, speed_up, speed_up_over_onnx, is_slower. They are None where a
-    number is unknown or there is no such row; is_slower says that a call takes clearly longer than one of the
-    full model.
+    Each variant has in addition: bytes_ratio, speed_up, speed_up_over_onnx, which are None where a number is
+    unknown or not to be quoted, or there is no such row; and is_slower, which says that a call takes clearly
+    longer than one of the full model.
     """
-    rows = {variant["name"]: variant for variant in result["variants"]}
-    variants = [
-        _row(variant, full=rows.get(FULL), onnx=rows.get(FULL_ONNX), folder=folder)
-        for variant in result["variants"]
-    ]
-    return {"run": run_id, "status": status, **result, "variants": variants}
+    onnx = next((variant for variant in view["variants"] if variant["name"] == FULL_ONNX), None)
+    variants = [_row(view, variant, onnx) for variant in view["variants"]]
+    return {**{key: view[key] for key in KEYS}, "variants": variants}
 
 
-def comparison_view(of_a: Json, name_a: str, of_b: Json, name_b: str) -> dict[str, Any]:
-    """Two variants side by side; `of_a` and `of_b` are what `compress_view` gave, the same or two.
+def comparison_view(of_a: View, name_a: str, of_b: View, name_b: str) -> dict[str, Any]:
+    """Two variants side by side; `of_a` and `of_b` are objects of runs, the same or two.
 
     latencies: each condition that either was measured under. groups: each class and slice of either, those
     that differ most first; difference is the accuracy of b minus that of a.
@@ -43,43 +44,22 @@ def comparison_view(of_a: Json, name_a: str, of_b: Json, name_b: str) -> dict[st
         "a": a,
         "b": b,
         "bytes_ratio": _over(b["stored_bytes"], a["stored_bytes"]),
-        "speed_up": _over(a["latency_p50_seconds"], b["latency_p50_seconds"]),
+        "speed_up": speed_up(a, b),
         "energy_ratio": _over(b["energy_joules_per_1000"], a["energy_joules_per_1000"]),
         "latencies": _latencies(a, b),
         "groups": _groups(a, b),
     }
 
 
-def has_variant(view: Json, name: str) -> bool:
-    """Whether the compression made a variant of this name, the full model included."""
-    return any(variant["name"] == name for variant in view["variants"])
-
-
-def worst_group(variant: Json) -> Json | None:
-    """The class that lost most against the full model, chance or not; None when no class is known."""
-    groups = [
-        group for group in _groups_of(variant) if group["kind"] == "class" and group["drop"] is not None
-    ]
-    return max(groups, key=lambda group: float(group["drop"]), default=None)
-
-
-def hidden_losses(variant: Json) -> list[Json]:
-    """Classes and slices that lost, beyond chance, more than the whole did; the worst first."""
-    groups = [group for group in _groups_of(variant) if group["is_hidden_loss"]]
-    return sorted(groups, key=lambda group: -float(group["drop"] or 0.0))
-
-
-def _row(variant: Json, *, full: Json | None, onnx: Json | None, folder: Path) -> dict[str, Any]:
-    seconds = variant["latency_p50_seconds"]
-    speed_up = _over((full or {}).get("latency_p50_seconds"), seconds)
+def _row(view: View, variant: Json, onnx: Json | None) -> dict[str, Any]:
+    full = full_variant(view)
+    assert full is not None
     return {
         **variant,
-        "file": str(folder / variant["file"]),
-        "companions": [str(folder / path) for path in variant["companions"]],
-        "bytes_ratio": _over(variant["stored_bytes"], (full or {}).get("stored_bytes")),
-        "speed_up": speed_up,
-        "speed_up_over_onnx": _over((onnx or {}).get("latency_p50_seconds"), seconds),
-        "is_slower": None if speed_up is None else speed_up < SLOWER_BELOW,
+        "bytes_ratio": _over(variant["stored_bytes"], full["stored_bytes"]),
+        "speed_up": speed_up(full, variant),
+        "speed_up_over_onnx": None if onnx is None else speed_up(onnx, variant),
+        "is_slower": is_slower(view, variant),
     }
 
 
@@ -87,12 +67,11 @@ def _over(above: float | None, below: float | None) -> float | None:
     return None if above is None or not below else above / below
 
 
-def _side(view: Json, name: str) -> dict[str, Any]:
+def _side(view: View, name: str) -> dict[str, Any]:
     variant = next(variant for variant in view["variants"] if variant["name"] == name)
     return {
         "run": view["run"],
         "metric": view["metric"],
-        "metric_direction": view["metric_direction"],
         "is_chosen": view["chosen"] == name,
         **variant,
     }
@@ -106,11 +85,16 @@ def _latencies(a: Json, b: Json) -> list[dict[str, Any]]:
     rows = []
     for threads, size in sorted({*of_a, *of_b}):
         first, second = of_a.get((threads, size)), of_b.get((threads, size))
-        speed_up = _over((first or {}).get("p50_seconds"), (second or {}).get("p50_seconds"))
-        rows.append(
-            {"num_threads": threads, "batch_size": size, "a": first, "b": second, "speed_up": speed_up}
-        )
+        ratio = _sound_ratio(first, second)
+        rows.append({"num_threads": threads, "batch_size": size, "a": first, "b": second, "speed_up": ratio})
     return rows
+
+
+def _sound_ratio(first: Json | None, second: Json | None) -> float | None:
+    """On a busy machine a quotient of two times can be anything."""
+    if first is None or second is None or first["problem"] or second["problem"]:
+        return None
+    return _over(first["p50_seconds"], second["p50_seconds"])
 
 
 def _groups(a: Json, b: Json) -> list[dict[str, Any]]:

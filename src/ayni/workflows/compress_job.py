@@ -131,8 +131,8 @@ def check_options(request: CompressRequest) -> None:
     if not (math.isfinite(request.max_drop) and request.max_drop >= 0):
         raise CompressOptionError(
             "--max-drop",
-            f"{request.max_drop} cannot be a budget. It is how much worse the first metric may become, in its "
-            "own units: 0 or more, for example 0.01 for one point of accuracy.",
+            f"{request.max_drop} cannot be a budget. It is how much worse the first metric may become, in "
+            "its own units: 0 or more, for example 0.01 for one point of accuracy.",
         )
     if request.licence is not None and request.publish is None:
         raise CompressOptionError("--licence", "there is nothing to license without --publish owner/name.")

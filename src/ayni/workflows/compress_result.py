@@ -9,7 +9,8 @@ from typing import Any
 
 from ayni.errors import UserError
 from ayni.jobs.runs import Run, Runs
-from ayni.reports.compress_view import comparison_view, compress_view, has_variant
+from ayni.reports.compress_view import comparison_view, compress_view
+from ayni.workflows.report_run import view_of
 
 
 class NoVariantsError(UserError):
@@ -39,6 +40,10 @@ def compression_of(run: Run) -> dict[str, Any]:
     Raises:
         NoVariantsError: its job asks for none, or it has not come so far.
     """
+    return compress_view(_view_with_variants(run))
+
+
+def _view_with_variants(run: Run) -> dict[str, Any]:
     result = run.result("compress")
     if result is None:
         raise NoVariantsError(run.id, f"it has not come so far. Go on with: ayni resume {run.id}")
@@ -46,7 +51,7 @@ def compression_of(run: Run) -> dict[str, Any]:
         raise NoVariantsError(
             run.id, f"{result['skipped']}. Compress a published model of it with: ayni compress owner/name"
         )
-    return compress_view(run_id=run.id, status=run.status, result=result, folder=run.folder)
+    return view_of(run)
 
 
 def compare_variants(runs: Runs, first: str, second: str, third: str | None) -> dict[str, Any]:
@@ -55,15 +60,15 @@ def compare_variants(runs: Runs, first: str, second: str, third: str | None) -> 
     Raises:
         RunNotFoundError, NoVariantsError, NoSuchVariantError: see there.
     """
-    view = compression_of(runs.open(first))
+    view = _view_with_variants(runs.open(first))
     if third is not None:
         return comparison_view(view, _checked(view, second), view, _checked(view, third))
-    other = compression_of(runs.open(second))
+    other = _view_with_variants(runs.open(second))
     return comparison_view(view, _chosen(view), other, _chosen(other))
 
 
 def _checked(view: dict[str, Any], name: str) -> str:
-    if not has_variant(view, name):
+    if name not in _names(view):
         raise NoSuchVariantError(view["run"], name, _names(view))
     return name
 

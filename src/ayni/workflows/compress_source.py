@@ -160,7 +160,8 @@ def _of_file(path: Path, task: str | None) -> Source:
 
 def _of_folder(path: Path, task: str | None, text: Path | None) -> Source:
     weights, path = path / "model.safetensors", path.resolve()
-    if task not in BUILT_IN_TASKS:
+    built_in = BUILT_IN_TASKS.get(task or "")
+    if built_in is None:
         if task is None and (path / "config.json").is_file():
             raise TaskOptionError(f"--task is missing: what is the model in {path} good for?")
         found = _own_task(task, "The model is a folder.")
@@ -177,12 +178,11 @@ def _of_folder(path: Path, task: str | None, text: Path | None) -> Source:
         )
     if text is None:
         raise TaskOptionError(
-            f"--text is missing: {task} measures {BUILT_IN_TASKS[task].measures}. Give a file of plain text"
+            f"--text is missing: {task} measures {built_in.measures}. Give a file of plain text"
             f"{', one sentence a line' if task == 'sentences' else ''}."
         )
     if not text.is_file():
         raise TaskOptionError(f"--text is {text}, and there is no such file.")
-    built_in = BUILT_IN_TASKS[task]
     return Source(
         model=AS_BUILT,
         task=f"{Path(TASK_FILE).stem}:task",
