@@ -13,6 +13,7 @@ Neither Keras nor numpy is imported with this module: `ayni verify` works withou
 Not covered: states of random generators and of metrics, which are no weights; `.keras` and `.h5` files.
 """
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,12 @@ def state_names(model: Any, *, only_moving: bool = False) -> frozenset[str]:
     layers = [layer for layer in model._flatten_layers() if layer.trainable or not only_moving]
     kept = {id(each) for layer in layers for each in layer._non_trainable_variables}
     return frozenset(name for name, weight in named_weights(model).items() if id(weight) in kept)
+
+
+def count_parameters(model: Any) -> int:
+    """Frozen ones too, tied ones once, without the state of layers."""
+    states = state_names(model)
+    return sum(math.prod(weight.shape) for name, weight in named_weights(model).items() if name not in states)
 
 
 def array_of(weight: Any) -> "NDArray[Any]":

@@ -16,7 +16,7 @@ Shapes: N examples, T tokens, V words of the vocabulary, D elements of an embedd
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+TextSource = str | Path | Callable[[], str]
 # Shares of the blocks; the first is for calibration and training.
 _SHARES = {"train": (0.0, 0.6), "validation": (0.6, 0.8), "test": (0.8, 1.0)}
 
@@ -42,7 +43,7 @@ class Perplexity:
 
     Args:
         model_folder: With config.json, weights and tokenizer, as `save_pretrained` writes it.
-        text_file: Plain text in UTF-8; at least ten blocks long.
+        text_file: Plain text in UTF-8, or a function that gives the text; at least ten blocks long.
         block_tokens: Tokens that the model sees at once; the first of each block is not predicted.
         max_blocks: Of each split, evenly spaced, so that evaluation takes a known time.
         gguf_file: Name of a GGUF file in the folder that has weights and tokenizer.
@@ -51,13 +52,13 @@ class Perplexity:
     def __init__(
         self,
         model_folder: str | Path,
-        text_file: str | Path,
+        text_file: TextSource,
         *,
         block_tokens: int = 256,
         max_blocks: int = 24,
         gguf_file: str | None = None,
     ) -> None:
-        self._folder, self._text_file = Path(model_folder), Path(text_file)
+        self._folder, self._text_file = Path(model_folder), text_file
         self._block_tokens, self._max_blocks = block_tokens, max_blocks
         self._more = {} if gguf_file is None else {"gguf_file": gguf_file}
 
@@ -109,7 +110,7 @@ class Perplexity:
         blocks = list(ids[: len(ids) // self._block_tokens * self._block_tokens].view(-1, self._block_tokens))
         if len(blocks) < 10:
             raise TextTaskError(
-                f"{self._text_file} has {len(ids)} tokens, which makes {len(blocks)} blocks of "
+                f"{_named(self._text_file)} has {len(ids)} tokens, which makes {len(blocks)} blocks of "
                 f"{self._block_tokens}; ten are needed to keep calibration and evaluation apart. Give a "
                 "longer text or smaller block_tokens."
             )
@@ -126,7 +127,7 @@ class SentenceFidelity:
 
     Args:
         model_folder: With config.json, weights and tokenizer, as `save_pretrained` writes it.
-        text_file: One sentence a line, UTF-8; at least 30.
+        text_file: One sentence a line, UTF-8, or a function that gives the text; at least 30.
         max_tokens: Sentences are cut and padded to so many.
         max_sentences: Of each split, evenly spaced.
     """
@@ -134,12 +135,12 @@ class SentenceFidelity:
     def __init__(
         self,
         model_folder: str | Path,
-        text_file: str | Path,
+        text_file: TextSource,
         *,
         max_tokens: int = 128,
         max_sentences: int = 256,
     ) -> None:
-        self._folder, self._text_file = Path(model_folder), Path(text_file)
+        self._folder, self._text_file = Path(model_folder), text_file
         self._max_tokens, self._max_sentences = max_tokens, max_sentences
 
     def build_model(self) -> "nn.Module":
@@ -192,7 +193,7 @@ class SentenceFidelity:
         sentences = [line.strip() for line in _read(self._text_file).splitlines() if line.strip()]
         if len(sentences) < 30:
             raise TextTaskError(
-                f"{self._text_file} has {len(sentences)} sentences, one a line, and 30 are needed to keep "
+                f"{_named(self._text_file)} has {len(sentences)} sentences, one a line, and 30 are needed to keep "
                 "calibration and evaluation apart."
             )
         tokens = _tokenizer(self._folder, {})(
@@ -274,9 +275,15 @@ def _tokenizer(folder: Path, more: Mapping[str, Any]) -> Any:
     return tokenizer
 
 
-def _read(file: Path) -> str:
+def _named(file: TextSource) -> str:
+    return "The text" if callable(file) else str(file)
+
+
+def _read(file: TextSource) -> str:
+    if callable(file):
+        return file()
     try:
-        return file.read_text(encoding="utf-8")
+        return Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TextTaskError(f"The text {file} cannot be read: {error}.") from error
 

@@ -34,7 +34,7 @@ from ayni.compress.steps import (
         (QuantizeStep, {"bits": 5}, "8, 4, 3 or 2"),
         (QuantizeStep, {"bits": 3, "runtime": "onnxruntime"}, "runtime: torch"),
         (QuantizeStep, {"bits": 4, "mode": "dynamic"}, "one of 8 bits"),
-        (QuantizeStep, {"runtime": "torch", "mode": "static"}, "onnxruntime and openvino"),
+        (QuantizeStep, {"runtime": "torch", "mode": "static"}, "onnxruntime, openvino and litert"),
         (QuantizeStep, {"runtime": "openvino", "mode": "mixed"}, "onnxruntime"),
         (QuantizeStep, {"runtime": "packed", "epochs": 2}, "runtime: torch"),
         (QuantizeStep, {"average_bits": 1.0}, "average_bits"),
@@ -55,10 +55,10 @@ def test_pruning_takes_half_of_the_channels_when_nothing_is_named() -> None:
 
 
 def test_eight_bits_run_in_onnxruntime_and_fewer_in_torch() -> None:
-    assert QuantizeStep().runtime == "onnxruntime"
-    assert QuantizeStep(bits=4).runtime == "torch"
-    assert QuantizeStep(average_bits=4.5).runtime == "torch"
-    assert QuantizeStep(epochs=1).runtime == "torch"
+    assert QuantizeStep().torch_runtime == "onnxruntime"
+    assert QuantizeStep(bits=4).torch_runtime == "torch"
+    assert QuantizeStep(average_bits=4.5).torch_runtime == "torch"
+    assert QuantizeStep(epochs=1).torch_runtime == "torch"
 
 
 def test_a_plan_knows_which_steps_look_at_data() -> None:

@@ -43,6 +43,7 @@ def drift(task: Any, draft: Draft, shop: Workshop, stored: Stored) -> float:
 
 FORMS: Mapping[str, tuple[Step, float, float]] = {
     "8 bits dynamic": (QuantizeStep(mode="dynamic"), 0.05, 0.75),
+    "8 bits smoothed": (QuantizeStep(mode="smoothed"), 0.05, 0.75),
     "8 bits mixed": (QuantizeStep(mode="mixed"), 0.05, 0.75),
     "8 bits of weights in a graph": (QuantizeStep(mode="weights"), 0.05, 0.75),
     "4 bits in a graph": (QuantizeStep(bits=4, runtime="onnxruntime"), 0.3, 0.7),

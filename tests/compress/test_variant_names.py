@@ -59,6 +59,7 @@ def test_a_pipeline_is_called_by_all_of_its_steps_and_their_strength() -> None:
 def test_8_bits_with_ranges_for_each_block_are_not_called_like_those_without() -> None:
     assert pipeline_name([QuantizeStep()]) == "int8"
     assert pipeline_name([QuantizeStep(mode="mixed")]) == "int8-mixed"
+    assert pipeline_name([QuantizeStep(mode="smoothed")]) == "int8-smoothed"
 
 
 def test_no_two_pipelines_of_a_search_have_one_name() -> None:

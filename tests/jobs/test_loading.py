@@ -207,11 +207,11 @@ GOLDEN = {
     ),
     "compress:\n  steps: [{prun: {channels: 0.5}}]\n": (
         "job.yaml, line 4: the key `compress.steps.0.prun` is unknown. Did you mean `prune`? "
-        "`compress.steps.0` has prune, distill, quantize."
+        "`compress.steps.0` has prune, factorize, fold, recover, distill, quantize, share, half."
     ),
     "compress:\n  steps:\n  - prune: {channel: 0.2}\n": (
         "job.yaml, line 5: the key `compress.steps.0.prune.channel` is unknown. Did you mean `channels`? "
-        "`compress.steps.0.prune` has channels."
+        "`compress.steps.0.prune` has channels, heads, weights, pattern, threshold, method, across_layers."
     ),
     "compress: {steps: prune}\n": (
         "job.yaml, line 3: `compress.steps` is the text 'prune', allowed is a list, "
@@ -219,7 +219,7 @@ GOLDEN = {
     ),
     "compress: {steps: [prune]}\n": (
         "job.yaml, line 3: `compress.steps.0` is the text 'prune', allowed is a mapping with the keys "
-        "prune, distill, quantize."
+        "prune, factorize, fold, recover, distill, quantize, share, half."
     ),
     "compress: {score: {accuracy: high}}\n": (
         "job.yaml, line 3: `compress.score.accuracy` is the text 'high', allowed is a number."
@@ -247,7 +247,7 @@ def test_a_wrong_key_or_value_is_explained(text: str) -> None:
         ("compress:\n  steps:\n  - prune:\n      channels: 2\n", "line 6", "prune.channels"),
         ("compress:\n  steps: []\n", "line 4", "steps"),
         ("compress:\n  max_accuracy_drop: -1\n", "line 4", "max_accuracy_drop"),
-        ("compress:\n  steps:\n  - quantize: {bits: 3}\n", "line 5", "bits"),
+        ("compress:\n  steps:\n  - quantize: {bits: 5}\n", "line 5", "bits"),
         ("publish:\n  licence: mit\n  repository: digits\n", "line 5", "publish.repository"),
         ("publish:\n  repository: me/x\n  licence: mitt\n", "line 5", "mit?"),
         ("site:\n  zone: Atlantis\n", "line 4", "site.zone"),

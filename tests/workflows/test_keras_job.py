@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ayni.compress.frameworks import CannotCompressError
 from ayni.jobs.loading import load_job
 from ayni.jobs.runs import Run
 from ayni.train.keras_replica import UnsupportedByKerasError
 from ayni.workflows.house import House
-from ayni.workflows.preflight import CannotCompressError
 from ayni.workflows.progress import SilentProgress
 from ayni.workflows.run_job import run_job
 from ayni.workflows.verify_run import verify_run
@@ -125,6 +125,30 @@ def test_a_published_keras_model_answers_as_the_trained_one(
 
 
 @pytest.mark.slow
+def test_variants_of_a_keras_job_are_published_and_answer_alike(
+    house: House, job_file: Path, tmp_path: Path
+) -> None:
+    from ayni.hub.prediction import predict
+    from ayni.workflows.load_variant import load_variant
+
+    steps = "[{quantize: {}}, {quantize: {runtime: keras}}]"
+    run = work(house, job_file, f"compress={{max_accuracy_drop: 0.05, steps: {steps}}}")
+
+    checks = verify_run(run.folder, expected_public_key=house.key.public_key)
+    assert [problem for check in checks for problem in check.problems] == []
+    compressed: Any = run.result("compress")
+    names = [variant["name"] for variant in compressed["variants"]]
+    assert names == ["full", "full-litert", "int8", "int8-keras"]
+    assert compressed["chosen"] in ("int8", "int8-keras")
+    snapshot = house.hub.find("me/points", None)
+    metadata = (snapshot.folder / "README.md").read_text()
+    assert "- tflite" in metadata
+    for name in names:
+        [answer] = predict(snapshot, [point_file(tmp_path)], name, load_variant=load_variant)
+        assert (name, answer["label"]) == (name, "above")
+
+
+@pytest.mark.slow
 def test_the_program_on_the_card_works_without_ayni(house: House, job_file: Path) -> None:
     work(house, job_file)
     folder = house.hub.find("me/points", None).folder
@@ -145,7 +169,8 @@ def test_the_program_on_the_card_works_without_ayni(house: House, job_file: Path
 @pytest.mark.parametrize(
     ("override", "error"),
     [
-        ("compress={steps: [{quantize: {bits: 8}}]}", CannotCompressError),
+        ("compress={}", CannotCompressError),
+        ("compress={steps: [{quantize: {bits: 8, runtime: onnxruntime}}]}", CannotCompressError),
         ("train.strategy=sync", UnsupportedByKerasError),
         ("train.adapter={rank: 2}", UnsupportedByKerasError),
     ],

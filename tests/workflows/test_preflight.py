@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from ayni.compress.config import CompressConfig, StepEntry
+from ayni.compress.frameworks import CannotCompressError
 from ayni.compress.retrain.distill import CannotDistillError
 from ayni.compress.score import UnknownScoreTermError
-from ayni.compress.steps import DistillStep
+from ayni.compress.steps import DistillStep, QuantizeStep
 from ayni.data.card import DataCardError
 from ayni.errors import UserError
 from ayni.jobs.spec import JobSpec, PublishSpec
@@ -140,6 +141,13 @@ def test_an_empty_test_split_is_refused_where_variants_are_measured_on_it() -> N
     check_before_training(spec(), task, probed())
     with pytest.raises(EmptyDatasetError, match="test"):
         check_before_training(spec(compress=CompressConfig()), task, probed())
+
+
+def test_a_runtime_of_keras_models_is_refused_for_torch() -> None:
+    compress = CompressConfig(steps=(StepEntry(quantize=QuantizeStep(runtime="litert")),))
+
+    with pytest.raises(CannotCompressError, match=r"litert.*this is one of torch"):
+        check_before_training(spec(compress=compress), Points(), probed())
 
 
 def test_a_step_that_the_model_does_not_allow_is_refused() -> None:

@@ -19,7 +19,7 @@ def units_of(step: Step) -> int:
     if is_training or (isinstance(step, QuantizeStep) and step.epochs):
         return TRAIN_UNITS
     finds_values = (isinstance(step, PruneStep) and step.makes_masks) or (
-        isinstance(step, QuantizeStep) and step.runtime in ("torch", "packed")
+        isinstance(step, QuantizeStep) and step.torch_runtime in ("torch", "packed")
     )
     return VALUE_UNITS if finds_values else FILE_UNITS
 

@@ -12,12 +12,9 @@ Not covered: accelerators; several processes that serve at once.
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Any, Protocol
 
-import torch
-
-from ayni.compress.artefacts import ArtefactMaker
-from ayni.compress.deploy.runtimes import OnnxRuntime, Runtime
+from ayni.compress.deploy.runtimes import Runtime
 from ayni.compress.evidence.inference_cost import (
     Condition,
     InferenceEnergy,
@@ -27,7 +24,6 @@ from ayni.compress.evidence.inference_cost import (
     measure_latency,
 )
 from ayni.compress.evidence.peak_memory import peak_memory
-from ayni.compress.inputs import ModelInputs, one_by_one
 from ayni.compress.ports import EnergyMeter
 from ayni.compress.variants import Artefact
 
@@ -46,8 +42,24 @@ class Costs:
     memories: Mapping[str, int | None]
 
 
+class Opens(Protocol):
+    """Makes variants ready for inference, and has real inputs for them. ArtefactMaker is one."""
+
+    def open(self, artefact: Artefact, *, num_threads: int = 1) -> Runtime:
+        """The artefact on the CPU."""
+        ...
+
+    def inputs(self, batch_size: int) -> list[Any]:
+        """What it is called with: several single examples, or one batch of more."""
+        ...
+
+    def opener(self, artefact: Artefact) -> Callable[[], Runtime] | None:
+        """Opens the artefact in another process; None where that is impossible."""
+        ...
+
+
 def measure_variants(
-    maker: ArtefactMaker,
+    maker: Opens,
     artefacts: Sequence[Artefact],
     *,
     meter: EnergyMeter,
@@ -62,7 +74,7 @@ def measure_variants(
     Raises:
         MeasurementFailedError: a variant does not run.
     """
-    singles = one_by_one(maker.shop.shown)
+    singles = maker.inputs(1)
     runtimes = {artefact.name: maker.open(artefact) for artefact in artefacts}
     first = measure_latency(runtimes, singles, seconds=seconds)
     energies = {
@@ -75,7 +87,7 @@ def measure_variants(
     others = _other_conditions(num_cores or os.cpu_count() or 1, slowest)
     more = measure_conditions(
         lambda threads: {artefact.name: maker.open(artefact, num_threads=threads) for artefact in artefacts},
-        lambda batch_size: _batches(singles, batch_size),
+        maker.inputs,
         others,
         seconds=SHARE_OF_OTHERS * seconds,
     )
@@ -85,7 +97,8 @@ def measure_variants(
         },
         energies=energies,
         memories={
-            artefact.name: _memory(artefact, singles) if with_memory else None for artefact in artefacts
+            artefact.name: _memory(maker, artefact, singles) if with_memory else None
+            for artefact in artefacts
         },
     )
 
@@ -100,28 +113,7 @@ def _other_conditions(num_cores: int, slowest_seconds: float) -> list[Condition]
     return conditions[1:]
 
 
-def _batches(singles: Sequence[ModelInputs], batch_size: int) -> list[ModelInputs]:
-    """One batch of so many examples, of those of the same shape as the first, repeated as needed."""
-    if batch_size == 1:
-        return list(singles)
-    alike = [single for single in singles if _shapes(single) == _shapes(singles[0])]
-    chosen = [alike[index % len(alike)] for index in range(batch_size)]
-    return [ModelInputs.joined(chosen)]
-
-
-def _shapes(batch: ModelInputs) -> list[torch.Size]:
-    return [tensor.shape for tensor in batch.tensors.values()]
-
-
-def _memory(artefact: Artefact, singles: Sequence[ModelInputs]) -> int | None:
-    """Bytes that a graph adds to a process; None for forms that need the task's code, which is not sent."""
-    opener: Callable[[], Runtime]
-    if artefact.runtime == "onnxruntime":
-        opener = partial(OnnxRuntime, artefact.file)
-    elif artefact.runtime == "openvino":
-        from ayni.compress.deploy.openvino_variants import OpenVinoRuntime
-
-        opener = partial(OpenVinoRuntime, artefact.file)
-    else:
-        return None
-    return peak_memory(opener, singles).added_bytes
+def _memory(maker: Opens, artefact: Artefact, singles: Sequence[Any]) -> int | None:
+    """Bytes that a form adds to a process; None for those that need the task's code, which is not sent."""
+    opener = maker.opener(artefact)
+    return None if opener is None else peak_memory(opener, singles).added_bytes

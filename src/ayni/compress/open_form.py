@@ -5,7 +5,8 @@
     *.onnx                     ONNX Runtime
     *.xml and *.bin            OpenVINO
 
-Not covered: models of Keras (`ayni.compress.keras.keras_variants` opens those).
+Not covered: files of Keras models, *.tflite and *.keras.safetensors, which `runtime_of` knows and
+`ayni.compress.keras` opens.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from torch import nn
 from ayni.compress.deploy.openvino_variants import OpenVinoRuntime
 from ayni.compress.deploy.runtimes import OnnxRuntime, Runtime, TorchRuntime
 from ayni.compress.deploy.torch_variants import convert_floats, half_runtime
+from ayni.compress.keras.keras_quantize import KERAS_SUFFIX
 from ayni.compress.packed.file import describe_packed, load_packed, packed_weights
 from ayni.compress.packed.kernels import use_packed_kernels
 from ayni.compress.variants import RuntimeName
@@ -37,9 +39,13 @@ def runtime_of(file: Path) -> RuntimeName:
     """
     if file.name.endswith(PACKED_SUFFIX):
         return "packed" if describe_packed(file)[0].notes.get(RUNTIME_NOTE) == "packed" else "torch"
+    if file.name.endswith(KERAS_SUFFIX):
+        return "keras"
     endings: dict[str, RuntimeName] = {".onnx": "onnxruntime", ".xml": "openvino", ".tflite": "litert"}
     if file.suffix not in endings:
-        raise ValueError(f"{file.name} is no variant: {', '.join(endings)} and {PACKED_SUFFIX} are")
+        raise ValueError(
+            f"{file.name} is no variant: {', '.join(endings)}, {PACKED_SUFFIX} and {KERAS_SUFFIX} are"
+        )
     return endings[file.suffix]
 
 

@@ -19,6 +19,7 @@ from ayni.compress.compress_progress import CompressProgress
 from ayni.compress.config import CompressConfig
 from ayni.compress.deploy.runtimes import torch_threads
 from ayni.compress.evidence.inference_cost import MEASURE_SECONDS
+from ayni.compress.frameworks import check_torch_steps
 from ayni.compress.measure_variants import measure_variants
 from ayni.compress.ports import EnergyMeter, Observer
 from ayni.compress.rating import rate
@@ -68,9 +69,12 @@ def compress(
         load_model: finds other teachers (`distill.teacher`) by name.
 
     Raises:
+        CannotCompressError: a step goes with models of Keras only.
         UnknownScoreTermError: the score weighs something that is not measured.
         UserError: a step is impossible for this model; the message names the step to leave out.
     """
+    if config.search is None:
+        check_torch_steps([entry.step for entry in config.steps])
     progress = CompressProgress(observer, config)
     summary: SearchSummary | None = None
     with torch_threads(num_threads):

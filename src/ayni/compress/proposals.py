@@ -1,6 +1,6 @@
 """Which pipelines are worth trying for a model, by what it is made of and what this machine computes.
 
-    forms       int8, mixed int8, 16 bits, packed weights      no training, so they come first
+    forms       int8, smoothed int8, 16 bits, packed weights   no training, so they come first
     weights     zeros and low rank                             with recovery where training is allowed
     structure   channels and heads that go                     with distillation or recovery
 
@@ -88,7 +88,7 @@ def join(rungs: Sequence[Rung[Pipeline]]) -> Rung[Pipeline] | None:
     if any(isinstance(step, STORING_STEPS) for step in pipeline[:-1]):
         return None
     keeps_weights_only = isinstance(last, HalfStep) or (
-        isinstance(last, QuantizeStep) and last.runtime in ("torch", "packed")
+        isinstance(last, QuantizeStep) and last.torch_runtime in ("torch", "packed")
     )
     is_masked = any(isinstance(step, PruneStep) and step.makes_masks for step in pipeline)
     is_reshaped = any(
@@ -102,7 +102,7 @@ def join(rungs: Sequence[Rung[Pipeline]]) -> Rung[Pipeline] | None:
 
 
 def _forms(traits: Traits) -> list[Ladder[Pipeline]]:
-    dynamic = QuantizeStep(mode="mixed") if traits.has_attention else None
+    dynamic = QuantizeStep(mode="smoothed") if traits.has_attention else None
     eight = [(step,) for step in (dynamic, QuantizeStep()) if step is not None]
     ladders = [_ladder("8 bits", FORM, eight)]
     if computes_bfloat16():

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 PruneMethod = Literal["sparsegpt", "wanda", "magnitude", "global_magnitude"]
-QuantizeMode = Literal["auto", "static", "dynamic", "mixed", "weights"]
+QuantizeMode = Literal["auto", "static", "dynamic", "smoothed", "mixed", "weights"]
 QuantizeMethod = Literal["gptq", "nearest"]
-QuantizeRuntime = Literal["onnxruntime", "openvino", "torch", "packed"]
+QuantizeRuntime = Literal["onnxruntime", "openvino", "torch", "packed", "litert", "keras"]
 HalfType = Literal["bfloat16", "float16"]
 
 FORBID_EXTRA: dict[str, str] = {"extra": "forbid"}
@@ -206,13 +206,15 @@ class QuantizeStep:
     bits: 8, 4, 3 or 2 of each weight.
     runtime: what runs the result. "onnxruntime" (8 and 4 bits) and "openvino" (8 and 4, an extra) compute
         with integers; "torch" unpacks a small file once and computes in floats; "packed" (8 and 4) computes
-        with the packed weights in 16 bits, which makes language models write faster. By default onnxruntime
-        for 8 bits and torch below.
-    mode: of 8 bits in onnxruntime and openvino. "static" fixes the range of activations from training data,
-        "dynamic" measures it in each call, "mixed" gives activations with outliers a range for each block,
-        "weights" leaves activations as floats; "auto" is static for networks with convolutions and no
+        with the packed weights in 16 bits, which makes language models write faster. Of models of Keras
+        "litert" (8 bits) computes with integers; "keras" (8 and 4) makes the file smaller and the model
+        slower. By default onnxruntime for 8 bits and torch below; of Keras litert for 8 and keras for 4.
+    mode: of 8 bits in onnxruntime, openvino and litert. "static" fixes the range of activations from training
+        data, "dynamic" measures it in each call, "smoothed" moves outliers of activations into the weights before,
+        "mixed" gives activations with outliers a range for each
+        block, "weights" leaves activations as floats; "auto" is static for networks with convolutions and no
         attention, where it is the faster one, and dynamic for others: transformers lose far more accuracy to
-        fixed ranges.
+        fixed ranges. In litert "auto" is dynamic.
     method: of torch and packed. "gptq" lets the other weights make up for each rounding error.
     group_size: weights that share a scale, below 8 bits.
     embedding_bits: 8, or 32 to leave embeddings alone.
@@ -235,9 +237,6 @@ class QuantizeStep:
     def __post_init__(self) -> None:
         if self.bits not in (8, 4, 3, 2):
             raise ValueError(f"quantize.bits can be 8, 4, 3 or 2, not {self.bits}")
-        if self.runtime is None:
-            is_packed = self.bits < 8 or self.average_bits is not None or self.epochs > 0
-            object.__setattr__(self, "runtime", "torch" if is_packed else "onnxruntime")
         self._check_runtime()
         if self.group_size < 2 or self.embedding_bits not in (8, 32) or self.epochs < 0:
             raise ValueError(
@@ -247,17 +246,30 @@ class QuantizeStep:
         if self.average_bits is not None and not 2 < self.average_bits < 9:
             raise ValueError(f"quantize.average_bits is between 2 and 9, not {self.average_bits}")
 
+    @property
+    def torch_runtime(self) -> QuantizeRuntime:
+        """What runs the result of a torch model."""
+        if self.runtime is not None:
+            return self.runtime
+        is_packed = self.bits < 8 or self.average_bits is not None or self.epochs > 0
+        return "torch" if is_packed else "onnxruntime"
+
     def _check_runtime(self) -> None:
-        if self.runtime != "torch" and self.bits < 4:
-            raise ValueError(f"{self.bits} bits run with `runtime: torch` only, not {self.runtime}")
-        if self.runtime != "torch" and (self.average_bits is not None or self.epochs):
+        runtime = self.torch_runtime
+        if runtime != "torch" and self.bits < 4:
+            raise ValueError(f"{self.bits} bits run with `runtime: torch` only, not {runtime}")
+        if runtime == "litert" and self.bits != 8:
+            raise ValueError(f"`runtime: litert` has 8 bits, not {self.bits}. Use `runtime: keras` for 4")
+        if runtime != "torch" and (self.average_bits is not None or self.epochs):
             raise ValueError("quantize.average_bits and quantize.epochs go with `runtime: torch`")
-        if self.mode in ("static", "dynamic", "mixed") and self.bits != 8:
+        if self.mode not in ("auto", "weights") and self.bits != 8:
             raise ValueError(f"quantize.mode {self.mode} is one of 8 bits, not of {self.bits}")
-        if self.mode != "auto" and self.runtime not in ("onnxruntime", "openvino"):
-            raise ValueError(f"quantize.mode goes with onnxruntime and openvino, not with {self.runtime}")
-        if self.mode == "mixed" and self.runtime != "onnxruntime":
-            raise ValueError("quantize.mode mixed goes with onnxruntime")
+        if self.mode != "auto" and runtime not in ("onnxruntime", "openvino", "litert"):
+            raise ValueError(f"quantize.mode goes with onnxruntime, openvino and litert, not with {runtime}")
+        if self.mode in ("smoothed", "mixed") and runtime != "onnxruntime":
+            raise ValueError(f"quantize.mode {self.mode} goes with onnxruntime")
+        if self.mode == "weights" and runtime == "litert":
+            raise ValueError("quantize.mode of litert is dynamic or static, not weights")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,6 +320,6 @@ def looks_at_data(step: Step) -> bool:
             step.threshold is None and step.makes_masks and step.method in ("sparsegpt", "wanda")
         )
     if isinstance(step, QuantizeStep):
-        is_packed = step.runtime in ("torch", "packed") and not step.epochs
+        is_packed = step.torch_runtime in ("torch", "packed") and not step.epochs
         return is_packed and (step.method == "gptq" or step.average_bits is not None)
     return isinstance(step, FactorizeStep) and step.uses_data

@@ -12,7 +12,6 @@ Not covered: models above 2 GiB in ONNX.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import torch
 from torch import nn
 
 from ayni.compress.deploy.export import CannotExportError, export_onnx
-from ayni.compress.deploy.onnx_quantize import quantize_mixed, quantize_onnx
+from ayni.compress.deploy.onnx_quantize import quantize_mixed, quantize_onnx, quantize_smoothed
 from ayni.compress.deploy.onnx_weight_only import WeightOnly, quantize_weights_onnx
 from ayni.compress.deploy.openvino_variants import OpenVinoForm, convert_openvino, openvino_files
 from ayni.compress.deploy.torch_variants import computes_bfloat16, computes_float16, to_half
@@ -28,6 +27,7 @@ from ayni.compress.draft import Draft, Workshop, pattern_of, second_order
 from ayni.compress.open_form import HALF_NOTE, HALF_TYPES, KEPT_NOTE, PACKED_SUFFIX, RUNTIME_NOTE
 from ayni.compress.packed.file import write_packed
 from ayni.compress.packed.weight import PackedWeight
+from ayni.compress.records import Stored
 from ayni.compress.retrain.recover import recover
 from ayni.compress.retrain.short_training import ShortTraining
 from ayni.compress.steps import HalfStep, PruneStep, QuantizeStep, ShareStep, Step
@@ -57,16 +57,6 @@ class CannotStoreError(UserError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"This model cannot be stored as the pipeline asks: {reason}.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """Files of a variant, what runs them, and how they came about."""
-
-    file: Path
-    runtime: RuntimeName
-    note: str
-    companions: tuple[Path, ...] = ()
 
 
 def store_model(draft: Draft, stem: Path, shop: Workshop) -> Stored:
@@ -107,10 +97,10 @@ def store_by_step(draft: Draft, step: Step, stem: Path, shop: Workshop, *, onnx:
         CannotStoreError: packed weights of a model whose shape was changed.
         AyniError: what the step raises.
     """
-    if isinstance(step, QuantizeStep) and step.runtime in ("onnxruntime", "openvino"):
+    if isinstance(step, QuantizeStep) and step.torch_runtime in ("onnxruntime", "openvino"):
         source = onnx or _exported(draft, stem, shop)
         try:
-            by_runtime = _by_openvino if step.runtime == "openvino" else _by_onnxruntime
+            by_runtime = _by_openvino if step.torch_runtime == "openvino" else _by_onnxruntime
             return by_runtime(step, source, stem, shop)
         finally:
             if onnx is None:
@@ -156,6 +146,9 @@ def _by_onnxruntime(step: QuantizeStep, source: Path, stem: Path, shop: Workshop
         )
         done = quantize_weights_onnx(source, file, settings)
         note = f"weights of {sum(done.num_layers.values())} layers in {step.bits} bits"
+    elif step.mode == "smoothed":
+        smoothed = quantize_smoothed(source, file, shop.calibrated("quantize with the mode smoothed"))
+        note = f"dynamic quantization, {len(smoothed)} activations smoothed"
     elif step.mode == "mixed":
         mixed = quantize_mixed(source, file, shop.calibrated("quantize with the mode mixed"))
         note = f"dynamic quantization, {len(mixed.in_blocks)} of {mixed.num_products} products in blocks"
@@ -184,8 +177,8 @@ def _by_packing(draft: Draft, step: QuantizeStep, stem: Path, shop: Workshop) ->
     model = draft.copied()
     weights, note = _rounded(model, draft, step, shop)
     round_rest(model, tuple(weights))
-    assert step.runtime in ("torch", "packed")
-    return _packed(model, weights, stem, note=note, runtime=step.runtime)
+    assert step.torch_runtime in ("torch", "packed")
+    return _packed(model, weights, stem, note=note, runtime=step.torch_runtime)
 
 
 def _rounded(
@@ -237,7 +230,7 @@ def grid_of(step: QuantizeStep, model: nn.Module) -> Grid:
 
 
 def _embedding_grid(step: QuantizeStep) -> Grid:
-    return Grid(bits=8, scheme="symmetric" if step.runtime == "packed" else "affine")
+    return Grid(bits=8, scheme="symmetric" if step.torch_runtime == "packed" else "affine")
 
 
 def _pattern_of(draft: Draft) -> Any:

@@ -17,6 +17,7 @@ from ayni.compress.deploy.export import export_onnx
 from ayni.compress.deploy.openvino_variants import check_openvino
 from ayni.compress.deploy.runtimes import OnnxRuntime, torch_threads
 from ayni.compress.draft import Draft, Workshop, check_prunable, has_values_to_find, mark, reshape
+from ayni.compress.frameworks import check_torch_steps
 from ayni.compress.retrain.distill import check_distillable
 from ayni.compress.steps import STORING_STEPS, DistillStep, HalfStep, PruneStep, QuantizeStep, Step
 from ayni.compress.stored_forms import check_packable, grid_of, store_by_step, store_model
@@ -47,6 +48,7 @@ def try_steps(task: Task, config: CompressConfig, *, seed: int, folder: Path) ->
     """
     if config.search is not None:
         return
+    check_torch_steps([entry.step for entry in config.steps])
     with torch_threads(1):
         teacher, student = (build_model(task, seed=seed).eval() for _ in range(2))
         shop = Workshop(
@@ -95,10 +97,13 @@ def _try_training(draft: Draft, shop: Workshop) -> None:
 
 
 def _try_storing(draft: Draft, step: Step, stem: Path, shop: Workshop) -> None:
-    if isinstance(step, QuantizeStep) and step.runtime == "openvino":
+    runtime = step.torch_runtime if isinstance(step, QuantizeStep) else None
+    if runtime == "openvino":
         check_openvino()
         export_onnx(draft.model, shop.shown, stem.with_suffix(".onnx"))
-    elif isinstance(step, HalfStep) or (isinstance(step, QuantizeStep) and step.runtime == "onnxruntime"):
+    elif isinstance(step, HalfStep) or (
+        isinstance(step, QuantizeStep) and step.torch_runtime == "onnxruntime"
+    ):
         stored = store_by_step(draft, step, stem, shop, onnx=None)
         if stored.runtime == "onnxruntime":
             shop.shown[0].run(OnnxRuntime(stored.file))

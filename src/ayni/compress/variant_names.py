@@ -1,6 +1,7 @@
 """Names of variants: what was done last, numbered where it was done before."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from ayni.compress.config import CompressConfig
 from ayni.compress.steps import (
@@ -18,11 +19,16 @@ from ayni.compress.steps import (
 
 def variant_names(config: CompressConfig) -> list[str]:
     """Names of the candidates, in the order of the steps: pruned, distilled, int8; repeats are numbered."""
-    names: list[str] = []
-    for entry in config.steps:
-        stem = stem_of(entry.step)
-        count = sum(name == stem or name.startswith(f"{stem}-") for name in names)
-        names.append(stem if count == 0 else f"{stem}-{count + 1}")
+    return numbered(stem_of(entry.step) for entry in config.steps)
+
+
+def numbered(stems: Iterable[str]) -> list[str]:
+    """The same, where the second of a kind is called kind-2."""
+    counts: Counter[str] = Counter()
+    names = []
+    for stem in stems:
+        counts[stem] += 1
+        names.append(stem if counts[stem] == 1 else f"{stem}-{counts[stem]}")
     return names
 
 
@@ -53,10 +59,11 @@ _WORDS: dict[type[Step], str] = {
 
 def _quantized(step: QuantizeStep) -> str:
     bits = f"int{step.bits}" if step.average_bits is None else "mixed-bits"
-    if step.mode in ("weights", "mixed"):
+    if step.mode in ("weights", "mixed", "smoothed"):
         bits += f"-{step.mode}"
-    is_usual = step.runtime == ("onnxruntime" if step.bits == 8 else "torch")
-    return bits if is_usual or step.average_bits is not None else f"{bits}-{_SHORT[str(step.runtime)]}"
+    runtime = step.torch_runtime
+    is_usual = runtime == ("onnxruntime" if step.bits == 8 else "torch")
+    return bits if is_usual or step.average_bits is not None else f"{bits}-{_SHORT[str(runtime)]}"
 
 
 _SHORT = {"onnxruntime": "onnx", "openvino": "openvino", "torch": "stored", "packed": "packed"}

@@ -155,7 +155,7 @@ def card_metadata(card: ModelCard) -> dict[str, Any]:
     if card.config.pipeline_tag != "other":
         metadata["pipeline_tag"] = card.config.pipeline_tag
     metadata["tags"] = ["ayni", "safetensors", *card.tags]
-    for ending, tag in ((".onnx", "onnx"), (".xml", "openvino")):
+    for ending, tag in ((".onnx", "onnx"), (".xml", "openvino"), (".tflite", "tflite")):
         if any(variant.file.endswith(ending) for variant in card.variants):
             metadata["tags"].append(tag)
     if card.data.hub_id:

@@ -3,9 +3,9 @@
 A model that continues text says what comes next. It reads the last characters that it can see at once; its
 vocabulary is in `config.json`, so that no code of the repository is needed to turn text into numbers.
 
-Compressed variants run in ONNX Runtime and need neither torch nor the task's code; the full model runs in
-what it was trained with. Images are never resized: a picture of another size is refused, because how to cut
-it is the caller's decision.
+Variants in ONNX need neither torch nor the task's code, those in LiteRT no code of the task; the full model
+runs in what it was trained with. Images are never resized: a picture of another size is refused, because how
+to cut it is the caller's decision.
 
 Not covered: batches (one file is one example), sound or video, writing more than the next character, and
 vocabularies of longer pieces than characters (give their numbers in a .json file).
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ayni.errors import AyniError, MissingExtraError, UserError
-from ayni.hub.config import CONFIG_FILE, FULL, ModelConfig, UnusableConfigError, read_config
+from ayni.hub.config import CONFIG_FILE, FULL, Library, ModelConfig, UnusableConfigError, read_config
 from ayni.hub.loading import load_model
 from ayni.hub.snapshots import Snapshot
 from ayni.keras_weights import is_keras
@@ -111,7 +111,7 @@ def predict(
         reason = f"the variant's file {config.variants[name]} is not part of the revision"
         raise UnusableConfigError(snapshot.folder / CONFIG_FILE, reason)
     examples = [_read(Path(path), config) for path in files]
-    run = _runtime(snapshot, name, config.variants[name], load_variant)
+    run = _runtime(snapshot, name, config.variants[name], config.library, load_variant)
     return [
         {"file": str(path), "variant": name, **_answer(run(example), config, last=last)}
         for path, (example, last) in zip(files, examples, strict=True)
@@ -258,15 +258,21 @@ def _read_image(path: Path, config: ModelConfig) -> "np.ndarray[Any, Any]":
 
 
 def _runtime(
-    snapshot: Snapshot, name: str, file: str, load_variant: LoadVariant | None
+    snapshot: Snapshot, name: str, file: str, library: Library, load_variant: LoadVariant | None
 ) -> Callable[["np.ndarray[Any, Any]"], "np.ndarray[Any, Any]"]:
+    import numpy as np
+
     if file.endswith(".onnx"):
         return _onnx_runtime(snapshot.folder / file)
     if name == FULL:
         return _callable(load_model(snapshot))
     if load_variant is None:
         raise InferenceFailedError(Path(file), "nothing here can open a file of this kind")
-    return _callable(load_variant(snapshot, name))
+    model = load_variant(snapshot, name)
+    if library == "keras":
+        # LiteRT files and Keras' quantized weights are called with arrays, as the model is.
+        return lambda example: np.asarray(model(example))
+    return _callable(model)
 
 
 def _onnx_runtime(path: Path) -> Callable[["np.ndarray[Any, Any]"], "np.ndarray[Any, Any]"]:
@@ -295,7 +301,7 @@ def _onnx_runtime(path: Path) -> Callable[["np.ndarray[Any, Any]"], "np.ndarray[
 
 
 def _callable(model: Any) -> Callable[["np.ndarray[Any, Any]"], "np.ndarray[Any, Any]"]:
-    """A model of torch or of Keras, or a variant that is called like one, from array to array."""
+    """A model of torch or of Keras, or a variant that is called like one of torch, from array to array."""
     import numpy as np
 
     if is_keras(model):

@@ -21,8 +21,10 @@ def stack(examples: Sequence[Any]) -> Any:
     return stacked.astype(np.float32) if isinstance(first, float) else stacked
 
 
-def batches(dataset: Sequence[Any], batch_size: int = 64) -> Iterator[Any]:
-    """The dataset in order; the last batch may be smaller."""
-    for start in range(0, len(dataset), batch_size):
-        rows = range(start, min(start + batch_size, len(dataset)))
-        yield stack([dataset[row] for row in rows])
+def batches(
+    dataset: Sequence[Any], batch_size: int = 64, *, indices: Sequence[int] | None = None
+) -> Iterator[Any]:
+    """The dataset in order, or in the order of `indices`; the last batch may be smaller."""
+    order = range(len(dataset)) if indices is None else indices
+    for start in range(0, len(order), batch_size):
+        yield stack([dataset[row] for row in order[start : start + batch_size]])

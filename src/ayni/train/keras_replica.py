@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from ayni.errors import AyniError, UserError
-from ayni.keras_weights import array_of, named_weights, state_names
+from ayni.keras_weights import array_of, count_parameters, named_weights, state_names
 from ayni.task import Task, TaskFailedError
 from ayni.train.array_file import save_arrays
 from ayni.train.config import TrainConfig
@@ -130,9 +130,7 @@ class KerasReplica:
     @property
     def num_parameters(self) -> int:
         """Frozen ones too, tied ones once, without the state of layers."""
-        states = state_names(self.model)
-        weights = named_weights(self.model)
-        return sum(math.prod(weight.shape) for name, weight in weights.items() if name not in states)
+        return count_parameters(self.model)
 
     def arrays(self) -> NamedArrays:
         """What travels."""

@@ -21,6 +21,7 @@ from ayni.train.local import one_thread
 from ayni.train.randomness import seeded
 from ayni.train.replica import Replica
 from ayni.train.stream import EmptyDatasetError, check_data_suffices
+from ayni.train.torch_replica import TorchReplica
 
 _STEP_SECONDS, _EVALUATE_SECONDS = 0.6, 0.3
 _MAX_STEPS, _MAX_EVALUATIONS = 20, 5
@@ -35,6 +36,7 @@ class Probe:
         step_seconds: Median wall time of one optimizer step of one learner with one thread.
         evaluate_seconds_per_example: Of the validation split, in batches, with one thread.
         metrics: Of a few examples of the validation split, after the steps that were timed.
+        uses_keras: The model is one of Keras, and not of torch.
     """
 
     step_seconds: float
@@ -43,6 +45,7 @@ class Probe:
     num_train_examples: int
     num_validation_examples: int
     metrics: Mapping[str, float]
+    uses_keras: bool = False
 
 
 def probe(task: Task, config: TrainConfig, *, init_path: Path | None = None, trains: bool = True) -> Probe:
@@ -84,6 +87,7 @@ def probe(task: Task, config: TrainConfig, *, init_path: Path | None = None, tra
         num_train_examples=len(train),
         num_validation_examples=len(validation),
         metrics=metrics,
+        uses_keras=not isinstance(replica, TorchReplica),
     )
 
 

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+from ayni.compress.keras.pipeline import compress_keras
 from ayni.compress.pipeline import compress
 from ayni.compress.variants import CompressResult
 from ayni.footprint.node_meter import NodeMeter
 from ayni.hub.loading import load_model
 from ayni.jobs.runs import Run
+from ayni.keras_weights import is_keras
+from ayni.train.learner import build_model
 from ayni.train.local import resolve_device
 from ayni.train.result import TrainResult
 from ayni.workflows.house import House
@@ -27,8 +30,20 @@ def compress_model(
     """All variants with their evidence, and the chosen one."""
     spec = run.job.spec
     assert spec.compress is not None
+    task = run.job.task.load()
+    if is_keras(build_model(task, seed=spec.seed)):
+        return compress_keras(
+            task,
+            run.folder / trained.model_path,
+            spec.compress,
+            seed=spec.seed,
+            folder=run.folder / "compress",
+            meter=meter,
+            observer=_Watch(progress, guard.check),
+            metric_direction=spec.metric.better,
+        )
     return compress(
-        run.job.task.load(),
+        task,
         run.folder / trained.model_path,
         spec.compress,
         seed=spec.seed,

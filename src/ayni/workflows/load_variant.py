@@ -1,7 +1,7 @@
 """A published variant, ready to be called as the model is called.
 
 Compressed forms that hold a graph (ONNX, OpenVINO, LiteRT) need no code of the repository. Packed weights
-fill the model that the repository's task builds: load only what you trust.
+and those that Keras quantized fill the model that the repository's task builds: load only what you trust.
 
 Not covered: moving a variant to another device; graphs run on the CPU here.
 """
@@ -9,6 +9,8 @@ Not covered: moving a variant to another device; graphs run on the CPU here.
 from pathlib import PurePosixPath
 from typing import Any
 
+from ayni.compress.keras.keras_runtime import open_quantized
+from ayni.compress.keras.litert import LiteRtRuntime
 from ayni.compress.open_form import open_form, runtime_of
 from ayni.hub.config import CONFIG_FILE, FULL, UnusableConfigError, read_config
 from ayni.hub.loading import load_model, load_task
@@ -23,7 +25,8 @@ def load_variant(snapshot: Snapshot, variant: str, *, num_threads: int = 1) -> A
         UnknownVariantError: the repository has no such variant.
         DamagedFileError: a file is not what was published.
         UnusableConfigError: the variant's file is not part of the revision.
-        PackedFileError, PackedModelMismatchError, RuntimeFailedError: the file cannot be used.
+        PackedFileError, PackedModelMismatchError, RuntimeFailedError, LiteRtFailedError,
+            DamagedKerasFileError: the file cannot be used.
         MissingExtraError: the runtime is not installed.
     """
     if variant == FULL:
@@ -39,9 +42,9 @@ def load_variant(snapshot: Snapshot, variant: str, *, num_threads: int = 1) -> A
     file = snapshot.folder / PurePosixPath(name)
     runtime = runtime_of(file)
     if runtime == "litert":
-        from ayni.compress.keras.litert import LiteRtRuntime
-
-        return LiteRtRuntime(file, sha256=snapshot.files[name].sha256)
+        return LiteRtRuntime(file, num_threads=num_threads, sha256=snapshot.files[name].sha256)
+    if runtime == "keras":
+        return open_quantized(load_task(snapshot), file)
     return open_form(
         file,
         runtime,

@@ -39,6 +39,8 @@ CONSENT_FILE = "consent.json"
 # the digits example comes near its receipts. They are not statistics; HIGH_FACTOR says how far to trust them.
 START_OF_A_LEARNER = 2.5
 EXPORT_OF_A_VARIANT = 0.4
+# LiteRT's converter works in a process of its own, which imports TensorFlow.
+EXPORT_OF_A_KERAS_VARIANT = 9.0
 MEASURE_OF_A_VARIANT = 1.0
 PRUNE = 0.5
 EXPLAIN = 3.0
@@ -187,7 +189,8 @@ def _compress_seconds(spec: JobSpec, measured: Probe) -> float:
     num_variants = 2 + len(steps)
     # Each variant answers the validation and the test split; the probe knows the size of the first.
     evaluation = measured.evaluate_seconds_per_example * 3 * measured.num_validation_examples
-    seconds: float = num_variants * (EXPORT_OF_A_VARIANT + MEASURE_OF_A_VARIANT + evaluation)
+    export = EXPORT_OF_A_KERAS_VARIANT if measured.uses_keras else EXPORT_OF_A_VARIANT
+    seconds: float = num_variants * (export + MEASURE_OF_A_VARIANT + evaluation)
     of_an_epoch = measured.num_train_examples * measured.step_seconds / spec.train.batch_size
     for step in steps:
         if isinstance(step, DistillStep):

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ayni.compress.keras.keras_trial import try_keras_steps
 from ayni.compress.score import check_terms
 from ayni.compress.trial import try_steps
 from ayni.data.card import read_data_card
@@ -57,18 +58,10 @@ class UnusableNamesError(UserError):
         )
 
 
-class CannotCompressError(UserError):
-    """The job asks for variants of a model that nothing here can compress."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The task's model is one of Keras, and `compress:` works on models of torch. Remove `compress:` "
-            "from the job (then the model is trained and published as it is), or build it with torch."
-        )
-
-
 def check_before_training(spec: JobSpec, task: Task, probed: Probe) -> None:
-    """Raise now what would be raised when the training is done; about a second.
+    """Raise now what would be raised when the training is done.
+
+    Cost: about a second; some ten where a Keras model is converted.
 
     Args:
         spec: what is asked for.
@@ -80,22 +73,21 @@ def check_before_training(spec: JobSpec, task: Task, probed: Probe) -> None:
         UnknownScoreTermError: compress.score weighs what is not measured.
         EmptyDatasetError: there is nothing to measure variants on.
         TaskFailedError: the task raised in something that training does not ask of it.
-        CannotCompressError: variants are asked for of a Keras model.
+        CannotCompressError: a step goes with models of another framework.
         UserError: a step of compression is impossible for this model; the message names it.
     """
     read_data_card(task)
     for method in NAMED_BY:
         _check_names(task, method)
     uses_keras = is_keras(build_model(task, seed=spec.seed))
-    if uses_keras and spec.compress is not None:
-        raise CannotCompressError
     _check_example_input(task, kind=np.ndarray if uses_keras else torch.Tensor)
     _check_metric(spec, task, probed)
     _check_test_split(spec, task)
     if spec.compress is not None:
         check_terms(spec.compress.score, list(probed.metrics))
         with tempfile.TemporaryDirectory(prefix="ayni-trial-") as folder:
-            try_steps(task, spec.compress, seed=spec.seed, folder=Path(folder))
+            attempt = try_keras_steps if uses_keras else try_steps
+            attempt(task, spec.compress, seed=spec.seed, folder=Path(folder))
 
 
 def _check_names(task: Task, method: str) -> None:

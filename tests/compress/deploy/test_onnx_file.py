@@ -96,6 +96,8 @@ def test_constants_are_read_shared_and_dropped_when_unused(file: Path) -> None:
     assert first == again == "new"
     assert constants.shape("new") == (3, 2)
     np.testing.assert_array_equal(constants.read("new"), np.arange(6).reshape(2, 3).T)
+    constants.replace("new", np.ones((3, 2), np.float32))
+    assert constants.read("new").sum() == 6
     constants.drop_unused()
     assert "new" not in constants
     assert {tensor.name for tensor in model.graph.initializer} == before

@@ -14,6 +14,7 @@ from ayni.compress.deploy.openvino_variants import (
     OpenVinoForm,
     OpenVinoRuntime,
     convert_openvino,
+    has_bf16,
     openvino_files,
 )
 from ayni.compress.deploy.runtimes import RuntimeFailedError
@@ -68,6 +69,65 @@ def test_every_form_answers_like_the_model_for_any_size(reader: nn.Module, tmp_p
         assert list(actual) == ["states", "pooled"]
         error = (actual.states - expected["states"]).norm() / expected["states"].norm()
         assert float(error) < (0.2 if form == "weights4" else 0.05 if form != "float" else 1e-4)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_ranges_around_zero_and_with_a_zero_point_both_answer_like_the_model(
+    reader: nn.Module, tmp_path: Path, symmetric: bool
+) -> None:
+    pytest.importorskip("nncf")
+    form = OpenVinoForm(symmetric=symmetric)
+
+    convert_openvino(tmp_path / "model.onnx", tmp_path / "model.xml", form, calibration=[batch(8)])
+
+    expected = batch(5).run(reader)["states"]
+    error = (batch(5).run(OpenVinoRuntime(tmp_path / "model.xml")).states - expected).norm()
+    assert float(error / expected.norm()) < 0.05
+    # Eight-bit codes reach one further below zero than above.
+    assert all(low in (0, pytest.approx(-high * 128 / 127)) for low, high in ranges(tmp_path)) is symmetric
+
+
+def ranges(folder: Path) -> list[tuple[float, float]]:
+    """Lowest and highest value of each activation that is rounded."""
+    import openvino
+
+    graph = openvino.Core().read_model(str(folder / "model.xml"))
+    found = [
+        [float(node.input_value(place).get_node().data.min()) for place in (1, 2)]
+        for node in graph.get_ordered_ops()
+        if node.get_type_name() == "FakeQuantize"
+        and node.input_value(0).get_node().get_type_name() not in ("Constant", "Convert")
+    ]
+    assert found
+    return [(low, high) for low, high in found]
+
+
+def test_fixed_shapes_give_the_same_answers_and_refuse_other_sizes(reader: nn.Module, tmp_path: Path) -> None:
+    convert_openvino(tmp_path / "model.onnx", tmp_path / "model.xml", OpenVinoForm(form="float"))
+    shapes = {"input_ids": (3, 9), "attention_mask": (3, 9)}
+
+    runtime = OpenVinoRuntime(tmp_path / "model.xml", shapes=shapes)
+
+    torch.testing.assert_close(
+        batch(3).run(runtime).states, batch(3).run(reader)["states"], rtol=1e-4, atol=1e-5
+    )
+    with pytest.raises(RuntimeFailedError, match=r"model\.xml"):
+        batch(4).run(runtime)
+    with pytest.raises(RuntimeFailedError, match=r"model\.xml"):
+        OpenVinoRuntime(tmp_path / "model.xml", shapes={"words": (3, 9)})
+
+
+def test_half_precision_is_close_and_named_as_an_ability_of_the_processor(
+    reader: nn.Module, tmp_path: Path
+) -> None:
+    convert_openvino(tmp_path / "model.onnx", tmp_path / "model.xml", OpenVinoForm(form="float"))
+
+    answer = batch(3).run(OpenVinoRuntime(tmp_path / "model.xml", precision="bf16")).states
+
+    expected = batch(3).run(reader)["states"]
+    error = float((answer - expected).norm() / expected.norm())
+    assert error < 0.02
+    assert (error > 1e-4) == has_bf16()
 
 
 def test_answers_of_two_calls_are_their_own(reader: nn.Module, tmp_path: Path) -> None:

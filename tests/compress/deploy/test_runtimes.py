@@ -123,3 +123,42 @@ def test_a_damaged_file_and_a_wrong_shape_are_named(bars: Task, tmp_path: Path) 
         OnnxRuntime(tmp_path / "damaged.onnx")
     with pytest.raises(RuntimeFailedError, match=r"model\.onnx"):
         OnnxRuntime(tmp_path / "model.onnx")(torch.zeros(1, 5))
+
+
+def test_a_batch_in_parts_gives_the_answers_of_the_whole(scaled_file: Path) -> None:
+    whole, parts = OnnxRuntime(scaled_file), OnnxRuntime(scaled_file, examples_at_once=2)
+    for num_examples in (1, 2, 5):
+        x, factor = torch.randn(num_examples, 4), torch.randn(num_examples, 1)
+
+        actual, expected = parts(x, factor), whole(x, factor)
+
+        torch.testing.assert_close(actual.scaled, expected.scaled)
+        torch.testing.assert_close(actual.sum, expected.sum)
+
+
+def test_ranges_of_a_part_do_not_see_the_other_examples(tmp_path: Path) -> None:
+    from ayni.compress.config import QuantizeStep
+    from ayni.compress.deploy.onnx_quantize import quantize_onnx
+
+    torch.manual_seed(0)
+    export_onnx(nn.Linear(32, 8), [torch.randn(2, 32)], tmp_path / "float.onnx")
+    step = QuantizeStep(mode="dynamic")
+    quantize_onnx(tmp_path / "float.onnx", tmp_path / "int8.onnx", step, calibration=[])
+    runtime, x = OnnxRuntime(tmp_path / "int8.onnx", examples_at_once=1), torch.randn(3, 32)
+
+    beside_outlier = runtime(torch.cat([x, x[:1] * 1000]))[:3]
+
+    assert torch.equal(beside_outlier, runtime(x))
+
+
+def test_what_has_no_axis_of_examples_is_not_computed_in_parts(tmp_path: Path) -> None:
+    class Mean(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean()
+
+    export_onnx(Mean(), [torch.randn(3, 4)], tmp_path / "mean.onnx")
+
+    with pytest.raises(RuntimeFailedError, match="output output has no axis of examples"):
+        OnnxRuntime(tmp_path / "mean.onnx", examples_at_once=2)
+    with pytest.raises(ValueError, match="at least 1"):
+        OnnxRuntime(tmp_path / "mean.onnx", examples_at_once=0)

@@ -1,15 +1,18 @@
 """Layers that compute with packed weights."""
 
+import copy
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from ayni.compress.deploy.prepacked import PrepackedLinear, can_prepack, prepacked_weight
 from ayni.compress.packed.kernels import (
     Int4Linear,
     Int8Embedding,
     Int8Linear,
+    Int8x8Linear,
     NoPackedKernelError,
     use_packed_kernels,
 )
@@ -147,3 +150,108 @@ def test_degenerate_weights_are_computed() -> None:
         use_packed_kernels(model, {"0.weight": packed(values, int4())})
         expected = torch.ones(2, 32) @ values.t()
         torch.testing.assert_close(model(torch.ones(2, 32)), expected, rtol=0.02, atol=1e-6)
+
+
+@pytest.mark.skipif(not can_prepack(), reason="this processor or torch has no oneDNN for bfloat16")
+@pytest.mark.parametrize("grid", [int4("minimum"), INT8])
+@pytest.mark.parametrize(
+    ("batch_shape", "is_dense"), [((1,), False), ((1, 3), False), ((4,), True), ((2, 3), True)]
+)
+def test_many_rows_are_multiplied_with_a_dense_copy_and_few_with_codes(
+    grid: Grid, batch_shape: tuple[int, ...], is_dense: bool
+) -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 48)
+    weight = packed(layer.weight.data, grid)
+    x = torch.randn(*batch_shape, 64).bfloat16()
+    with_copy, without = nn.Sequential(copy.deepcopy(layer)), nn.Sequential(copy.deepcopy(layer))
+    use_packed_kernels(without, {"0.weight": weight})
+    dense = PrepackedLinear(prepacked_weight(weight.values_OI()), layer.bias)
+
+    use_packed_kernels(with_copy, {"0.weight": weight}, dense_rows=4)
+
+    assert not torch.equal(dense(x), without(x))
+    assert torch.equal(with_copy(x), dense(x) if is_dense else without(x))
+
+
+def rounded(layer: nn.Linear) -> tuple[nn.Sequential, QuantizedWeight]:
+    weight = packed(layer.weight.data, INT8)
+    model = nn.Sequential(layer)
+    assert use_packed_kernels(model, {"0.weight": weight}, round_activations=["*"]).int8x8 == ("0",)
+    return model, weight
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(48, 64), (7, 33), (192, 576), (1, 16)])
+@pytest.mark.parametrize("batch_shape", [(), (1,), (2, 3), (40,), (0,)])
+def test_rounded_activations_are_multiplied_as_integers(
+    batch_shape: tuple[int, ...], shape: tuple[int, int], bias: bool
+) -> None:
+    torch.manual_seed(0)
+    model, weight = rounded(nn.Linear(shape[1], shape[0], bias=bias))
+    x = torch.randn(*batch_shape, shape[1])
+    scale = x.abs().amax(-1, keepdim=True) / 127
+    # Whole numbers below 2^24: exact in float32 and in any order.
+    whole = (x / scale).round() @ (weight.codes.float() - 128).t()
+    expected = whole * weight.parameters.scale[:, 0].float() * scale
+    if bias:
+        expected = expected + model[0].bias
+
+    actual = model(x)
+
+    assert actual.dtype == torch.float32
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+    assert model(x.bfloat16()).dtype == torch.bfloat16
+
+
+def test_a_loud_token_or_one_of_zeros_changes_no_other() -> None:
+    torch.manual_seed(0)
+    model, weight = rounded(nn.Linear(64, 48, bias=False))
+    x = torch.randn(3, 64)
+    expected = x @ weight.values_OI().t()
+    loud = torch.cat([x, 1e4 * x[:1], torch.zeros(1, 64)])
+
+    actual = model(loud)
+
+    assert torch.equal(actual[:3], model(x))
+    assert float((actual[:3] - expected).norm() / expected.norm()) < 0.02
+    assert float((actual[3] - 1e4 * expected[0]).norm() / expected[0].norm()) < 200
+    assert torch.equal(actual[4], torch.zeros(48))
+
+
+def test_activations_that_are_no_numbers_do_not_become_some() -> None:
+    model, _ = rounded(nn.Linear(64, 48, bias=False))
+    x = torch.ones(2, 64)
+    x[0, 3] = float("nan")
+
+    actual = model(x)
+
+    assert bool(actual[0].isnan().all()) and bool(actual[1].isfinite().all())
+
+
+def test_only_the_layers_that_are_named_round_their_activations(symbols: Task) -> None:
+    model: Any = symbols.build_model()
+    ids = torch.arange(12)[None] % 8
+    weight = packed(model.symbols.weight.data, INT8)
+    dense = packed(model.dense.weight.data, INT8)
+    model.symbols.weight.data, model.dense.weight.data = weight.values_OI(), dense.values_OI()
+    expected = model(ids)
+
+    result = use_packed_kernels(
+        model, {"head.weight": weight, "dense.weight": dense}, round_activations=["head"]
+    )
+
+    assert (result.int8x8, result.int8, result.embeddings) == (("head",), ("dense",), ("symbols",))
+    assert isinstance(model.head, Int8x8Linear)
+    assert float((model(ids) - expected).detach().norm()) < 0.04 * float(expected.detach().norm())
+
+
+def test_dense_copies_of_other_types_or_for_no_rows_are_refused() -> None:
+    model = nn.Sequential(nn.Linear(32, 16))
+    weights = {"0.weight": packed(model[0].weight.data, int4())}
+
+    with pytest.raises(ValueError, match="not 0 of"):
+        use_packed_kernels(model, weights, dense_rows=0)
+    with pytest.raises(ValueError, match="float16"):
+        use_packed_kernels(model, weights, dense_rows=4, compute_dtype=torch.float16)
+    assert isinstance(model[0], nn.Linear)

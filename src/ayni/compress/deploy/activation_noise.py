@@ -71,10 +71,11 @@ def activation_noise(file: Path, inputs: Sequence[ModelInputs]) -> dict[str, Act
         for node in model.graph.node
         if node.op_type in ("MatMul", "Gemm") and _has_weights(model, constants, node)
     }
-    session = _session_with_outputs(model, sorted(set(watched.values())), file)
+    session = session_with_outputs(model, sorted(set(watched.values())), file)
     noises: dict[str, ActivationNoise] = {}
     for batch in inputs:
-        found = _noise_of_batch(session, batch, sorted(set(watched.values())), file)
+        tensors = inner_tensors(session, batch, sorted(set(watched.values())), file)
+        found = {name: rounding_noise(values) for name, values in tensors.items()}
         for node, tensor in watched.items():
             noises[node] = _worse(noises.get(node), found[tensor])
     return noises
@@ -100,8 +101,12 @@ def _has_weights(model: Any, constants: Constants, node: Any) -> bool:
     return transposed.get(node.input[1], "") in constants
 
 
-def _session_with_outputs(model: Any, names: Sequence[str], file: Path) -> Any:
-    """A session that also answers with inner tensors."""
+def session_with_outputs(model: Any, names: Sequence[str], file: Path) -> Any:
+    """A session of a ModelProto that also answers with the inner tensors of these names.
+
+    Raises:
+        RuntimeFailedError: ONNX Runtime refuses the graph.
+    """
     ort = import_onnxruntime()
     known = {value.name for value in model.graph.output}
     for name in names:
@@ -117,15 +122,20 @@ def _session_with_outputs(model: Any, names: Sequence[str], file: Path) -> Any:
         raise RuntimeFailedError(file=file, reason=str(error)) from error
 
 
-def _noise_of_batch(
-    session: Any, batch: ModelInputs, names: Sequence[str], file: Path
-) -> dict[str, ActivationNoise]:
+def inner_tensors(session: Any, batch: ModelInputs, names: Sequence[str], file: Path) -> dict[str, Array]:
+    """What a session of `session_with_outputs` computes for a batch, by name.
+
+    Raises:
+        RuntimeFailedError: the graph does not run on these inputs; `file` is named.
+    """
+    if not names:
+        return {}  # ONNX Runtime answers with everything when nothing is asked for.
     feeds = onnx_feeds(session, batch)
     try:
         outputs = session.run(list(names), feeds)
     except Exception as error:
         raise RuntimeFailedError(file=file, reason=str(error)) from error
-    return {name: rounding_noise(output) for name, output in zip(names, outputs, strict=True)}
+    return dict(zip(names, outputs, strict=True))
 
 
 def onnx_feeds(session: Any, batch: ModelInputs) -> dict[str, Array]:

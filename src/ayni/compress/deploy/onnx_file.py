@@ -205,6 +205,11 @@ class Constants:
             self._tensors[name] = self._graph.initializer[-1]
         return name
 
+    def replace(self, name: str, values: Array) -> None:
+        """Give a constant other values; all that read it see them."""
+        tensor = self._onnx.numpy_helper.from_array(np.ascontiguousarray(values), name)
+        self._tensors[name].CopyFrom(tensor)
+
     def drop_unused(self) -> None:
         """Forget constants that no node reads and that are no output."""
         used = {name for node in self._graph.node for name in node.input}

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+import numpy as np
 import torch
 
 from ayni.compress.deploy.outputs import OUTPUT_FORM_KEY, rebuilt, stated_form, with_float32
@@ -84,11 +85,17 @@ class OnnxRuntime:
     """An ONNX file in an ONNX Runtime session on the CPU.
 
     Spinning is off: idle threads that spin would be billed as energy of the neighbour.
+
+    examples_at_once: a call with more examples is computed in parts of so many, whose activations stay in the
+        processor's cache; None computes all at once. MiniLM in 8 bits took 8 % less time for 8 x 128 tokens
+        in parts of 4, torch took more. Ranges of dynamic quantization are then those of a part.
     """
 
     training = False
 
-    def __init__(self, file: Path, *, num_threads: int = 1) -> None:
+    def __init__(self, file: Path, *, num_threads: int = 1, examples_at_once: int | None = None) -> None:
+        if examples_at_once is not None and examples_at_once < 1:
+            raise ValueError(f"examples_at_once is at least 1, not {examples_at_once}")
         ort = import_onnxruntime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = num_threads
@@ -104,6 +111,15 @@ class OnnxRuntime:
         self._output_names = tuple(node.name for node in self._session.get_outputs())
         metadata = self._session.get_modelmeta().custom_metadata_map
         self._form = stated_form(metadata.get(OUTPUT_FORM_KEY, ""), len(self._output_names))
+        self._examples_at_once = examples_at_once
+        self._batched_inputs = tuple(
+            node.name for node in self._session.get_inputs() if _has_dynamic_first_axis(node)
+        )
+        fixed = [node.name for node in self._session.get_outputs() if not _has_dynamic_first_axis(node)]
+        if examples_at_once is not None and (fixed or not self._batched_inputs):
+            what = f"its output {fixed[0]}" if fixed else "it"
+            reason = f"{what} has no axis of examples, so a batch cannot be computed in parts"
+            raise RuntimeFailedError(file=file, reason=reason)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -133,13 +149,30 @@ class OnnxRuntime:
             for name, value in bound_inputs(self._file, self.input_names, args, kwargs).items()
         }
         try:
-            outputs = self._session.run(None, feeds)
+            parts = [self._session.run(None, part) for part in self._parts(feeds)]
         except Exception as error:
             raise RuntimeFailedError(file=self._file, reason=str(error)) from error
+        outputs = (
+            parts[0] if len(parts) == 1 else [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+        )
         tensors = {
             name: torch.from_numpy(output) for name, output in zip(self._output_names, outputs, strict=True)
         }
         return rebuilt(self._form, tensors)
+
+    def _parts(self, feeds: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The feeds of each run: all examples, or examples_at_once of them."""
+        sizes = {len(feeds[name]) for name in self._batched_inputs}
+        at_once = self._examples_at_once
+        if at_once is None or len(sizes) != 1 or max(sizes) <= at_once:
+            return [dict(feeds)]
+        return [
+            {
+                name: value[start : start + at_once] if name in self._batched_inputs else value
+                for name, value in feeds.items()
+            }
+            for start in range(0, max(sizes), at_once)
+        ]
 
     def eval(self) -> Self:
         """A graph has no training mode."""
@@ -174,6 +207,11 @@ def bound_inputs(
             file=file, reason=f"it takes the tensors {', '.join(names)} and was given {got}"
         )
     return given | named
+
+
+def _has_dynamic_first_axis(node: Any) -> bool:
+    # A fixed axis is a number; a dynamic one has a name, or None when nobody gave it one.
+    return bool(node.shape) and not isinstance(node.shape[0], int)
 
 
 def _as_array(value: torch.Tensor, dtype: torch.dtype | None) -> Any:

@@ -106,6 +106,7 @@ def evaluate_recorded(
     *,
     is_reference: bool = False,
     max_examples: int | None = None,
+    takes_arrays: bool = False,
 ) -> tuple[dict[str, float], RecordedAnswers | NoAnswers]:
     """As `evaluate_split`, and the answers of the same pass.
 
@@ -118,6 +119,7 @@ def evaluate_recorded(
         split: whose examples.
         is_reference: this is the full model, whose metrics must be numbers.
         max_examples: at most so many, evenly spaced; all of them when None.
+        takes_arrays: the task is one of Keras, whose batches are numpy arrays.
 
     Raises:
         TaskFailedError: a method of the task raised.
@@ -135,6 +137,7 @@ def evaluate_recorded(
         split=split,
         indices=indices,
         is_reference=is_reference,
+        takes_arrays=takes_arrays,
     )
     reason = notes.problem(split) or notes.contradiction(metrics)
     if reason is not None:

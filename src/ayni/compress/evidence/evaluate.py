@@ -22,7 +22,7 @@ from ayni.compress.evidence.paired import student_quantile
 from ayni.errors import AyniError, UserError
 from ayni.intervals import LEVEL, wilson_interval
 from ayni.task import Task, TaskFailedError
-from ayni.train.local import batches
+from ayni.train import keras_batches, local
 
 EVALUATION_BATCH_SIZE = 128
 MAX_INTERVAL_BATCHES = 20
@@ -68,6 +68,7 @@ def evaluate_split(
     *,
     is_reference: bool = False,
     max_examples: int | None = None,
+    takes_arrays: bool = False,
 ) -> dict[str, float]:
     """The task's metrics over a split, in the task's order.
 
@@ -79,6 +80,7 @@ def evaluate_split(
         split: whose examples.
         is_reference: this is the full model, whose metrics must be numbers.
         max_examples: at most so many, evenly spaced; all of them when None.
+        takes_arrays: the task is one of Keras, whose batches are numpy arrays.
 
     Raises:
         TaskFailedError: the task's evaluate raised.
@@ -86,7 +88,15 @@ def evaluate_split(
     """
     dataset = task.dataset(split)
     indices = chosen_examples(len(dataset), max_examples)
-    return evaluate_examples(task, runtime, dataset, split=split, indices=indices, is_reference=is_reference)
+    return evaluate_examples(
+        task,
+        runtime,
+        dataset,
+        split=split,
+        indices=indices,
+        is_reference=is_reference,
+        takes_arrays=takes_arrays,
+    )
 
 
 def chosen_examples(num_examples: int, max_examples: int | None) -> list[int]:
@@ -108,13 +118,14 @@ def evaluate_examples(
     split: str,
     indices: Sequence[int],
     is_reference: bool = False,
+    takes_arrays: bool = False,
 ) -> dict[str, float]:
     """As `evaluate_split`, over these examples of a dataset that was loaded already.
 
     Raises:
         TaskFailedError, NonFiniteMetricError: as there.
     """
-    metrics = _metrics(task, runtime, batches(dataset, EVALUATION_BATCH_SIZE, indices=indices))
+    metrics = _metrics(task, runtime, _batches(dataset, indices, takes_arrays=takes_arrays))
     if is_reference:
         for name, value in (metrics or {"nothing": math.nan}).items():
             if not math.isfinite(value):
@@ -123,15 +134,22 @@ def evaluate_examples(
 
 
 def metric_interval(
-    task: Task, runtime: Runtime, split: str, *, metric: str, value: float
+    task: Task, runtime: Runtime, split: str, *, metric: str, value: float, takes_arrays: bool = False
 ) -> Interval | None:
     """Interval of a metric whose value on the whole of `split` is known; None when no method fits."""
-    num_examples = len(task.dataset(split))
+    dataset = task.dataset(split)
+    num_examples = len(dataset)
     num_right = value * num_examples
     if 0 <= value <= 1 and abs(num_right - round(num_right)) < 1e-6 * num_examples:
         low, high = wilson_interval(round(num_right), num_examples)
         return Interval(low=low, high=high, method="wilson")
-    return batch_interval(value, num_examples, lambda run: _metric_on(task, runtime, split, metric, run))
+
+    def metric_of(run: Sequence[int]) -> float:
+        return _metrics(task, runtime, _batches(dataset, run, takes_arrays=takes_arrays)).get(
+            metric, math.nan
+        )
+
+    return batch_interval(value, num_examples, metric_of)
 
 
 def batch_interval(
@@ -159,9 +177,9 @@ def batch_interval(
     return Interval(low=value - half_width, high=value + half_width, method="batches")
 
 
-def _metric_on(task: Task, runtime: Runtime, split: str, metric: str, indices: Sequence[int]) -> float:
-    of_batches = batches(task.dataset(split), EVALUATION_BATCH_SIZE, indices=indices)
-    return _metrics(task, runtime, of_batches).get(metric, math.nan)
+def _batches(dataset: Sequence[Any], indices: Sequence[int], *, takes_arrays: bool) -> Iterator[Any]:
+    make = keras_batches.batches if takes_arrays else local.batches
+    return make(dataset, EVALUATION_BATCH_SIZE, indices=indices)
 
 
 def _metrics(task: Task, runtime: Runtime, of_batches: Iterator[Any]) -> dict[str, float]:

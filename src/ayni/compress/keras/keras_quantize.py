@@ -39,6 +39,8 @@ from ayni.keras_weights import array_of, is_keras, load_weights, named_weights
 KerasQuantizationMode = Literal["int8", "int4"]
 KERAS_QUANTIZATION_MODES: tuple[KerasQuantizationMode, ...] = get_args(KerasQuantizationMode)
 QUANTIZABLE_LAYERS = ("Dense", "EinsumDense", "Embedding", "ReversibleEmbedding")
+KERAS_SUFFIX = ".keras.safetensors"
+"""Of files with Keras' quantized weights."""
 _RECIPE = "ayni.keras_quantization"
 
 
@@ -184,7 +186,7 @@ def save_keras_weights(model: Any, file: Path, *, quantization: KerasQuantizatio
     arrays = {name: np.ascontiguousarray(array_of(weight)) for name, weight in named_weights(model).items()}
     metadata = None
     if quantization is not None:
-        recipe = {"mode": quantization.mode, "places": quantization.places, "keras": _keras_version()}
+        recipe = {"mode": quantization.mode, "places": quantization.places, "keras": keras_version()}
         metadata = {_RECIPE: json.dumps(recipe)}
     content = safetensors.numpy.save(arrays, metadata)
     write_atomically(file, content)
@@ -230,13 +232,17 @@ def _read_recipe(file: Path) -> tuple[KerasQuantizationMode, list[int]]:
         raise DamagedKerasFileError(file, f"{type(error).__name__}: {error}") from error
     if not is_ours:
         raise DamagedKerasFileError(file, "its recipe is not one of ours")
-    if version != _keras_version():
-        raise DamagedKerasFileError(file, f"Keras {version} made it, and this is Keras {_keras_version()}")
+    if version != keras_version():
+        raise DamagedKerasFileError(file, f"Keras {version} made it, and this is Keras {keras_version()}")
     return mode, places
 
 
-def _keras_version() -> str:
-    """The first two numbers; the third brings no other layout."""
+def keras_version() -> str:
+    """The first two numbers of Keras' version; the third brings no other layout.
+
+    Raises:
+        MissingExtraError: Keras is not installed.
+    """
     try:
         import keras
     except ImportError as error:

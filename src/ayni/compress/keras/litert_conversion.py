@@ -88,7 +88,12 @@ class LiteRtConversion:
 
 
 def convert_keras(
-    model: Any, example: Any, targets: Mapping[LiteRtForm, Path], *, calibration: Sequence[Any] = ()
+    model: Any,
+    example: Any,
+    targets: Mapping[LiteRtForm, Path],
+    *,
+    calibration: Sequence[Any] = (),
+    shown: Sequence[Any] = (),
 ) -> LiteRtConversion:
     """Write LiteRT forms of a Keras 3 or tf_keras model; a file is there whole and checked, or not at all.
 
@@ -101,6 +106,7 @@ def convert_keras(
             each with the batch as its first axis.
         targets: where each form goes; existing files are replaced.
         calibration: inputs of the same kind, for the ranges of int8; some hundred examples do.
+        shown: real inputs, on which each file is compared with the model beside the example.
 
     Cost: a process that imports TensorFlow (some 7 CPU seconds and 500 MB), then about a second for each
     form of a small model, and one run over the calibration inputs, example by example.
@@ -115,7 +121,9 @@ def convert_keras(
     with tempfile.TemporaryDirectory(prefix="ayni-litert-") as name:
         folder = Path(name)
         with explain_os_errors(folder), _explained():
-            outputs = [_called(model, inputs) for inputs in (example, *calibration)[:NUM_CHECKED_INPUTS]]
+            outputs = [
+                _called(model, inputs) for inputs in (example, *shown, *calibration)[:NUM_CHECKED_INPUTS]
+            ]
             _write_source(model, specification, folder)
             _write_calibration(calibration if "int8" in forms else (), folder)
         write_json(folder / "request.json", {"forms": forms, "specification": specification})

@@ -244,10 +244,10 @@ def _factor(moments_II: torch.Tensor) -> torch.Tensor:
     identity_II = torch.eye(size, dtype=moments_II.dtype, device=moments_II.device)
     damping = DAMPING
     while True:
-        factor_II, info = torch.linalg.cholesky_ex(moments_II + damping * mean * identity_II)
-        if not int(info):
-            found: torch.Tensor = factor_II
-            return found
+        found = torch.linalg.cholesky_ex(moments_II + damping * mean * identity_II)
+        if not int(found.info):
+            factor_II: torch.Tensor = found.L
+            return factor_II
         # Ends, because a diagonal of `size` times the mean outweighs everything beside it.
         damping *= 10
 
