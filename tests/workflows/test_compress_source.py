@@ -145,7 +145,7 @@ def test_a_folder_of_transformers_gets_a_generated_task(house: House, folder: Pa
     exec(generated, names)
     made = names["task"]()  # type: ignore[operator]
     assert type(made).__name__ == "Perplexity"
-    assert (made._folder, made._text_file) == (folder, text)
+    assert (Path(made._folder), Path(made._text_file)) == (folder, text)
 
 
 def test_sentences_are_better_the_nearer_they_stay(house: House, folder: Path, text: Path) -> None:
