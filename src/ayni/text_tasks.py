@@ -193,8 +193,8 @@ class SentenceFidelity:
         sentences = [line.strip() for line in _read(self._text_file).splitlines() if line.strip()]
         if len(sentences) < 30:
             raise TextTaskError(
-                f"{_named(self._text_file)} has {len(sentences)} sentences, one a line, and 30 are needed to keep "
-                "calibration and evaluation apart."
+                f"{_named(self._text_file)} has {len(sentences)} sentences, one a line, and 30 are needed to "
+                "keep calibration and evaluation apart."
             )
         tokens = _tokenizer(self._folder, {})(
             sentences, padding="max_length", truncation=True, max_length=self._max_tokens, return_tensors="pt"

@@ -42,6 +42,7 @@ def test_every_other_step_passes_for_torch() -> None:
         (QuantizeStep(bits=4, group_size=64), "`quantize.group_size`"),
         (QuantizeStep(average_bits=4.5), "`quantize.average_bits`"),
         (QuantizeStep(mode="mixed"), "`mode: mixed`"),
+        (QuantizeStep(mode="smoothed"), "`mode: smoothed`"),
         (HalfStep(), "LiteRT has no bfloat16"),
     ],
 )

@@ -61,3 +61,8 @@ def test_two_worker_processes_learn_to_tell_digits_apart(home: Path) -> None:
     model = ayni.load("me/keras-digits", home=home)
     assert type(model).__name__ == "Sequential"
     assert os.environ["KERAS_BACKEND"] == "tensorflow"
+    compressed = {variant["name"]: variant for variant in found["variants"]}
+    assert found["chosen"] == "int8-static"
+    assert compressed["int8-static"]["stored_bytes"] < 0.4 * compressed["full"]["stored_bytes"]
+    small = ayni.load("me/keras-digits", variant="int8-static", home=home)
+    assert small(np.zeros((1, 8, 8, 1), np.float32)).shape == (1, 10)

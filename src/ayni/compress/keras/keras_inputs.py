@@ -6,13 +6,13 @@ tuple or mapping of arrays, each with the examples along its first axis.
 Not covered: models that are called with several positional arguments.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ayni.compress.calibration import NoModelInputError, spread
-from ayni.compress.keras.keras_runtime import failure_of
+from ayni.compress.keras.keras_runtime import KerasRuntime, failure_of
 from ayni.task import Task
 from ayni.train.keras_batches import batches
 
@@ -27,22 +27,16 @@ def keras_inputs(task: Task, model: Any, *, split: str, num_examples: int, batch
         NoModelInputError: evaluate never called the model with one input, or the split is empty.
         TaskFailedError: the task raised.
     """
-    seen: list[Any] = []
-
-    def noting(*inputs: Any, **options: Any) -> Any:
-        if len(inputs) == 1:
-            seen.append(inputs[0])
-        return model(*inputs, **{"training": False, **options})
-
+    noted = _Noted(KerasRuntime(model))
     with failure_of("evaluate"):
         dataset = task.dataset(split)
         indices = spread(len(dataset), num_examples)
         if not indices:
             raise NoModelInputError(split, num_examples=0)
-        task.evaluate(_Noted(model, noting), batches(dataset, batch_size, indices=indices))
-    if not seen:
+        task.evaluate(noted, batches(dataset, batch_size, indices=indices))
+    if not noted.seen:
         raise NoModelInputError(split, num_examples=len(indices))
-    return seen
+    return noted.seen
 
 
 def one_by_one(inputs: Sequence[Any]) -> list[Any]:
@@ -77,16 +71,17 @@ def _shapes(single: Any) -> list[tuple[int, ...]]:
 
 
 class _Noted:
-    """The model with another call."""
+    """A runtime that remembers what it was called with."""
 
     training = False
 
-    def __init__(self, model: Any, call: Callable[..., Any]) -> None:
-        self._model = model
-        self._call = call
+    def __init__(self, runtime: KerasRuntime) -> None:
+        self._runtime = runtime
+        self.seen: list[Any] = []
 
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
-        return self._call(*inputs, **options)
+    def __call__(self, inputs: Any, *, training: bool = False) -> Any:
+        self.seen.append(inputs)
+        return self._runtime(inputs, training=training)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
+        return getattr(self._runtime, name)
