@@ -199,7 +199,7 @@ def compress_plan(
 
 
 def compress_show(run: str, home: Path | None = None) -> dict[str, Any]:
-    """The variants of a run with all that was measured of them; keys: docs/compress.md."""
+    """The variants of a run with all that was measured of them; keys: docs/compress-command.md."""
     from ayni.workflows.compress_result import compression_of
 
     return compression_of(_Installation(read_settings(home=home)).runs.open(run))

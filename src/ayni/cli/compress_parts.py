@@ -121,7 +121,7 @@ def search_lines(search: Json | None) -> list[str]:
     took = f"{formats.seconds(search['seconds'])}{energy}"
     lines = [f"Search: {search['num_measured']} pipelines measured in {took}. Ended: {search['stopped']}."]
     if search["skipped"]:
-        lines.append(f"  Not measured in full ({len(search['skipped'])}):")
+        lines.append(f"  Left out ({len(search['skipped'])}):")
         lines += [f"  - {name}: {reason}" for name, reason in list(search["skipped"].items())[:_MAX_REASONS]]
         num_more = len(search["skipped"]) - _MAX_REASONS
         lines += [f"  - and {num_more} more, which --json names"] if num_more > 0 else []

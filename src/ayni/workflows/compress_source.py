@@ -55,7 +55,10 @@ _NOT_SAFE = (
     "Files of this kind could run code when they are read. Convert it with safetensors.torch.save_file, or "
     f"give `{AS_BUILT}` as MODEL with a task whose build_model reads it."
 )
-_KERAS = "It is a model of Keras, and models of torch can be compressed here. Build it with torch."
+_KERAS = (
+    "It is a model of Keras. Those are compressed in the job that trains them (`compress:` in job.yaml); a "
+    "trained model to begin with is one of torch."
+)
 _ADVICE_OF_SUFFIX = {
     **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle"), _NOT_SAFE),
     **dict.fromkeys((".keras", ".h5", ".hdf5"), _KERAS),

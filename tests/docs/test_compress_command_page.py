@@ -1,4 +1,4 @@
-"""docs/compress.md has every key that `ayni compress show --json` and `compare --json` print."""
+"""docs/compress-command.md has every key that `ayni compress show --json` and `compare --json` print."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from ayni.reports.compress_view import KEYS, comparison_view
 from ayni.reports.compress_view import compress_view as arranged
 from ayni.workflows.compress_source import BUILT_IN_TASKS
 
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "compress.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "compress-command.md").read_text(encoding="utf-8")
 TABLES = [
     re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) for table in PAGE.split("| key | type | meaning |")[1:]
 ]
