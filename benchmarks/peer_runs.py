@@ -5,6 +5,9 @@ Each system has an environment of its own with the same torch, made on first use
 of its own (`unshare --net`) the loopback interface counts the bytes of one system and of nobody else.
 Where namespaces are not allowed, runs share the machine's loopback, and the row says so.
 
+`python_beside` is for measurements of Ayni itself that need more packages than it was installed with: an
+environment that sees everything of this one, and some packages more.
+
 Not covered: operating systems other than Linux.
 """
 
@@ -13,6 +16,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,6 +55,35 @@ def python_of(system: str) -> Path:
     if not marker.exists() or marker.read_text(encoding="utf-8") != wanted:
         _call([sys.executable, "-m", "venv", "--clear", str(folder)], seconds=120)
         _call([str(folder / "bin" / "pip"), "install", "--quiet", *wanted.split()], seconds=1200)
+        marker.write_text(wanted, encoding="utf-8")
+    return folder / "bin" / "python"
+
+
+@functools.cache
+def python_beside(name: str, *, packages: tuple[str, ...], alone: tuple[str, ...] = ()) -> Path:
+    """An interpreter that has all that this one has, and these packages; made when it is not there.
+
+    Args:
+        name: of its folder.
+        packages: requirements that are installed with what they need.
+        alone: requirements that are installed without, such as a package that is there for a file in it.
+
+    Raises:
+        PeerFailedError: it could not be installed.
+    """
+    folder = _environments() / name
+    marker = folder / "ayni-benchmark-installed"
+    own = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    wanted = " ".join((*packages, *alone, *own))
+    if not marker.exists() or marker.read_text(encoding="utf-8") != wanted:
+        _call([sys.executable, "-m", "venv", "--clear", str(folder)], seconds=120)
+        python = str(folder / "bin" / "python")
+        where = _call([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], seconds=60)
+        (Path(where.strip()) / "own.pth").write_text("\n".join(dict.fromkeys(own)), encoding="utf-8")
+        install = [python, "-m", "pip", "install", "--quiet"]
+        _call([*install, *packages], seconds=1200)
+        if alone:
+            _call([*install, "--no-deps", *alone], seconds=1200)
         marker.write_text(wanted, encoding="utf-8")
     return folder / "bin" / "python"
 

@@ -13,12 +13,13 @@ from typing import Any
 
 HERE = Path(__file__).parent
 INFRASTRUCTURE = {"__main__", "registry", "rows", "document", "commands"} | {
-    # What several training benchmarks share: tasks, and processes to compare with.
+    # What several benchmarks share: tasks, and processes to compare with.
     "small_gpt",
     "trivial_task",
     "gpt_training",
     "peer_runs",
     "kept_cluster",
+    "compression_runs",
 }
 
 
