@@ -8,7 +8,6 @@ from typing import Any
 
 from benchmarks.peers import minilm
 
-from ayni.compress.config import QuantizeStep
 from ayni.compress.deploy.export import export_onnx
 from ayni.compress.deploy.onnx_quantize import quantize_onnx, quantize_smoothed
 from ayni.compress.deploy.openvino_variants import (
@@ -22,6 +21,7 @@ from ayni.compress.deploy.openvino_variants import (
 )
 from ayni.compress.deploy.runtimes import OnnxRuntime, Runtime, TorchRuntime
 from ayni.compress.evidence.inference_cost import Condition, Latency, measure_latency
+from ayni.compress.steps import QuantizeStep
 
 REFERENCE = "torch_fp32"
 EXAMPLES_AT_ONCE = 4
