@@ -3,8 +3,8 @@
 The full network is trained well, half of its channels go, it learns on for a few epochs with or without the
 full one as its teacher, and its dense layers are stored in 8 bits and computed with 8-bit integers. Which of
 the two is judged, the 500 validation images decide, over all seeds. Each form is measured as it would be
-shipped, in turns with PyTorch on one thread, and judged by the 1,000 test images, on which nothing was chosen.
-The bar is asked of one image at a time; 32 at a time stand beside it.
+shipped, in turns with PyTorch on one thread, and judged by the 1,000 test images, on which nothing was
+chosen. The bar is asked of one image at a time; 32 at a time stand beside it.
 
 A drop is the full network's accuracy minus the form's, in points. Its interval (95 %) pairs both models'
 answers, over all seeds, and counts each image once, however many seeds answered it.
