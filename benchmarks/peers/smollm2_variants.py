@@ -91,7 +91,8 @@ def graph_variants(model: Any, ids: torch.Tensor, work: Path) -> Iterator[Varian
     """Forms that ONNX Runtime and OpenVINO run, from two graphs: with a cache, and with all logits."""
     cached, whole = work / "cached.onnx", work / "whole.onnx"
     export_decoder(model, ids[:, :8], cached)
-    export_onnx(LogitsOnly(model), [ids], whole)
+    # By name, so that the number of tokens is free: perplexity is measured on longer blocks.
+    export_onnx(LogitsOnly(model), [ModelInputs(kwargs={"input_ids": ids})], whole)
     yield _of_onnx("onnx_fp32", cached, whole)
     for bits in (8, 4):
         files = [work / f"{file.stem}{bits}.onnx" for file in (cached, whole)]
