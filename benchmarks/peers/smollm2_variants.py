@@ -92,7 +92,7 @@ def graph_variants(model: Any, ids: torch.Tensor, work: Path) -> Iterator[Varian
     cached, whole = work / "cached.onnx", work / "whole.onnx"
     export_decoder(model, ids[:, :8], cached)
     # By name, so that the number of tokens is free: perplexity is measured on longer blocks.
-    export_onnx(LogitsOnly(model), [ModelInputs(kwargs={"input_ids": ids})], whole)
+    export_onnx(LogitsOnly(model), [ModelInputs(kwargs={"input_ids_NT": ids})], whole)
     yield _of_onnx("onnx_fp32", cached, whole)
     for bits in (8, 4):
         files = [work / f"{file.stem}{bits}.onnx" for file in (cached, whole)]
