@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from torch import nn
 
 from ayni.compress.proposals import Traits, join, ladders_for, traits_of
@@ -15,6 +16,7 @@ def traits(**changed: Any) -> Traits:
         "has_convolutions": True,
         "has_attention": False,
         "gives_scores": True,
+        "has_examples": True,
         "can_train": True,
         **changed,
     }
@@ -55,6 +57,38 @@ def test_what_gives_no_scores_recovers_instead_of_being_distilled() -> None:
     assert not any(hasattr(step, "temperature") for step in found)
 
 
+def test_forms_that_err_in_different_ways_have_ladders_of_their_own() -> None:
+    transformer = traits(has_convolutions=False, has_attention=True)
+
+    found = {ladder.name: [one.name for one in ladder.rungs] for ladder in ladders_for(transformer)}
+
+    assert found["8 bits"] == ["int8-smoothed"]
+    assert found["8 bits in blocks"] == ["int8-mixed"]
+    assert [one.name for one in ladders_for(traits())[0].rungs] == ["int8"]
+
+
+def test_without_examples_no_activations_are_measured_beforehand() -> None:
+    found = steps_of(traits(has_attention=True, has_examples=False, can_train=False))
+
+    assert QuantizeStep() in found
+    assert not any(isinstance(step, QuantizeStep) and step.mode in ("smoothed", "mixed") for step in found)
+
+
+def test_openvino_is_proposed_where_it_is_installed() -> None:
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+
+    assert "OpenVINO" in names(traits())
+    assert "OpenVINO weights" not in names(traits())
+    assert "OpenVINO weights" in names(traits(has_attention=True))
+
+
+def test_what_makes_models_faster_comes_before_what_makes_files_smaller_alone() -> None:
+    found = names(traits())
+
+    assert found.index("8 bits") < found.index("channels") < found.index("low rank") < found.index("zeros")
+
+
 def test_rungs_grow_in_strength_and_have_names_of_their_own() -> None:
     ladders = ladders_for(traits())
     every = [one.name for ladder in ladders for one in ladder.rungs]
@@ -87,6 +121,8 @@ def test_traits_are_read_off_the_modules() -> None:
             super().__init__()
             self.mix = nn.Linear(4, 12)
 
-    found = traits_of(nn.Sequential(SelfAttention(), nn.Linear(4, 4)), gives_scores=False, can_train=False)
+    found = traits_of(
+        nn.Sequential(SelfAttention(), nn.Linear(4, 4)), gives_scores=False, has_examples=True, trains=False
+    )
 
     assert (found.num_layers, found.has_attention, found.has_convolutions) == (2, True, False)

@@ -33,6 +33,12 @@ def joined(rungs: Sequence[Rung[float]]) -> Rung[float]:
     )
 
 
+def added(rungs: Sequence[Rung[float]]) -> Rung[float]:
+    return Rung(
+        name=" then ".join(rung.name for rung in rungs), pipeline=sum(rung.pipeline for rung in rungs)
+    )
+
+
 @given(drops=st.lists(st.floats(0, 0.05), min_size=1, max_size=9).map(sorted))
 def test_the_strongest_rung_that_holds_is_found_whatever_the_drops(drops: list[float]) -> None:
     search = Search([ladder("prune", drops)], max_drop=BUDGET, limits=SearchLimits(num_trials=None))
@@ -70,6 +76,75 @@ def test_what_held_is_joined_in_the_order_of_the_places() -> None:
     search = Search(ladders, max_drop=BUDGET, limits=SearchLimits(), join=joined)
 
     assert names(carried_out(search), "full")[-1] == "prune-1 then int8-0"
+
+
+def test_a_ladder_is_joined_with_those_before_it_before_the_next_begins() -> None:
+    ladders = [
+        ladder("int8", [0.001], place=3),
+        ladder("channels", [0.002], place=1),
+        ladder("zeros", [0.003], place=2),
+    ]
+    search = Search(ladders, max_drop=BUDGET, limits=SearchLimits(), join=joined)
+
+    assert names(carried_out(search), "full") == [
+        "int8-0",
+        "channels-0",
+        "channels-0 then int8-0",
+        "zeros-0",
+        "zeros-0 then int8-0",
+        "channels-0 then zeros-0",
+        "channels-0 then zeros-0 then int8-0",
+    ]
+
+
+def test_every_form_that_held_is_joined_with_what_was_pruned() -> None:
+    ladders = [
+        ladder("int8", [0.001], place=3),
+        ladder("openvino", [0.001], place=3),
+        ladder("zeros", [0.5], place=2),
+        ladder("channels", [0.002], place=1),
+    ]
+    search = Search(ladders, max_drop=BUDGET, limits=SearchLimits(), join=joined)
+
+    assert names(carried_out(search), "full")[-2:] == [
+        "channels-0 then int8-0",
+        "channels-0 then openvino-0",
+    ]
+
+
+def test_a_joint_that_fails_is_tried_with_the_next_weaker_rung_that_held() -> None:
+    ladders = [ladder("int8", [0.004], place=2), ladder("prune", [0.003, 0.005, 0.007, 0.009], place=1)]
+    search = Search(ladders, max_drop=BUDGET, limits=SearchLimits(), join=added)
+
+    trials = names(carried_out(search), "full")
+
+    assert trials == ["int8-0", "prune-2", "prune-3", "prune-3 then int8-0", "prune-2 then int8-0"]
+    # prune-1 was left out for prune-2, so nobody knows whether it holds.
+    assert "prune-2 then int8-0" in search.skipped
+
+
+def test_what_holds_a_joint_that_failed_is_left_out() -> None:
+    ladders = [
+        ladder("int8", [0.004], place=3),
+        ladder("zeros", [0.007], place=2),
+        ladder("channels", [0.002], place=1),
+    ]
+    search = Search(ladders, max_drop=BUDGET, limits=SearchLimits(), join=added)
+
+    carried_out(search)
+
+    reason = search.skipped["channels-0 then zeros-0 then int8-0"]
+    assert reason == "int8 with zeros fails already"
+
+
+def test_a_search_that_stopped_stays_stopped() -> None:
+    ladders = [ladder("int8", [0.001], place=2), ladder("prune", [0.002], place=1)]
+    search = Search(ladders, max_drop=BUDGET, limits=SearchLimits(num_trials=1), join=joined)
+
+    carried_out(search)
+
+    assert search.next() is None
+    assert list(search.skipped) == ["prune-0"]
 
 
 def test_ladders_of_one_place_are_not_joined() -> None:

@@ -64,7 +64,12 @@ def test_8_bits_with_ranges_for_each_block_are_not_called_like_those_without() -
 
 def test_no_two_pipelines_of_a_search_have_one_name() -> None:
     traits = Traits(
-        num_layers=9, has_convolutions=True, has_attention=True, gives_scores=True, can_train=True
+        num_layers=9,
+        has_convolutions=True,
+        has_attention=True,
+        gives_scores=True,
+        has_examples=True,
+        can_train=True,
     )
 
     found = [rung.name for ladder in ladders_for(traits) for rung in ladder.rungs]

@@ -8,6 +8,7 @@ The choice uses the validation split alone; the test split only reports.
 Not covered: models of Keras (`ayni.compress.keras.pipeline`).
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def compress(
     num_threads: int = 1,
     measure_seconds: float = MEASURE_SECONDS,
     load_model: Callable[[str], nn.Module] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> CompressResult:
     """Make every variant, measure all of them together, choose one.
 
@@ -67,6 +69,7 @@ def compress(
             thread, 60 to 130 s with two).
         measure_seconds: spent on the latency of each variant, and again on its energy.
         load_model: finds other teachers (`distill.teacher`) by name.
+        clock: by which `search.seconds` are counted; time.process_time leaves out what others computed.
 
     Raises:
         CannotCompressError: a step goes with models of Keras only.
@@ -99,6 +102,7 @@ def compress(
                 metric_direction=metric_direction,
                 meter=meter,
                 progress=progress,
+                clock=clock,
             )
             artefacts += found
         warning = find_low_bit_layers(maker.shop.teacher).warning or ""

@@ -44,17 +44,19 @@ class Traits:
     """What a model is made of, as far as proposals depend on it.
 
     has_attention: some module is an attention. gives_scores: answers are scores of classes, so that it can be
-    distilled. can_train: there are examples to train on, and training is allowed.
+    distilled. has_examples: the training split has some, by which activations can be measured. can_train: and
+    training is allowed.
     """
 
     num_layers: int
     has_convolutions: bool
     has_attention: bool
     gives_scores: bool
+    has_examples: bool
     can_train: bool
 
 
-def traits_of(model: nn.Module, *, gives_scores: bool, can_train: bool) -> Traits:
+def traits_of(model: nn.Module, *, gives_scores: bool, has_examples: bool, trains: bool) -> Traits:
     """Look at the modules of a model; nothing is run."""
     layers = matrix_layers(model)
     return Traits(
@@ -62,12 +64,13 @@ def traits_of(model: nn.Module, *, gives_scores: bool, can_train: bool) -> Trait
         has_convolutions=any(isinstance(layer, CONVOLUTIONS) for layer in layers.values()),
         has_attention=any("attention" in type(module).__name__.lower() for module in model.modules()),
         gives_scores=gives_scores,
-        can_train=can_train,
+        has_examples=has_examples,
+        can_train=has_examples and trains,
     )
 
 
 def ladders_for(traits: Traits) -> list[Ladder[Pipeline]]:
-    """Ladders for such a model, cheapest first."""
+    """Ladders for such a model, in the order in which they are worth their time."""
     ladders = _forms(traits)
     if traits.can_train:
         training = _training(traits)
@@ -102,13 +105,25 @@ def join(rungs: Sequence[Rung[Pipeline]]) -> Rung[Pipeline] | None:
 
 
 def _forms(traits: Traits) -> list[Ladder[Pipeline]]:
-    dynamic = QuantizeStep(mode="smoothed") if traits.has_attention else None
-    eight = [(step,) for step in (dynamic, QuantizeStep()) if step is not None]
-    ladders = [_ladder("8 bits", FORM, eight)]
+    """Forms whose errors are of different kinds have ladders of their own: one says nothing of the next."""
+    ladders = []
+    if traits.has_attention and traits.has_examples:
+        # Both take the bytes of plain dynamic ranges and lose less; smoothing takes no more time either.
+        ladders.append(_ladder("8 bits", FORM, [(QuantizeStep(mode="smoothed"),)]))
+        ladders.append(_ladder("8 bits in blocks", FORM, [(QuantizeStep(mode="mixed"),)]))
+    else:
+        ladders.append(_ladder("8 bits", FORM, [(QuantizeStep(),)]))
+    if importlib.util.find_spec("openvino") and importlib.util.find_spec("nncf"):
+        if traits.has_examples:
+            ladders.append(_ladder("OpenVINO", FORM, [(QuantizeStep(runtime="openvino"),)]))
+        if traits.has_attention:
+            weights = [
+                QuantizeStep(runtime="openvino", mode="weights"),
+                QuantizeStep(runtime="openvino", bits=4),
+            ]
+            ladders.append(_ladder("OpenVINO weights", FORM, [(step,) for step in weights]))
     if computes_bfloat16():
         ladders.append(_ladder("16 bits", FORM, [(HalfStep(),)]))
-    if importlib.util.find_spec("openvino") and importlib.util.find_spec("nncf"):
-        ladders.append(_ladder("OpenVINO", FORM, [(QuantizeStep(runtime="openvino"),)]))
     packed = [(QuantizeStep(bits=bits, runtime="torch"),) for bits in (8, 4, 3)]
     ladders.append(_ladder("packed weights", FORM, packed))
     return ladders

@@ -3,19 +3,24 @@
     ladder     one way to compress, at growing strength: prune 30 %, 50 %, 70 % of the channels
     proxy      quality on a part of the validation split; what loses more than twice the budget ends here
     full       quality on all of it, then bytes, latency and energy: what the front is made of
-    join       the strongest rungs that held, one after the other: prune, then quantize
+    joint      the strongest rungs that held of several ladders, one after the other: prune, then quantize
 
 On a ladder the middle rung comes first. Where it holds the search climbs, where it fails it goes down: what
 is weaker than a rung that holds costs more, and what is stronger than one that fails loses more. That is an
 assumption; a rung is never judged by it, only left out, and `skipped` says so.
+
+A ladder that is done is joined at once with those before it: the joints are the best of all, and a search
+that runs out of time must not lose them to ladders that promise less. A joint that fails is tried with the
+next weaker rung that held; what holds a joint that failed is left out.
 
 The caller makes and measures: `next` names a trial, `record` takes its outcome, until `next` gives None.
 
 Not covered: learning from one model for the next; rungs between the given ones.
 """
 
+import itertools
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
@@ -105,18 +110,47 @@ class SearchSummary:
         return cls(**data)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Climb(Generic[P]):
-    """The part of a ladder that is still open: rungs [low, high), and the strongest one that held."""
+    """The part of a ladder that is still open: rungs [low, high), and those that held, weakest first."""
 
     ladder: Ladder[P]
     low: int
     high: int
-    best: int | None = None
+    held: list[int] = field(default_factory=list)
+
+    @property
+    def is_done(self) -> bool:
+        return self.low >= self.high
 
     @property
     def middle(self) -> int:
         return (self.low + self.high) // 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Joint(Generic[P]):
+    """One rung of each of several ladders, in the order of the ladders' places."""
+
+    climbs: tuple[_Climb[P], ...]
+    numbers: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return "+".join(climb.ladder.name for climb in self.climbs)
+
+    @property
+    def rungs(self) -> list[Rung[P]]:
+        return [climb.ladder.rungs[number] for climb, number in zip(self.climbs, self.numbers, strict=True)]
+
+    def weaker(self) -> "_Joint[P] | None":
+        """The same with a weaker rung, of the first ladder that has another one which held."""
+        for place, (climb, number) in enumerate(zip(self.climbs, self.numbers, strict=True)):
+            below = [held for held in climb.held if held < number]
+            if below:
+                numbers = (*self.numbers[:place], below[-1], *self.numbers[place + 1 :])
+                return _Joint(self.climbs, numbers)
+        return None
 
 
 @dataclass(slots=True)
@@ -132,7 +166,8 @@ class Search(Generic[P]):
     """The order of trials over some ladders.
 
     Args:
-        ladders: Cheapest first; each is searched before the next begins.
+        ladders: What promises most for its time first; each is searched, and joined with those before it,
+            before the next begins.
         max_drop: The budget of quality, in units of the first metric.
         limits: When to stop.
         join: Makes one pipeline of several rungs that held, in the order of their ladders' places; None
@@ -153,7 +188,9 @@ class Search(Generic[P]):
         self._max_drop, self._limits, self._join = max_drop, limits, join
         self._running: Trial[P] | None = None
         self._promoted: Trial[P] | None = None
-        self._joined: list[Trial[P]] | None = None
+        self._joint: _Joint[P] | None = None
+        self._joints: list[_Joint[P]] = []
+        self._failed_joints: list[frozenset[str]] = []
         self._spent = _Spent()
         self.skipped: dict[str, str] = {}
         self.stopped = ""
@@ -166,7 +203,9 @@ class Search(Generic[P]):
         """
         if self._running is not None:
             raise RuntimeError(f"the outcome of {self._running.rung.name} is missing")
-        trial = self._promoted or self._on_a_ladder() or self._on_a_joint()
+        if self.stopped:
+            return None
+        trial = self._promoted or self._on_a_joint() or self._on_a_ladder()
         if trial is None:
             self.stopped = self.stopped or "every pipeline that was proposed was tried or left out"
             return None
@@ -195,7 +234,10 @@ class Search(Generic[P]):
         if not holds:
             lost = outcome.problem or f"it loses {outcome.drop:.4g} on the {trial.stage} measure"
             self._skip(trial.rung.name, lost)
-        self._narrow(trial, holds=holds)
+        if self._joint is None:
+            self._narrow(trial, holds=holds)
+        elif not holds:
+            self._weaken(self._joint)
 
     def summary(self) -> SearchSummary:
         """What was done so far."""
@@ -210,52 +252,55 @@ class Search(Generic[P]):
 
     def _on_a_ladder(self) -> Trial[P] | None:
         for climb in self._climbs:
-            if climb.low < climb.high:
+            if not climb.is_done:
                 rung = climb.ladder.rungs[climb.middle]
                 return Trial(rung=rung, ladder=climb.ladder.name, stage="proxy")
         return None
 
     def _on_a_joint(self) -> Trial[P] | None:
-        """Combinations of what held, pairs first; made when all ladders are done."""
-        if self._joined is None:
-            self._joined = self._combinations()
-        return self._joined.pop(0) if self._joined else None
+        while self._joints:
+            self._joint = self._joints.pop(0)
+            rung = self._join(self._joint.rungs) if self._join is not None else None
+            if rung is None:
+                continue
+            names = {climb.ladder.name for climb in self._joint.climbs}
+            failed = next((failed for failed in self._failed_joints if failed < names), None)
+            if failed is None:
+                return Trial(rung=rung, ladder=self._joint.name, stage="proxy")
+            self._skip(rung.name, f"{' with '.join(sorted(failed))} fails already")
+        self._joint = None
+        return None
 
-    def _combinations(self) -> list[Trial[P]]:
-        held = sorted(
-            (
-                (climb.ladder, climb.ladder.rungs[climb.best])
-                for climb in self._climbs
-                if climb.best is not None
-            ),
-            key=lambda pair: pair[0].place,
-        )
-        trials: list[Trial[P]] = []
-        for size in range(2, len(held) + 1):
-            for first in range(len(held) - size + 1):
-                chosen = held[first : first + size]
-                places = [ladder.place for ladder, _ in chosen]
-                if self._join is None or len(set(places)) < size:
-                    continue
-                rung = self._join([rung for _, rung in chosen])
-                if rung is not None:
-                    name = "+".join(ladder.name for ladder, _ in chosen)
-                    trials.append(Trial(rung=rung, ladder=name, stage="proxy"))
-        return trials
+    def _joints_with(self, done: _Climb[P]) -> Iterator[_Joint[P]]:
+        """The strongest rung that held, with those of the ladders before it: pairs first."""
+        before = [climb for climb in self._climbs[: self._climbs.index(done)] if climb.held]
+        for size in range(1, len(before) + 1):
+            for others in itertools.combinations(before, size):
+                climbs = tuple(sorted((*others, done), key=lambda climb: climb.ladder.place))
+                if len({climb.ladder.place for climb in climbs}) == len(climbs):
+                    yield _Joint(climbs, tuple(climb.held[-1] for climb in climbs))
+
+    def _weaken(self, joint: _Joint[P]) -> None:
+        weaker = joint.weaker()
+        if weaker is not None:
+            self._joints.insert(0, weaker)
+        else:
+            self._failed_joints.append(frozenset(climb.ladder.name for climb in joint.climbs))
 
     def _narrow(self, trial: Trial[P], *, holds: bool) -> None:
-        climb = next((climb for climb in self._climbs if climb.ladder.name == trial.ladder), None)
-        if climb is None:
-            return
+        climb = next(climb for climb in self._climbs if climb.ladder.name == trial.ladder)
         tried = next(place for place, rung in enumerate(climb.ladder.rungs) if rung is trial.rung)
         if holds:
-            left_out, climb.low, climb.best = range(climb.low, tried), tried + 1, tried
+            left_out, climb.low = range(climb.low, tried), tried + 1
+            climb.held.append(tried)
             reason = f"{trial.rung.name} is stronger and holds"
         else:
             left_out, climb.high = range(tried + 1, climb.high), tried
             reason = f"{trial.rung.name} is weaker and fails"
         for place in left_out:
             self._skip(climb.ladder.rungs[place].name, reason)
+        if climb.is_done and climb.held:
+            self._joints += self._joints_with(climb)
 
     def _count(self, trial: Trial[P], outcome: TrialOutcome) -> None:
         self._spent.seconds += outcome.seconds

@@ -45,7 +45,8 @@ def search_pipelines(
     traits = traits_of(
         shop.teacher,
         gives_scores=_gives_scores(shop),
-        can_train=settings.trains and len(shop.task.dataset("train")) > 0,
+        has_examples=len(shop.task.dataset("train")) > 0,
+        trains=settings.trains,
     )
     search = Search(
         ladders_for(traits),
