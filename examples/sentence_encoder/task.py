@@ -26,7 +26,8 @@ def sentences() -> str:
     from pydoc_data.topics import topics
 
     text = " ".join(" ".join(topics[name].split()) for name in sorted(topics))
-    found = [part for part in re.split(r"(?<=[.!?]) ", text) if 6 <= len(part.split()) <= 60]
+    parts = dict.fromkeys(re.split(r"(?<=[.!?]) ", text))  # Some sentences stand in several topics.
+    found = [part for part in parts if 6 <= len(part.split()) <= 60]
     return "\n".join(found[:: max(1, len(found) // NUM_SENTENCES)][:NUM_SENTENCES])
 
 

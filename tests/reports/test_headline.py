@@ -37,6 +37,12 @@ def test_a_run_that_has_just_begun_has_a_headline(unfinished_view: dict[str, Any
     assert headline.lede(unfinished_view) == []
 
 
+def test_a_model_that_was_trained_before_is_not_said_to_be_trained_here(view: dict[str, Any]) -> None:
+    view["train"] = {**view["train"], "strategy": "none", "rounds": 0, "num_learners": 0}
+
+    assert headline.lede(view)[0] == f"{view['name']} begins with a model that was trained before."
+
+
 def test_the_text_under_the_headline_names_joules_grams_and_credits(view: dict[str, Any]) -> None:
     text = plain(" ".join(headline.lede(view)))
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ayni.compress.deploy.export import CannotExportError, export_onnx
+from ayni.compress.deploy.export import OPSET, CannotExportError, export_onnx
 from ayni.compress.deploy.onnx_quantize import quantize_mixed, quantize_onnx, quantize_smoothed
 from ayni.compress.deploy.onnx_weight_only import WeightOnly, quantize_weights_onnx
 from ayni.compress.deploy.openvino_variants import OpenVinoForm, convert_openvino, openvino_files
@@ -80,7 +80,7 @@ def store_model(draft: Draft, stem: Path, shop: Workshop) -> Stored:
         if draft.is_reshaped:
             raise
         return _packed(draft.copied(), {}, stem, note=f"no ONNX form: {error.reasons[0]}")
-    return Stored(file=file, runtime="onnxruntime", note=f"exported by {exporter}")
+    return Stored(file=file, runtime="onnxruntime", note=f"exported by {exporter}, opset {OPSET}")
 
 
 def store_by_step(draft: Draft, step: Step, stem: Path, shop: Workshop, *, onnx: Path | None) -> Stored:

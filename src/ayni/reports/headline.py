@@ -79,15 +79,22 @@ def _decision(view: View) -> str:
     return f"{chosen['name']} was chosen: {_metric_text(view, chosen['metrics'])}{at_size}"
 
 
+def _origin(name: str, train: View) -> str:
+    """Where the model comes from: a training without rounds is a model that was trained before."""
+    if not train["rounds"]:
+        return f"{name} begins with a model that was trained before."
+    learners = _plural(train["num_learners"], "learner")
+    work = f"{_plural(train['rounds'], 'round')} and {formats.count(train['samples'])} samples"
+    seconds = formats.seconds(train["wall_seconds"])
+    return f"{name} was trained by {learners} ({train['strategy']}) over {work} in {seconds}."
+
+
 def lede(view: View) -> list[str]:
     """A few sentences: what was trained, why this variant, what all of it took."""
     train = view["train"]
     if train is None:
         return [view["error"]] if view["error"] else []
-    learners = _plural(train["num_learners"], "learner")
-    work = f"{_plural(train['rounds'], 'round')} and {formats.count(train['samples'])} samples"
-    seconds = formats.seconds(train["wall_seconds"])
-    sentences = [f"{view['name']} was trained by {learners} ({train['strategy']}) over {work} in {seconds}."]
+    sentences = [_origin(view["name"], train)]
     if view["error"]:
         sentences.append(_sentence(view["error"]))
     if view["reason"]:

@@ -25,6 +25,7 @@ from ayni.reports import formats
 from ayni.task import Task
 from ayni.train.learner import build_model
 from ayni.train.result import TrainResult
+from ayni.workflows.adopt_model import NO_STRATEGY
 from ayni.workflows.card_limits import card_limits
 from ayni.workflows.explain_model import Understanding
 from ayni.workflows.house import House
@@ -220,6 +221,10 @@ def _card(
 
 
 def _summary(job: Job, trained: TrainResult) -> str:
+    if trained.strategy == NO_STRATEGY:
+        return (
+            f"{job.spec.name}: a model that was trained before, given as {job.spec.model}, and its variants."
+        )
     return (
         f"{job.spec.name}: trained with the strategy {trained.strategy} by {trained.num_learners} parallel "
         f"learners in {trained.rounds} rounds on {trained.samples:,} samples (repeats counted)."

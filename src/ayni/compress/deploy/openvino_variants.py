@@ -44,6 +44,7 @@ EXTRA = "openvino"
 _FORM_PATH = ["ayni", "output_form"]
 Batch = torch.Tensor | ModelInputs
 Form = Literal["float", "int8", "weights8", "weights4"]
+Precision = Literal["f32", "bf16"]
 
 
 class OpenVinoFailedError(AyniError):
@@ -104,7 +105,7 @@ class OpenVinoRuntime:
         file: Path,
         *,
         num_threads: int = 1,
-        precision: Literal["f32", "bf16"] = "f32",
+        precision: Precision = "f32",
         shapes: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         openvino = _import("openvino")
