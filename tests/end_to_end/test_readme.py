@@ -61,7 +61,7 @@ def test_the_python_in_the_readme_runs_as_a_script_and_what_follows_goes_on_from
     shown = type_commands("compress", home=tmp_path / "home", folder=tmp_path)
 
     assert (tmp_path / "digits-compress" / "job.yaml").exists()
-    assert shown.count("Search: ") == 2 and "What changed with" in shown
+    assert shown.count("Search: ") == 2 and "full-onnx" in shown
 
 
 def test_the_first_job_of_ones_own_takes_the_commands_in_the_readme(tmp_path: Path) -> None:
