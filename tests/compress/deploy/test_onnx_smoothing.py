@@ -93,6 +93,14 @@ def test_the_foreseen_loss_is_what_rounding_costs(tmp_path: Path) -> None:
     assert smoothed.loss_after < smoothed.loss_before / 10
 
 
+def test_an_activation_with_numbers_that_are_not_finite_is_left_alone(tmp_path: Path) -> None:
+    _, source = exported(Wild(has_other_readers=True), tmp_path)
+    x = torch.randn(8, 4, 32)
+    x[0, 0, 0] = float("inf")
+
+    assert smooth_onnx(source, tmp_path / "smooth.onnx", [x], max_loss=0) == ()
+
+
 def test_products_that_share_an_activation_are_smoothed_together_and_2d_products_too(tmp_path: Path) -> None:
     class Two(nn.Module):
         def __init__(self) -> None:
