@@ -180,7 +180,7 @@ def test_a_revision_that_is_not_there_is_refused(finished_once: tuple[Run, House
     ("suffix", "advice"),
     [
         (".pt", r"could run code when they are read\. Convert it with safetensors"),
-        (".keras", "a model of Keras, and models of torch can be compressed"),
+        (".keras", "a model of Keras. Those are compressed in the job that trains them"),
         (".h5", "a model of Keras"),
         (".onnx", "exported already"),
         (".gguf", "quantized already"),
