@@ -13,7 +13,7 @@ Settings were chosen on the 500 validation images: the fraction of channels leav
 16 wide, which ONNX Runtime's convolutions like (at 0.6 it is slower than at 0.5); three epochs of recovery,
 for eight gained nothing. A first row judged recovery without a teacher alone and missed the bar, as it still
 says. Then validation was to decide, and found both equal: the rule for ties decided, and it was written when
-the test results of the first row were known.
+the test results of the first row were known. So the row that counts is of other seeds, 4 to 6.
 
 Beside them is ONNX Runtime's static int8 of the whole graph, whose file is smaller and whose first
 convolution, with its single input channel, takes four times what floats take there.
@@ -173,7 +173,8 @@ def _cost_of(form: str, seeds: Sequence[Measured]) -> dict[str, Any]:
 
 def measure(quick: bool) -> Outcome:
     """Three seeds; medians of the speeds, means of the accuracies, the worst of the bytes."""
-    seeds = (1,) if quick else (1, 2, 3)
+    # The rule that breaks a tie was written after the rows of seeds 1 to 3 were seen.
+    seeds = (4,) if quick else (4, 5, 6)
     task = SmallCnnDigits()
     with torch_threads(1):
         measured = [_measure_seed(task, seed, seconds=0.5 if quick else 1.0) for seed in seeds]
