@@ -44,3 +44,11 @@ def test_what_would_fail_later_fails_now(
 def test_more_than_there_is_data_for_is_refused(task_reference: Reference, config: Config) -> None:
     with pytest.raises(TooFewExamplesError, match="96 training examples"):
         probe(task_reference().load(), config(batch_size=64))
+
+
+def test_a_model_that_is_not_trained_needs_no_batch_of_training_examples(
+    task_reference: Reference, config: Config
+) -> None:
+    found = probe(task_reference().load(), config(batch_size=64), trains=False)
+
+    assert found.step_seconds > 0

@@ -58,20 +58,22 @@ def probe(task: Task, config: TrainConfig, *, init_path: Path | None = None, tra
         trains: Whether steps are timed; without them `step_seconds` is that of three evaluations.
 
     Raises:
-        EmptyDatasetError, TooFewExamplesError: not enough data.
+        EmptyDatasetError, TooFewExamplesError: not enough data; without training only validation is needed.
         TaskFailedError, LossShapeError, NonFiniteLossError: by the task's doing.
         NoSuchDeviceError, AdapterError, UnsupportedByKerasError: what is asked for cannot be here.
         InitialWeightsError: nothing in `init_path` fits the model.
     """
     train = load_dataset(task, "train", seed=0)
     validation = load_dataset(task, "validation", seed=0)
-    check_data_suffices(num_examples=len(train), num_learners=config.learners, batch_size=config.batch_size)
+    if trains:
+        check_data_suffices(
+            num_examples=len(train), num_learners=config.learners, batch_size=config.batch_size
+        )
     if len(validation) == 0:
         raise EmptyDatasetError("validation")
     with seeded(0, "probe"), one_thread():
         replica = make_replica(task, config, seed=0, init_path=init_path)
-        batch = _first_batch(replica, train, config)
-        step_seconds = _time_steps(replica, batch, config) if trains else 0.0
+        step_seconds = _time_steps(replica, _first_batch(replica, train, config), config) if trains else 0.0
         shown = [validation[index] for index in range(min(len(validation), _NUM_EVALUATED))]
         metrics = replica.evaluate(shown)
         evaluate_seconds = _median_seconds(
