@@ -15,6 +15,8 @@ Shapes: N examples, T tokens, V words of the vocabulary, D elements of an embedd
 """
 
 import contextlib
+import copy
+import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -245,10 +247,36 @@ def _load(auto_class: Any, folder: Path, more: Mapping[str, Any]) -> Any:
         )
     try:
         with _without_progress_bars():
-            model = auto_class.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **more)
+            model = auto_class.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, **_unpacked(more), **more
+            )
     except (OSError, ValueError, ImportError) as error:
         raise TextTaskError(f"Transformers cannot load the model in {folder}: {error}") from error
-    return model.float().eval()
+    return (_plain(model) if more else model.float()).eval()
+
+
+def _unpacked(more: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes Transformers give the weights of a GGUF file as 32-bit floats."""
+    if not more:
+        return {}
+    import torch
+
+    options: dict[str, Any] = {"dtype": torch.float32}
+    transformers = _import_transformers()
+    if hasattr(transformers, "GgufConfig"):  # Since 5.20; without it packed weights would stay packed.
+        options["quantization_config"] = transformers.GgufConfig(dequantize=True)
+    return options
+
+
+def _plain(loaded: Any) -> Any:
+    """The same model without the marks of its origin, for which Transformers refuses to convert it."""
+    config = copy.deepcopy(loaded.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = type(loaded)(config)
+    model.load_state_dict(loaded.state_dict(), assign=True)
+    model.tie_weights()
+    return model
 
 
 @contextlib.contextmanager
@@ -258,7 +286,9 @@ def _without_progress_bars() -> Iterator[None]:
     was_on = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        yield
+        # GGUF files have a bar of their own, which nothing else switches off.
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
     finally:
         if was_on:
             logging.enable_progress_bar()
