@@ -4,15 +4,21 @@ A counter only ever counts up, in integer microjoules, and says how often it los
 difference of two readings: a counter that is read twice, late or by two readers still gives one truth.
 
     tier  basis                                     90 % factors on the energy
+    W0    meter at the wall, or of the board (BMC)  by its declared class, 0.95 .. 1.05
     W1    counters inside the hardware              0.91 .. 1.10
-    W3    model of CPU time                         0.28 .. 3.3 (generic), see power_model
+    W1+   the same, extended to the wall by a       0.87 .. 1.15
+          calibration of this node
+    W2    model of CPU time calibrated on this node 0.68 .. 1.45, see node_model
+    W3    model of CPU time from the design power   0.35 .. 2.6, see power_model
     W4    model of CPU time from declared watts     0.5 .. 2.0
     W5    unknown                                   none: the energy is None, never 0
 
-The scope of every tier here is the component (processor, memory, accelerator). The rest of a machine
-(board, disks, power supply) is outside; on a workstation it was 45 % of what the plug showed.
+W0 and W1+ stand for the whole machine, W1 and W3 for the component (processor, memory, accelerator), W2
+for what it was calibrated against. The rest of a machine (board, disks, power supply) is outside a
+component; on a workstation it was 45 % of what the plug showed. So a better tier is not a larger scope:
+both stand on the receipt.
 
-Not covered: wall meters (W0) and calibration of a node against one (W1+, W2).
+Not covered: figures of other tools, which are no tier of ours.
 """
 
 from dataclasses import dataclass
@@ -21,7 +27,7 @@ from typing import Any, Protocol
 from ayni.errors import AyniError
 
 # From best to worst: a sum is only as good as its worst part.
-TIERS = ("W1", "W3", "W4", "W5")
+TIERS = ("W0", "W1", "W1+", "W2", "W3", "W4", "W5")
 
 
 class MeterUnavailableError(AyniError):
