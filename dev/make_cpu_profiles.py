@@ -2,9 +2,9 @@
 
     python dev/make_cpu_profiles.py FOLDER      with its *.csv, one for each processor and kind of load
 
-Power is rapl_energy (kWh) over duration; the column rapl_power lags a row behind, so it is not used. The folder
-"E5-1240" is the E3-1240 V2 again with doubled counters, so it is left out. Design power (TDP) of all sockets
-and the highest clock of one core are from the makers' data sheets.
+Power is rapl_energy (kWh) over duration; the column rapl_power lags a row behind, so it is not used. The
+folder "E5-1240" is the E3-1240 V2 again with doubled counters, so it is left out. Design power (TDP) of all
+sockets and the highest clock of one core are from the makers' data sheets.
 """
 
 import csv
@@ -19,7 +19,16 @@ PROCESSORS = {
     "E3-1240": ("Intel Xeon E3-1240 V2", 69, 3800),
     "E5-2620": ("2 x Intel Xeon E5-2620 v3", 170, 3200),
 }
-COLUMNS = ("processor", "design_watts", "nominal_megahertz", "kind", "load", "megahertz", "watts", "plug_watts")
+COLUMNS = (
+    "processor",
+    "design_watts",
+    "nominal_megahertz",
+    "kind",
+    "load",
+    "megahertz",
+    "watts",
+    "plug_watts",
+)
 JOULES_PER_KWH = 3.6e6
 
 

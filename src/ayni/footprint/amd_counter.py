@@ -88,14 +88,15 @@ class AmdCounter:
         answer = self._library.amdsmi_get_energy_count(device)
         # Called "power" before amdsmi 6.2.1. The resolution is in microjoules, the only unit that leaves.
         count = answer["energy_accumulator"] if "energy_accumulator" in answer else answer["power"]
-        return round(count * answer["counter_resolution"])
+        microjoules: int = round(count * answer["counter_resolution"])
+        return microjoules
 
 
 def _import_amdsmi() -> Any:
     try:
         import amdsmi
     except ImportError as error:
-        raise MeterUnavailableError("No amdsmi here. Run: pip install amdsmi") from error
+        raise MeterUnavailableError("No amdsmi here. Run: pip install 'ayni[amd]'") from error
     except (OSError, KeyError, AttributeError) as error:
         # The package looks for AMD's driver library while it is imported, and fails in its own ways.
         raise MeterUnavailableError(f"amdsmi finds no driver of AMD GPUs: {error!r}") from error

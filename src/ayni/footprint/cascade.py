@@ -1,10 +1,17 @@
 """Which counters this machine offers, best first, and what was tried and refused.
 
-    processor and memory:  RAPL counters  >  model of CPU time, from declared watts if given
-    GPUs:                  NVML counters, when the job uses them
+    whole machine      wall meter (W0)  >  components, extended to the wall by a calibration (W1+)
+    processor, memory  RAPL counters (W1)  >  model calibrated on this node (W2)
+                       >  model of the processor's design power (W3)  >  declared watts (W4)
+                       >  model of a machine of this size (W3, twice as wide)
+    GPUs               NVML and amdsmi counters (W1), when the job uses them  >  unknown (W5)
 
-The choice is made once per process and never changes silently: each choice opens a new entry in the
-window file, and a receipt names the worst tier that it adds up.
+A wall meter shows the GPUs too. Where they have counters, these belong to the job and the rest of the wall
+is split by CPU time; where they have none, all of it is. The two are never added up.
+
+What belongs to the node, not to a job, is in files of one folder: `wall.json` (where the wall meter is
+read) and `node-model.json` (the calibration). The choice is made once per start of a meter and never changes
+silently: each choice opens a new entry in the window file, and a receipt names the worst tier it adds up.
 
 Not covered: a GPU that the job uses and nothing can meter has no model. Its energy is unknown, and so
 is every total that holds it.
@@ -15,12 +22,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ayni.errors import AyniError
+from ayni.files import read_json, write_json
+from ayni.footprint.amd_counter import AmdCounter
+from ayni.footprint.combined_counters import ExtendedCounter, RestCounter, SumCounter
+from ayni.footprint.cpu_frequency import find_frequency
 from ayni.footprint.cpu_time import CpuClock, choose_cpu_clock
 from ayni.footprint.meters import EnergyCounter, MeterUnavailableError, worst_tier
 from ayni.footprint.modelled_counter import ModelledCounter
+from ayni.footprint.node_model import NodeModel, read_node_model
 from ayni.footprint.nvml_counter import NvmlCounter
-from ayni.footprint.power_model import this_machine
+from ayni.footprint.power_model import PowerModel, this_machine
 from ayni.footprint.rapl_counter import POWERCAP, RaplCounter
+from ayni.footprint.wall_meter import WallCounter, WallSource
+
+WALL_FILE_NAME = "wall.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,29 +78,106 @@ def choose_counters(
     uses_gpu: bool = False,
     powercap: Path = POWERCAP,
     cpu_clock: CpuClock | None = None,
+    node_folder: Path | None = None,
 ) -> NodeCounters:
     """The best counters of this machine. Never fails: without a sensor it is the model of CPU time.
 
-    `declared_watts` (the machine at full load) serve only where no sensor answers. A GPU that `uses_gpu`
-    asks for and that has no counter makes the total unknown.
+    `declared_watts` (the machine at full load) serve only where no sensor answers and the processor's design
+    power is not known. `node_folder` holds what was set up for this node. A GPU that `uses_gpu` asks for and
+    that has no counter makes the total unknown, unless a wall meter shows it.
     """
     clock = cpu_clock or choose_cpu_clock()
     notes: list[str] = []
-    processor = _choose_processor(declared_watts, powercap, clock, notes)
     device, unknown = _choose_device(uses_gpu, notes)
+    calibration = _calibration(node_folder, notes)
+    model = _model(calibration, declared_watts, notes)
+    wall = _choose_wall(node_folder, model, notes)
+    if wall is None:
+        processor = _choose_processor(model, calibration, powercap, clock, notes)
+    elif device is None:
+        processor, unknown = wall, ()
+    else:
+        processor = RestCounter(wall, device)
     return NodeCounters(
         processor=processor, device=device, unknown=unknown, notes=tuple(notes), cpu_clock=clock
     )
 
 
-def _choose_processor(
-    declared_watts: float | None, powercap: Path, clock: CpuClock, notes: list[str]
-) -> EnergyCounter:
+def node_power_model(*, declared_watts: float | None = None, node_folder: Path | None = None) -> PowerModel:
+    """The power model that plans of this node's work compute with: calibrated (W2), else as it is known."""
+    return _model(_calibration(node_folder, []), declared_watts, [])
+
+
+def write_wall_source(node_folder: Path, source: WallSource) -> Path:
+    """Set up this node's wall meter; returns the file."""
+    path = node_folder / WALL_FILE_NAME
+    write_json(path, source.to_json())
+    return path
+
+
+def read_wall_source(node_folder: Path) -> WallSource | None:
+    """This node's wall meter; None when none is set up.
+
+    Raises:
+        MeterUnavailableError: its file is damaged.
+    """
+    path = node_folder / WALL_FILE_NAME
     try:
-        return RaplCounter(powercap=powercap)
+        return WallSource.from_json(read_json(path))
+    except FileNotFoundError:
+        return None
+    except (AyniError, ValueError, TypeError, AttributeError) as error:
+        raise MeterUnavailableError(
+            f"{path} does not say how the wall meter is read: {error}. Mend it or remove it."
+        ) from error
+
+
+def _calibration(node_folder: Path | None, notes: list[str]) -> NodeModel | None:
+    import psutil
+
+    if node_folder is None:
+        return None
+    try:
+        return read_node_model(node_folder, num_cpus=psutil.cpu_count() or 1)
     except MeterUnavailableError as error:
         notes.append(str(error))
-    return ModelledCounter(this_machine(declared_watts=declared_watts), clock)
+        return None
+
+
+def _model(calibration: NodeModel | None, declared_watts: float | None, notes: list[str]) -> PowerModel:
+    if calibration is not None:
+        return calibration.power_model()
+    model = this_machine(declared_watts=declared_watts)
+    if declared_watts is not None and model.trust.tier != "W4":
+        notes.append(f"{declared_watts:g} W are declared; the design power is known and goes before them.")
+    return model
+
+
+def _choose_wall(node_folder: Path | None, model: PowerModel, notes: list[str]) -> EnergyCounter | None:
+    if node_folder is None:
+        return None
+    try:
+        source = read_wall_source(node_folder)
+        idle_watts = max(model.idle_watts, model.lowest_watts)
+        return None if source is None else WallCounter(source, idle_watts=idle_watts)
+    except MeterUnavailableError as error:
+        notes.append(str(error))
+        return None
+
+
+def _choose_processor(
+    model: PowerModel, calibration: NodeModel | None, powercap: Path, clock: CpuClock, notes: list[str]
+) -> EnergyCounter:
+    try:
+        component = RaplCounter(powercap=powercap)
+    except MeterUnavailableError as error:
+        notes.append(str(error))
+        highest = None if calibration is None else calibration.highest_megahertz
+        return ModelledCounter(model, clock, frequency=find_frequency(highest_megahertz=highest))
+    if calibration is None or calibration.wall_line is None:
+        return component
+    line = calibration.wall_line
+    return ExtendedCounter(component, base_watts=line.base_watts, factor=line.factor)
 
 
 def _choose_device(uses_gpu: bool, notes: list[str]) -> tuple[EnergyCounter | None, tuple[str, ...]]:
@@ -93,8 +186,12 @@ def _choose_device(uses_gpu: bool, notes: list[str]) -> tuple[EnergyCounter | No
     if sys.platform == "darwin":
         notes.append("Apple GPUs share the processor's package; no counter is read.")
         return None, ("gpu",)
-    try:
-        return NvmlCounter(), ()
-    except MeterUnavailableError as error:
-        notes.append(str(error))
+    found: list[EnergyCounter] = []
+    for make in (NvmlCounter, AmdCounter):
+        try:
+            found.append(make())
+        except MeterUnavailableError as error:
+            notes.append(str(error))
+    if not found:
         return None, ("gpu",)
+    return (found[0] if len(found) == 1 else SumCounter(found)), ()

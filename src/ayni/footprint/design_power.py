@@ -58,8 +58,7 @@ def read_processor(cpuinfo: Path = CPUINFO) -> Processor | None:
 def design_watts(processor: Processor) -> float | None:
     """Design power of all processors of this machine in watts; None when the table lacks the name.
 
-        on its own machine     TDP * sockets
-        in a virtual machine   TDP * CPUs here / hardware threads of the host's processor
+    TDP * sockets, or in a virtual machine TDP * CPUs here / hardware threads of the host's processor.
     """
     watts = _table().get(_plain(processor.name))
     if watts is None:

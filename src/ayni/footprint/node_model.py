@@ -155,7 +155,7 @@ def fit_curve(points: Sequence[PowerPoint]) -> PowerCurve:
     loads = [point.load for point in points]
     if len(points) < _MIN_POINTS or max(loads) - min(loads) < _MIN_SPREAD_OF_LOAD:
         raise CalibrationError(
-            f"{len(points)} points with loads from {min(loads, default=0):.0%} to {max(loads, default=0):.0%} "
+            f"{len(points)} points with loads of {min(loads, default=0):.0%} to {max(loads, default=0):.0%} "
             f"do not say how power depends on load. At least {_MIN_POINTS} points are needed, "
             f"{_MIN_SPREAD_OF_LOAD:.0%} apart: calibrate while nothing else runs."
         )

@@ -4,7 +4,7 @@
 
 | what is known                        | idle        | full        | c    | 90 % factors | tier |
 |---|---|---|---|---|---|
-| design power (TDP) and clock         | 0.10 TDP    | 0.68 TDP    | 0.4  | 0.43 .. 2.0  | W3 |
+| design power (TDP) and clock         | 0.10 TDP    | 0.68 TDP    | 0.38 | 0.43 .. 2.0  | W3 |
 | design power alone                   | 0.20 TDP    | 0.60 TDP    | 1    | 0.35 .. 2.6  | W3 |
 | declared watts at full load          | 1/4 of them | 3/4 of them | 1    | 0.5 .. 2.0   | W4 |
 | the number of hardware threads alone | as by TDP = 4.5 W a thread | | 1 | 0.28 .. 3.3  | W3 |
@@ -38,7 +38,7 @@ GENERIC_WATTS_PER_THREAD = 4.5
 _MODEL_FACTORS = (0.35, 2.6)
 CLOCKED_IDLE_SHARE = 0.10
 CLOCKED_FULL_SHARE = 0.68
-CLOCKED_EXPONENT = 0.4
+CLOCKED_EXPONENT = 0.38
 _CLOCKED_FACTORS = (0.43, 2.0)
 _DESIGN_POWER_FACTORS = (0.5, 2.0)
 _DECLARED_FACTORS = (0.5, 2.0)
@@ -74,9 +74,7 @@ class PowerModel:
         if not 0 < self.exponent <= 1:
             raise ValueError(f"an exponent of {self.exponent} is not above 0 and at most 1")
 
-    def joules(
-        self, *, wall_seconds: float, busy_cpu_seconds: float, frequency_share: float = 1.0
-    ) -> float:
+    def joules(self, *, wall_seconds: float, busy_cpu_seconds: float, frequency_share: float = 1.0) -> float:
         """Energy of the whole node over `wall_seconds` in which its load was even.
 
         Grows with both times, so that a counter made of it never falls.

@@ -72,7 +72,7 @@ class WallSource:
     @property
     def name(self) -> str:
         """The program or file, without arguments: these may hold addresses and passwords."""
-        return f"the file {self.file}" if self.file is not None else f"the command {Path(self.command[0]).name}"
+        return f"the file {self.file}" if self.file else f"the command {Path(self.command[0]).name}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -112,7 +112,8 @@ class WallCounter:
             tier="W0",
             low_factor=round(1 / (1 + share), 4),
             high_factor=round(1 + share, 4),
-            method=f"wall meter: {quantity} by {source.name}, within {source.accuracy_percent:g} % as declared",
+            method=f"wall meter: {quantity} by {source.name}, "
+            f"within {source.accuracy_percent:g} % as declared",
             scope="whole machine at the wall",
         )
 
