@@ -1,8 +1,17 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ayni.footprint.attribution import JobUse, WindowShares, attribute_window
+from ayni.footprint.attribution import (
+    DeviceUse,
+    DeviceWindow,
+    JobUse,
+    WindowShares,
+    attribute_device,
+    attribute_window,
+)
 
 seconds = st.floats(min_value=0, max_value=1e4, allow_nan=False)
 uses = st.dictionaries(
@@ -17,7 +26,7 @@ uses = st.dictionaries(
 )
 
 
-def attribute(energy: int, jobs: dict[str, JobUse], **changes: float) -> WindowShares:
+def attribute(energy: int, jobs: dict[str, JobUse], **changes: Any) -> WindowShares:
     values = {"seconds": 1.0, "idle_watts": 2.0, "busy_cpu_seconds": 3.0} | changes
     return attribute_window(energy, jobs, num_cores=20, **values)
 
@@ -94,3 +103,75 @@ def test_a_node_that_drew_less_than_its_idle_power_has_no_dynamic_energy() -> No
 def test_more_cores_than_there_are_cannot_be_reserved() -> None:
     with pytest.raises(ValueError, match="21 of 20 cores"):
         attribute(1, {"job": JobUse(cpu_seconds=0.0, reserved_cores=21)})
+
+
+device_uses = st.dictionaries(
+    st.sampled_from("abcd"),
+    st.builds(DeviceUse, reserved=st.floats(0, 0.25), busy=st.floats(0, 1.2)),
+    max_size=4,
+)
+devices = st.builds(
+    DeviceWindow, microjoules=st.integers(0, 10**13), uses=device_uses, other_busy=st.floats(0, 1.0)
+)
+
+
+@given(energy=st.integers(0, 10**13), windows=st.lists(devices, max_size=4))
+def test_shared_devices_are_part_of_the_same_exact_sum(energy: int, windows: list[DeviceWindow]) -> None:
+    jobs = {name: JobUse(cpu_seconds=0.5, reserved_cores=2) for name in "abcd"}
+
+    shares = attribute(energy, jobs, devices=windows)
+
+    assert shares.total_microjoules == energy + sum(window.microjoules for window in windows)
+    assert min(shares.other_microjoules, shares.unreserved_idle_microjoules) >= 0
+    assert all(share.device_microjoules >= 0 for share in shares.jobs.values())
+
+
+def test_a_device_held_alone_is_the_jobs_as_a_whole_even_when_it_idles() -> None:
+    shares = attribute_device(DeviceWindow(microjoules=700, uses={"a": DeviceUse(reserved=1.0)}))
+
+    assert (shares.jobs, shares.other_microjoules, shares.unreserved_idle_microjoules) == ({"a": 700}, 0, 0)
+
+
+def test_a_device_shared_by_utilisation_leaves_what_nobody_used_to_the_idle_account() -> None:
+    window = DeviceWindow(
+        microjoules=1000, uses={"a": DeviceUse(busy=0.3), "b": DeviceUse(busy=0.1)}, other_busy=0.2
+    )
+
+    shares = attribute_device(window)
+
+    assert shares.jobs == {"a": 300, "b": 100}
+    assert (shares.other_microjoules, shares.unreserved_idle_microjoules) == (200, 400)
+
+
+def test_a_promised_part_of_a_shared_device_pays_its_part_of_idling() -> None:
+    window = DeviceWindow(
+        microjoules=1000, uses={"a": DeviceUse(reserved=0.5, busy=0.4), "b": DeviceUse(reserved=0.25)}
+    )
+
+    shares = attribute_device(window)
+
+    # 600 uJ idle: half of it for a, a quarter for b.
+    assert shares.jobs == {"a": 400 + 300, "b": 150}
+    assert shares.unreserved_idle_microjoules == 150
+
+
+def test_processes_that_overlap_on_a_device_share_all_of_it_and_no_more() -> None:
+    window = DeviceWindow(microjoules=1000, uses={"a": DeviceUse(busy=0.9), "b": DeviceUse(busy=0.6)})
+
+    assert attribute_device(window).jobs == {"a": 600, "b": 400}
+
+
+def test_more_than_a_whole_device_cannot_be_reserved() -> None:
+    with pytest.raises(ValueError, match=r"1\.2 is reserved"):
+        attribute_device(
+            DeviceWindow(microjoules=1, uses={"a": DeviceUse(reserved=0.6), "b": DeviceUse(reserved=0.6)})
+        )
+    with pytest.raises(ValueError, match="no job reserves"):
+        DeviceUse(reserved=1.5)
+
+
+def test_a_device_used_by_a_job_that_is_not_on_the_node_is_a_mistake_and_not_lost_energy() -> None:
+    window = DeviceWindow(microjoules=5, uses={"stranger": DeviceUse(busy=1.0)})
+
+    with pytest.raises(ValueError, match="stranger"):
+        attribute(1, {}, devices=[window])

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from ayni.footprint.cpu_time import CpuClock, ProcCpuClock, PsutilCpuClock, choose_cpu_clock
+from ayni.footprint.cpu_time import (
+    CgroupCpuClock,
+    CpuClock,
+    ProcCpuClock,
+    PsutilCpuClock,
+    choose_cpu_clock,
+    find_job_cgroup,
+)
 
 TICKS_PER_SECOND = 100
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -132,3 +139,90 @@ def test_the_job_is_part_of_the_node() -> None:
 
     job_difference, node_difference = clock.job_busy_seconds() - job, clock.node_busy_seconds() - node
     assert 0.15 <= job_difference <= node_difference + 0.1
+
+
+def write_membership(proc: Path, pid: int, *lines: str) -> None:
+    (proc / str(pid) / "cgroup").write_text("".join(f"{line}\n" for line in lines))
+
+
+def write_group(folder: Path, *members: int, usage: str = "usage_usec 2500000\nuser_usec 1\n") -> Path:
+    folder.mkdir(parents=True)
+    (folder / "cgroup.procs").write_text("".join(f"{pid}\n" for pid in members))
+    (folder / "cpu.stat").write_text(usage)
+    return folder
+
+
+def test_a_group_of_version_2_counts_microseconds_and_one_of_version_1_nanoseconds(tmp_path: Path) -> None:
+    second = write_group(tmp_path / "v2")
+    first = write_group(tmp_path / "v1", usage="nr_periods 0\n")
+    (first / "cpuacct.usage").write_text("2500000000\n")
+
+    assert CgroupCpuClock(second).job_busy_seconds() == 2.5
+    assert CgroupCpuClock(first).job_busy_seconds() == 2.5
+
+
+def test_a_group_that_is_gone_keeps_what_it_had(tmp_path: Path) -> None:
+    folder = write_group(tmp_path / "job")
+    clock = CgroupCpuClock(folder)
+    before = clock.job_busy_seconds()
+
+    (folder / "cpu.stat").unlink()
+
+    assert clock.job_busy_seconds() == before == 2.5
+
+
+def test_a_folder_that_is_no_group_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="counts no CPU time"):
+        CgroupCpuClock(tmp_path)
+
+
+def test_the_group_that_holds_the_jobs_tree_and_nobody_else_is_found(tmp_path: Path) -> None:
+    proc, mount = tmp_path / "proc", tmp_path / "cgroup"
+    proc.mkdir()
+    write_process(proc, 10, parent=1, ticks=(1, 0, 0, 0))
+    write_process(proc, 11, parent=10, ticks=(1, 0, 0, 0))
+    write_membership(proc, 10, "0::/slurm/job_7")
+    write_group(mount / "slurm" / "job_7", 10)
+    write_group(mount / "slurm" / "job_7" / "step_0", 11)
+
+    assert find_job_cgroup(root_pid=10, proc=proc, mount=mount) == mount / "slurm" / "job_7"
+
+
+def test_a_group_that_strangers_share_is_not_the_jobs(tmp_path: Path) -> None:
+    proc, mount = tmp_path / "proc", tmp_path / "cgroup"
+    proc.mkdir()
+    write_process(proc, 9, parent=1, ticks=(1, 0, 0, 0))
+    write_process(proc, 10, parent=9, ticks=(1, 0, 0, 0))
+    write_membership(proc, 10, "0::/user.slice/session")
+    write_group(mount / "user.slice" / "session", 9, 10)
+
+    assert find_job_cgroup(root_pid=10, proc=proc, mount=mount) is None
+
+
+def test_the_root_group_and_groups_outside_the_container_are_nobodys_job(tmp_path: Path) -> None:
+    proc, mount = tmp_path / "proc", tmp_path / "cgroup"
+    proc.mkdir()
+    write_process(proc, 10, parent=1, ticks=(1, 0, 0, 0))
+    write_group(mount, 10)
+    for line in ("0::/", "0::/../other", "4:cpu,cpuacct:/"):
+        write_membership(proc, 10, line)
+        assert find_job_cgroup(root_pid=10, proc=proc, mount=mount) is None
+
+
+def test_version_2_goes_before_version_1_where_both_are_there(tmp_path: Path) -> None:
+    proc, mount = tmp_path / "proc", tmp_path / "cgroup"
+    proc.mkdir()
+    write_process(proc, 10, parent=1, ticks=(1, 0, 0, 0))
+    write_membership(proc, 10, "4:cpu,cpuacct:/job", "0::/job")
+    first = write_group(mount / "cpu,cpuacct" / "job", 10, usage="")
+    (first / "cpuacct.usage").write_text("1\n")
+
+    assert find_job_cgroup(root_pid=10, proc=proc, mount=mount) == first
+    second = write_group(mount / "unified" / "job", 10)
+    assert find_job_cgroup(root_pid=10, proc=proc, mount=mount) == second
+
+
+def test_a_group_named_by_the_caller_is_taken(tmp_path: Path) -> None:
+    folder = write_group(tmp_path / "job")
+
+    assert choose_cpu_clock(cgroup=folder).job_busy_seconds() == 2.5

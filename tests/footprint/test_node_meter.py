@@ -7,6 +7,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ayni.footprint.cascade import NodeCounters, choose_counters
 from ayni.footprint.cpu_time import ScriptedCpuClock
 from ayni.footprint.meters import CounterReading, ScriptedCounter
 from ayni.footprint.node_meter import NodeMeter
+from ayni.footprint.verification import check_windows
 from ayni.footprint.windows import Row, total_of_windows
 
 
@@ -300,6 +302,87 @@ def test_a_failure_of_the_sampler_reaches_the_job_and_loses_no_energy(tmp_path: 
         meter.end_step()
 
     assert sum(window["node_microjoules"] for window in windows_of(path)) == 42
+
+
+def test_a_change_of_counters_closes_the_window_and_no_window_mixes_two_tiers(tmp_path: Path) -> None:
+    first, second = Node(), Node()
+    second.counters = replace(second.counters, processor=ScriptedCounter(tier="W3"))
+    path = tmp_path / "windows.jsonl"
+    with first.meter(path) as meter:
+        meter.begin_step("train")
+        first.work(seconds=1.0, microjoules=1_000)
+        meter.change_counters(second.counters)
+        first.work(seconds=1.0, microjoules=500_000)
+        second.counters.processor.add(70)
+        meter.end_step()
+
+    rows = read_json_lines(path)
+    total = total_of_windows(rows, "train", job="run")
+    assert [row["processor"]["tier"] for row in rows if row["kind"] == "meter"] == ["W1", "W3"]
+    assert total.node_microjoules == 1_070
+    assert total.tier == "W3"
+    assert check_windows(windows_of(path)) == []
+
+
+def test_counters_that_change_between_two_steps_serve_from_the_next_step_on(tmp_path: Path) -> None:
+    first, second = Node(), Node()
+    path = tmp_path / "windows.jsonl"
+    with first.meter(path) as meter:
+        meter.begin_step("plan")
+        meter.end_step()
+        meter.change_counters(second.counters)
+        first.work(seconds=1.0, microjoules=30)
+        meter.begin_step("train")
+        second.processor.add(5)
+        meter.end_step()
+
+    total = total_of_windows(read_json_lines(path), "train", job="run")
+    assert total.node_microjoules == 35
+
+
+def test_a_block_over_which_the_counters_changed_has_unknown_energy(tmp_path: Path) -> None:
+    node = Node()
+    with node.meter(tmp_path / "windows.jsonl") as meter:
+        meter.begin_step("train")
+
+        def block() -> int:
+            meter.change_counters(Node().counters)
+            return 1
+
+        assert meter.measure(block).joules is None
+
+
+def test_a_counter_that_is_lost_for_good_is_replaced_and_what_it_metered_stays(tmp_path: Path) -> None:
+    class Dead(ScriptedCounter):
+        def read(self) -> CounterReading:
+            self.lose_track()
+            return super().read()
+
+    dead, spare = replace(Node().counters, processor=Dead()), Node()
+    path = tmp_path / "windows.jsonl"
+    with NodeMeter(
+        path,
+        job="run",
+        counters=dead,
+        reserved_cores=1,
+        interval_seconds=0.005,
+        choose_again=lambda: spare.counters,
+    ) as meter:
+        meter.begin_step("train")
+        deadline = time.monotonic() + 30
+        while len([row for row in read_json_lines(path) if row["kind"] == "meter"]) < 2:
+            assert time.monotonic() < deadline, "the counters were not replaced"
+            time.sleep(0.005)
+        meter.begin_step("compress")
+        spare.processor.add(11)
+        meter.end_step()
+
+    rows = read_json_lines(path)
+    lost = [row for row in rows if row["kind"] == "window" and row["meter"] == 1]
+    assert 3 <= len(lost) <= 6
+    assert all(row["node_microjoules"] is None for row in lost)
+    assert total_of_windows(rows, "compress", job="run").node_microjoules == 11
+    assert any(row["kind"] == "interruption" and row["step"] == "train" for row in rows)
 
 
 def test_stopping_twice_is_harmless(tmp_path: Path) -> None:

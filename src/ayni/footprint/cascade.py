@@ -28,6 +28,7 @@ from ayni.footprint.amd_counter import AmdCounter
 from ayni.footprint.combined_counters import ExtendedCounter, RestCounter, SumCounter
 from ayni.footprint.cpu_frequency import find_frequency
 from ayni.footprint.cpu_time import CpuClock, choose_cpu_clock
+from ayni.footprint.design_power import CPUINFO
 from ayni.footprint.meters import EnergyCounter, MeterUnavailableError, worst_tier
 from ayni.footprint.modelled_counter import ModelledCounter
 from ayni.footprint.node_model import NodeModel, read_node_model
@@ -77,6 +78,7 @@ def choose_counters(
     declared_watts: float | None = None,
     uses_gpu: bool = False,
     powercap: Path = POWERCAP,
+    cpuinfo: Path = CPUINFO,
     cpu_clock: CpuClock | None = None,
     node_folder: Path | None = None,
 ) -> NodeCounters:
@@ -90,7 +92,7 @@ def choose_counters(
     notes: list[str] = []
     device, unknown = _choose_device(uses_gpu, notes)
     calibration = _calibration(node_folder, notes)
-    model = _model(calibration, declared_watts, notes)
+    model = _model(calibration, declared_watts, cpuinfo, notes)
     wall = _choose_wall(node_folder, model, notes)
     if wall is None:
         processor = _choose_processor(model, calibration, powercap, clock, notes)
@@ -105,7 +107,7 @@ def choose_counters(
 
 def node_power_model(*, declared_watts: float | None = None, node_folder: Path | None = None) -> PowerModel:
     """The power model that plans of this node's work compute with: calibrated (W2), else as it is known."""
-    return _model(_calibration(node_folder, []), declared_watts, [])
+    return _model(_calibration(node_folder, []), declared_watts, CPUINFO, [])
 
 
 def write_wall_source(node_folder: Path, source: WallSource) -> Path:
@@ -144,10 +146,12 @@ def _calibration(node_folder: Path | None, notes: list[str]) -> NodeModel | None
         return None
 
 
-def _model(calibration: NodeModel | None, declared_watts: float | None, notes: list[str]) -> PowerModel:
+def _model(
+    calibration: NodeModel | None, declared_watts: float | None, cpuinfo: Path, notes: list[str]
+) -> PowerModel:
     if calibration is not None:
         return calibration.power_model()
-    model = this_machine(declared_watts=declared_watts)
+    model = this_machine(declared_watts=declared_watts, cpuinfo=cpuinfo)
     if declared_watts is not None and model.trust.tier != "W4":
         notes.append(f"{declared_watts:g} W are declared; the design power is known and goes before them.")
     return model

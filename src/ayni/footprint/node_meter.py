@@ -9,6 +9,9 @@ window has a step, and a step whose end was called never changes again: its rece
 A crash loses the window that was open; the next start writes down how many seconds may have run
 unmetered.
 
+Counters may change while the meter runs, such as when a wall meter falls silent: the open window is closed
+with the old ones, a new entry of the file names the new ones, and no window mixes two tiers.
+
 Not covered: several jobs under one meter (the file has room for them), machines other than this one.
 """
 
@@ -32,12 +35,15 @@ from ayni.units import MICROJOULES_PER_JOULE
 END = "end"
 # Workers of a killed coordinator notice within a second or two and leave; on a loaded machine later.
 _LONGEST_AFTERLIFE_SECONDS = 10.0
+# One window without energy may be a slow answer; after three the counter is taken for lost.
+_LOST_WINDOWS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Snapshot:
-    """All counters at one moment. `device` is None when the job uses no device."""
+    """All counters at one moment, those of entry `meter`. `device` is None when the job uses no device."""
 
+    meter: int
     at_seconds: float
     busy_cpu_seconds: float
     job_cpu_seconds: float
@@ -65,7 +71,8 @@ class NodeMeter:
 
     `reserved_cores` is what the job keeps from others, used or not: their idle power is its own.
     `interval_seconds` (1 s) trades detail against size of the file and CPU time; no energy is lost by
-    a longer one. Safe to call from several threads.
+    a longer one. `choose_again` gives other counters after three windows in a row in which these lost
+    track; without it, windows stay unknown until they answer. Safe to call from several threads.
     """
 
     def __init__(
@@ -77,6 +84,7 @@ class NodeMeter:
         reserved_cores: int,
         num_cores: int | None = None,
         interval_seconds: float = 1.0,
+        choose_again: Callable[[], NodeCounters] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
@@ -85,6 +93,9 @@ class NodeMeter:
         self._num_cores = num_cores or os.cpu_count() or 1
         self._reserved_cores = min(reserved_cores, self._num_cores)
         self._interval_seconds = interval_seconds
+        self._choose_again = choose_again
+        self._num_lost = 0
+        self._next_counters: NodeCounters | None = None
         self._now = now
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -128,6 +139,7 @@ class NodeMeter:
                 self._step, self._attempt = step, attempt
                 self._close_window()
             self._step, self._attempt, self._in_step = step, attempt, True
+            self._take_next_counters()
         self._raise_failure()
 
     def end_step(self) -> None:
@@ -136,6 +148,17 @@ class NodeMeter:
             self._close_window(durable=True)
             self._in_step = False
         self._raise_failure()
+
+    def change_counters(self, counters: NodeCounters) -> None:
+        """Meter with other counters from now on; between two steps, from the next step on.
+
+        The time between two steps is metered with the old ones still: it belongs to the step that follows.
+        """
+        with self._lock:
+            self._next_counters = counters
+            if self._in_step:
+                self._close_window()
+                self._take_next_counters()
 
     def stop(self) -> None:
         """Close the last window and end the thread. Further calls do nothing."""
@@ -209,9 +232,32 @@ class NodeMeter:
     def _tick(self) -> None:
         if self._in_step:
             self._close_window()
+            self._replace_lost_counters()
         else:
             # Between steps nothing is written, but a counter that is read in time cannot wrap twice.
             self._read_all()
+
+    def _replace_lost_counters(self) -> None:
+        if self._choose_again is not None and self._num_lost >= _LOST_WINDOWS:
+            # Choosing may take seconds, which belong to the old counters.
+            self._next_counters = self._choose_again()
+            self._close_window()
+            self._take_next_counters()
+
+    def _take_next_counters(self) -> None:
+        """Go on with the counters that were chosen last; the window before them is closed."""
+        if self._next_counters is None:
+            return
+        self._counters, self._next_counters = self._next_counters, None
+        self._num_lost = 0
+        self._meter += 1
+        ended_seconds, self._last = self._last.at_seconds, self._read_all()
+        until = self._instant(self._last.at_seconds)
+        append_json_line(self._path, self._meter_row(at=until))
+        # What lies between the last reading of the old counters and the first of the new: milliseconds.
+        gap_seconds = self._last.at_seconds - ended_seconds
+        assert self._step is not None, "counters change within a step"
+        self._write_interruption(self._step, self._attempt, until=until, seconds=gap_seconds)
 
     def _close_window(self, *, durable: bool = False) -> None:
         if self._step is None:
@@ -233,6 +279,7 @@ class NodeMeter:
         # loss takes is inside the bound of the interruption. Moved on only once it is written.
         append_json_line(self._path, window_row(span, difference.shares), durable=durable)
         self._last, self._window, self._failure = current, self._window + 1, None
+        self._num_lost = self._num_lost + 1 if difference.shares is None else 0
 
     def _difference(self, before: _Snapshot, after: _Snapshot) -> _Difference:
         seconds = after.at_seconds - before.at_seconds
@@ -243,7 +290,8 @@ class NodeMeter:
         if before.device is not None and after.device is not None:
             device = energy_between(before.device, after.device)
         shares = None
-        if processor is not None and device is not None and not self._counters.unknown:
+        is_one_meter = before.meter == after.meter
+        if is_one_meter and processor is not None and device is not None and not self._counters.unknown:
             use = JobUse(cpu_seconds=used, reserved_cores=self._reserved_cores, device_microjoules=device)
             shares = attribute_window(
                 processor,
@@ -258,6 +306,7 @@ class NodeMeter:
     def _read_all(self) -> _Snapshot:
         device = self._counters.device
         return _Snapshot(
+            meter=self._meter,
             at_seconds=self._now(),
             busy_cpu_seconds=self._counters.cpu_clock.node_busy_seconds(),
             job_cpu_seconds=self._counters.cpu_clock.job_busy_seconds(),
@@ -269,11 +318,11 @@ class NodeMeter:
         """Wall-clock time of a moment: one look at the clock per start, so that windows touch."""
         return self._started_at + timedelta(seconds=at_seconds - self._start_seconds)
 
-    def _meter_row(self) -> Row:
+    def _meter_row(self, *, at: datetime | None = None) -> Row:
         return {
             "kind": "meter",
             "meter": self._meter,
-            "at": self._started_at.isoformat(),
+            "at": (at or self._started_at).isoformat(),
             "node": socket.gethostname(),
             "cores": self._num_cores,
             "reserved_cores": self._reserved_cores,
@@ -289,17 +338,20 @@ class NodeMeter:
         # A meter that lived longer than its interval would have written another window, and workers leave
         # soon after the process that started them; the rest of the gap nothing ran.
         gap_seconds = min(gap_seconds, self._interval_seconds + _LONGEST_AFTERLIFE_SECONDS)
+        self._write_interruption(step, attempt, until=self._started_at, seconds=gap_seconds)
+        self._unmetered_since = None
+
+    def _write_interruption(self, step: str, attempt: int, *, until: datetime, seconds: float) -> None:
         interruption = {
             "kind": "interruption",
             "step": step,
             "attempt": attempt,
             "after_window": self._window,
-            "until": self._started_at.isoformat(),
+            "until": until.isoformat(),
             # A wall clock that was set back must not make this negative.
-            "unmetered_seconds_at_most": round(max(0.0, gap_seconds), 3),
+            "unmetered_seconds_at_most": round(max(0.0, seconds), 3),
         }
         append_json_line(self._path, interruption)
-        self._unmetered_since = None
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -27,9 +27,10 @@ modules of 32 GB.
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from ayni.footprint.cpu_frequency import find_frequency
-from ayni.footprint.design_power import design_watts, read_processor
+from ayni.footprint.design_power import CPUINFO, design_watts, read_processor
 from ayni.footprint.meters import EnergyEstimate, Trust
 
 IDLE_SHARE = 0.20
@@ -82,7 +83,10 @@ class PowerModel:
         dynamic = self.dynamic_joules(wall_seconds=wall_seconds, busy_cpu_seconds=busy_cpu_seconds)
         clocked = dynamic * frequency_share if self.uses_frequency else dynamic
         joules = self.idle_watts * wall_seconds + clocked
-        return min(self.highest_watts * wall_seconds, max(self.lowest_watts * wall_seconds, joules))
+        at_least = max(self.lowest_watts * wall_seconds, joules)
+        return (
+            at_least if math.isinf(self.highest_watts) else min(self.highest_watts * wall_seconds, at_least)
+        )
 
     def dynamic_joules(self, *, wall_seconds: float, busy_cpu_seconds: float) -> float:
         """watts_per_busy_cpu * num_cpus * wall * u^exponent, at the full clock."""
@@ -173,7 +177,7 @@ def combine_factors(*factors: tuple[float, float]) -> tuple[float, float]:
     return float(f"{low:.2g}"), float(f"{high:.2g}")
 
 
-def this_machine(*, declared_watts: float | None = None) -> PowerModel:
+def this_machine(*, declared_watts: float | None = None, cpuinfo: Path = CPUINFO) -> PowerModel:
     """The power model of the machine that runs this, by the best that is known of it.
 
     The design power of its processors, else declared watts, else its size.
@@ -181,7 +185,7 @@ def this_machine(*, declared_watts: float | None = None) -> PowerModel:
     import psutil
 
     num_cpus, memory_bytes = psutil.cpu_count() or 1, psutil.virtual_memory().total
-    processor = read_processor()
+    processor = read_processor(cpuinfo)
     watts = None if processor is None else design_watts(processor)
     if processor is not None and watts is not None:
         return design_power_model(
