@@ -3,7 +3,8 @@
 The truth is what the kernel charged (getrusage of the children that were waited for). Beside our meter,
 which samples once a second as in every run, stands the method of comparing living processes from one second
 to the next, recomputed as CodeCarbon 3.3.2's process mode does it (a process seen for the first time counts
-from then on). Where this user may make a group, the same children are counted by their cgroup as well.
+from then on). Where this user may make a group, the same children are counted
+by their cgroup as well; it lacks the milliseconds before each of them has joined.
 
 Not covered: children that nobody waits for.
 """
@@ -150,7 +151,7 @@ def measure(quick: bool) -> Outcome:
 BENCHMARK = Benchmark(
     name="footprint_children",
     topic="footprint",
-    bar="CPU time of 20 subprocesses of 0.3 s each: at least 95 % captured, and at most 105 % (median; worst)",
+    bar="CPU time of 20 subprocesses of 0.3 s each: at least 95 % captured (median), at most 105 % (worst)",
     seconds_quick=20,
     seconds_full=90,
     measure=measure,

@@ -15,7 +15,8 @@ clock it stands beside. The error is the mean over points of |estimate / measure
 
 Not covered: loads that are not steady; other kinds of work than the publisher's; more than four processors.
 The points of one processor are alike, so that coverage by processor, which stands beside, varies far more
-than 86 independent points would. The losses, curves and ways to make factors that were tried are in dev/LOG.md.
+than 86 independent points would. The losses, curves and ways to make factors that were tried are in
+dev/LOG.md.
 
 Source: data/cpu_profiles.csv, see data/NOTICE.md.
 """
@@ -113,7 +114,7 @@ def _factors(ratios: Sequence[float]) -> tuple[float, float]:
 
 
 def _coverage(tested: dict[str, list[float]], seen: dict[str, list[float]]) -> tuple[float, float]:
-    """(of all points, of the worst processor); `seen` are the ratios that each processor's factors come from."""
+    """(of all points, of the worst processor); factors of each processor come from its ratios in `seen`."""
     inside: dict[str, list[bool]] = {}
     for processor, ratios in tested.items():
         low, high = _factors(seen[processor])
@@ -188,7 +189,7 @@ BENCHMARK = Benchmark(
     topic="footprint",
     bar="86 RAPL points, held out, with the clock: mean error at most 15 % calibrated and 36 % uncalibrated; "
     "90 % interval, factors without the processor tested, covers 85 to 95 % of each",
-    seconds_quick=15,
-    seconds_full=15,
+    seconds_quick=2,
+    seconds_full=2,
     measure=measure,
 )

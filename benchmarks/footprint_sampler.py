@@ -102,7 +102,7 @@ def measure(quick: bool) -> Outcome:
     heavy = imports[0][1]
     values = {
         "sampler_share_of_a_core": share,
-        "processes_on_the_machine": sum(name.isdigit() for name in os.listdir("/proc")),
+        "processes_on_the_machine": sum(path.name.isdigit() for path in Path("/proc").iterdir()),
         "import_milliseconds": import_ms,
         "heavy_modules_imported": heavy,
         "sockets_opened": len(sockets),
@@ -117,8 +117,8 @@ def measure(quick: bool) -> Outcome:
 BENCHMARK = Benchmark(
     name="footprint_sampler",
     topic="footprint",
-    bar="at 1 Hz at most 0.3 % of a core; import ayni.footprint at most 50 ms without numpy, torch, pandas; 0 "
-    "sockets; base install at most a third of CodeCarbon's 186 MB (medians)",
+    bar="at 1 Hz at most 0.3 % of a core; import ayni.footprint at most 50 ms without numpy, torch, pandas; "
+    "0 sockets; base install at most a third of CodeCarbon's 186 MB (medians)",
     seconds_quick=15,
     seconds_full=190,
     measure=measure,
