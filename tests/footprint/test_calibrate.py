@@ -7,7 +7,7 @@ from ayni.footprint.calibrate import CalibrationPlan, Instruments, ProcessLoad, 
 from ayni.footprint.cpu_frequency import ScriptedFrequency
 from ayni.footprint.cpu_time import ScriptedCpuClock, choose_cpu_clock
 from ayni.footprint.meters import CounterReading, ScriptedCounter
-from ayni.footprint.node_model import CalibrationError, PowerPoint
+from ayni.footprint.node_model import NodeCalibrationError, PowerPoint
 
 NUM_CPUS = 8
 
@@ -124,7 +124,7 @@ def test_a_meter_that_never_answers_ends_in_a_clear_error() -> None:
             self.lose_track()
             return super().read()
 
-    with pytest.raises(CalibrationError, match="lost track in every level"):
+    with pytest.raises(NodeCalibrationError, match="lost track in every level"):
         calibrate(node, Instruments(reference=Lost(), cpu_clock=node.cpu_clock))
 
 

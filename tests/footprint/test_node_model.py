@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ayni.footprint.meters import MeterUnavailableError, Trust
 from ayni.footprint.node_model import (
-    CalibrationError,
+    NodeCalibrationError,
     NodeModel,
     PowerCurve,
     PowerPoint,
@@ -113,7 +113,7 @@ def test_a_calibrated_node_is_never_said_to_draw_more_or_less_than_it_did() -> N
     ids=["too few", "too much alike", "no power"],
 )
 def test_points_that_say_nothing_are_refused(points: list[PowerPoint]) -> None:
-    with pytest.raises(CalibrationError):
+    with pytest.raises(NodeCalibrationError):
         fit_curve(points)
 
 

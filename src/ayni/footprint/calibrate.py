@@ -27,7 +27,7 @@ from ayni.footprint.cpu_frequency import Frequency
 from ayni.footprint.cpu_time import CpuClock
 from ayni.footprint.meters import EnergyCounter, energy_between
 from ayni.footprint.node_model import (
-    CalibrationError,
+    NodeCalibrationError,
     NodeModel,
     PowerPoint,
     fit_curve,
@@ -139,7 +139,7 @@ def calibrate_node(
     `on_point` hears of each level as it ends. A level in which the reference lost track is left out.
 
     Raises:
-        CalibrationError: too few levels could be measured, or their loads are too much alike.
+        NodeCalibrationError: too few levels could be measured, or their loads are too much alike.
     """
     plan = plan or CalibrationPlan()
     measured: list[_Level] = []
@@ -151,7 +151,7 @@ def calibrate_node(
             on_point(level.point(highest_megahertz=None))
     load.set(num_busy=0, share=0.0)
     if not measured:
-        raise CalibrationError(
+        raise NodeCalibrationError(
             f"The reference meter lost track in every level: {instruments.reference.trust.method}. "
             "Look whether it answers each second."
         )

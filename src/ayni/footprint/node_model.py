@@ -39,7 +39,7 @@ _MIN_SPREAD_OF_LOAD = 0.3
 _NEWTON_STEPS = 60
 
 
-class CalibrationError(AyniError):
+class NodeCalibrationError(AyniError):
     """The points of a calibration do not say how power depends on load."""
 
 
@@ -150,17 +150,17 @@ def fit_curve(points: Sequence[PowerPoint]) -> PowerCurve:
     """The curve with the least squared log errors.
 
     Raises:
-        CalibrationError: fewer than 4 points, loads too much alike, or a power that is not positive.
+        NodeCalibrationError: fewer than 4 points, loads too much alike, or a power that is not positive.
     """
     loads = [point.load for point in points]
     if len(points) < _MIN_POINTS or max(loads) - min(loads) < _MIN_SPREAD_OF_LOAD:
-        raise CalibrationError(
+        raise NodeCalibrationError(
             f"{len(points)} points with loads of {min(loads, default=0):.0%} to {max(loads, default=0):.0%} "
             f"do not say how power depends on load. At least {_MIN_POINTS} points are needed, "
             f"{_MIN_SPREAD_OF_LOAD:.0%} apart: calibrate while nothing else runs."
         )
     if min(point.watts for point in points) <= 0:
-        raise CalibrationError("The meter showed no power at some load. Nothing that runs draws nothing.")
+        raise NodeCalibrationError("The meter showed no power at some load. Nothing that runs draws nothing.")
     fits = [(*_fit_line(points, exponent), exponent) for exponent in _EXPONENTS]
     _, idle_watts, full_watts, exponent = min(fits)
     return PowerCurve(
