@@ -16,7 +16,6 @@ Not covered: several jobs under one meter (the file has room for them), machines
 """
 
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -323,7 +322,7 @@ class NodeMeter:
             "kind": "meter",
             "meter": self._meter,
             "at": (at or self._started_at).isoformat(),
-            "node": socket.gethostname(),
+            "node": os.uname().nodename,
             "cores": self._num_cores,
             "reserved_cores": self._reserved_cores,
             "idle_watts": self._counters.processor.idle_watts,
