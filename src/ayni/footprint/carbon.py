@@ -10,8 +10,11 @@ one country differ by up to 1.46 (France: 2.4, by vintage and import tracing):
 An undeclared place is `unknown`: the world's mean with the range of all countries. It is never guessed
 from the network, and never some default country.
 
-Not covered: hourly data, marginal intensity, market-based claims (certificates, offsets). Life-cycle and
-direct numbers differ by 1.30 to 1.52; do not add records whose `basis` differs.
+Hour by hour is `emissions`, which comes back to these figures where nothing better is known.
+
+Not covered: marginal intensity, market-based claims (certificates, offsets), and parts of countries but
+for the states and some balancing areas of the United States. Life-cycle and direct numbers differ by 1.18
+to 1.53; figures of different `basis` are not added.
 
 Source: factors/NOTICE.md.
 """
@@ -24,6 +27,7 @@ from importlib.resources import files
 from typing import Any
 
 from ayni.errors import UserError
+from ayni.footprint.climatology import area_code, shipped_climatologies
 
 _LOW_FACTOR, _HIGH_FACTOR = 0.52, 2.25
 _LIFE_CYCLE = "average, location-based, life-cycle"
@@ -43,7 +47,8 @@ class UnknownZoneError(UserError):
         hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
         super().__init__(
             f"No grid is known by the name {zone!r}.{hint} Use an ISO 3166 code of two or three letters "
-            "(DE, DEU), a state of the United States (US-CA), or leave the zone out."
+            "(DE, DEU), a state of the United States (US-CA), one of its balancing areas (US-CAL-CISO), or "
+            "leave the zone out."
         )
 
 
@@ -51,8 +56,8 @@ class UnknownZoneError(UserError):
 class CarbonIntensity:
     """Intensity of one zone's electricity with its 90 % interval.
 
-    `zone` is the ISO code, or "unknown"; `basis` says what is counted and `year` when, None where the
-    years are mixed.
+    `zone` is the ISO code, a balancing area, or "unknown"; `basis` says what is counted and `year` when,
+    None where the years are mixed.
     """
 
     grams_co2e_per_kwh: float
@@ -94,10 +99,22 @@ def carbon_intensity(zone: str | None) -> CarbonIntensity:
     code = zone.strip().upper()
     if code in table["us_states"]:
         return _annual(code, table["us_states"][code], _DIRECT, _STATE_SOURCE)
+    if area := shipped_climatologies().get(area_code(code)):
+        entry = {"grams_co2e_per_kwh": area.mean, "year": int(area.years)}
+        return _annual(area.zone, entry, _LIFE_CYCLE, area.source)
     code3 = _codes().get(code)
     if code3 is None:
         raise UnknownZoneError(zone, _nearest(zone))
     return _annual(table["countries"][code3]["iso2"], table["countries"][code3], _LIFE_CYCLE, _COUNTRY_SOURCE)
+
+
+def country_intensity(zone: str) -> CarbonIntensity | None:
+    """The annual intensity of the country that a zone such as `DE-LU` or `US-CA` lies in; None if unknown.
+
+    The part of the name before the first hyphen is the country's code, as with Electricity Maps.
+    """
+    country, hyphen, _ = zone.strip().upper().partition("-")
+    return carbon_intensity(country) if hyphen and country in _codes() else None
 
 
 def _annual(zone: str, entry: dict[str, Any], basis: str, source: str) -> CarbonIntensity:
@@ -134,6 +151,7 @@ def _nearest(zone: str) -> list[str]:
     table = _table()
     code_of = {entry["name"].upper(): entry["iso2"] for entry in table["countries"].values()}
     code_of |= {entry["name"].upper(): code for code, entry in table["us_states"].items()}
-    code_of |= {code: code for code in [*_codes(), *table["us_states"]]}
+    code_of |= {area.name.upper(): zone for zone, area in shipped_climatologies().items()}
+    code_of |= {code: code for code in [*_codes(), *table["us_states"], *shipped_climatologies()]}
     close = difflib.get_close_matches(zone.strip().upper(), list(code_of), n=2, cutoff=0.5)
     return list(dict.fromkeys(code_of[name] for name in close))
