@@ -117,6 +117,12 @@ def country_intensity(zone: str) -> CarbonIntensity | None:
     return carbon_intensity(country) if hyphen and country in _codes() else None
 
 
+def country_code(zone: str) -> str | None:
+    """The three-letter code of the country that a zone is or lies in (DE, DE-LU, US-CA); None if unknown."""
+    code = area_code(zone)
+    return _codes().get(code) or _codes().get(code.partition("-")[0])
+
+
 def _annual(zone: str, entry: dict[str, Any], basis: str, source: str) -> CarbonIntensity:
     grams = entry["grams_co2e_per_kwh"]
     return CarbonIntensity(

@@ -142,6 +142,11 @@ class Emissions:
         return sum(hour.facility_microjoules for hour in self.hours)
 
     @property
+    def facility_microjoules_by_hour(self) -> dict[datetime, int]:
+        """Energy of the facility hour by hour, for a tariff."""
+        return {hour.weight.hour: hour.facility_microjoules for hour in self.hours}
+
+    @property
     def facility_microjoules_by_link(self) -> dict[str, int]:
         """Which link of the chain weighed how much of the energy, best link first."""
         by_link: dict[str, int] = {}
