@@ -57,9 +57,7 @@ def test_a_part_of_a_country_has_its_countrys_water(zone: str) -> None:
     assert intensity.zone == "USA"
     assert intensity.litres_per_kwh.value == pytest.approx(3.1321)
     # 4.5 and 7.6 litres are what two other sources say.
-    assert all(
-        intensity.litres_per_kwh.low < litres < intensity.litres_per_kwh.high for litres in (4.5, 7.6)
-    )
+    assert all(intensity.litres_per_kwh.low < litres < intensity.litres_per_kwh.high for litres in (4.5, 7.6))
 
 
 @pytest.mark.parametrize("zone", [None, "Atlantis", "AF"])

@@ -29,6 +29,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import product
 from math import ceil
 from typing import Any, Literal
 
@@ -250,8 +251,8 @@ def _verdict(
         worth = replay_usual_year(climatology, work)
     if worth is not None and worth.realised < NO_USE_BELOW:
         return "no use", (
-            f"Over {worth.num_jobs:,} starts, choosing by {worth.forecast} saved {worth.realised:.1%} and made "
-            f"{worth.share_worse:.0%} of the jobs worse: the grid is too flat or too hard to foresee."
+            f"Over {worth.num_jobs:,} starts, choosing by {worth.forecast} saved {worth.realised:.1%} and "
+            f"made {worth.share_worse:.0%} of the jobs worse: the grid is too flat or too hard to foresee."
         )
     if saving < MIN_SAVING:
         return "start now", f"No later start within {work.within_hours:g} hours promises {MIN_SAVING:.0%}."
@@ -283,13 +284,11 @@ def replay(series: IntensitySeries, work: Work) -> ReplayedSavings | None:
 
 def replay_usual_year(climatology: Climatology, work: Work) -> ReplayedSavings | None:
     """What perfect knowledge would save in a year of usual hours: the most that its daily shape can give."""
-    start = datetime.fromisoformat("2023-01-01T00:00:00+00:00")
-    year = climatology.series(start, start + HOUR * DAY_HOURS * 365)
-    values = () if year is None else year.grams_co2e_per_kwh
     span = ceil(work.within_hours)
     weights = []
-    for first in range(len(values) - span + 1):
-        hours = [value for value in values[first : first + span] if value is not None]
+    # All days of a month are alike: one of each month and its 24 starts stand for the year.
+    for month, first in product(climatology.cells, range(DAY_HOURS)):
+        hours = [value for ahead in range(span) if (value := month[(first + ahead) % DAY_HOURS]) is not None]
         if len(hours) == span:
             weights.append(_choose(_Cumulative(hours), _Cumulative(hours), work))
     return _summary(weights, USUAL) if weights else None

@@ -1,0 +1,85 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ayni.footprint.grid_files import GridFileError
+from ayni.footprint.importers import read_hourly_prices, read_intensity_file
+
+SHARED = Path(__file__).parent.parent.parent.parent / "shared" / "data" / "carbon"
+
+
+def written(tmp_path: Path, content: str) -> Path:
+    path = tmp_path / "grid.csv"
+    path.write_text(content)
+    return path
+
+
+def test_a_plain_table_is_read_once_it_is_said_what_it_counts(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "datetime_utc,DE-LU,FR\n2023-01-01 00:00,140.2,41.9\n2023-01-01 02:00,130,\n2023-01-01 03:00,,\n",
+    )
+
+    series = read_intensity_file(path, zone="DE-LU", counting="direct")
+
+    assert series.grams_co2e_per_kwh == (140.2, None, 130.0, None)
+    assert series.basis.counting == "direct"
+    assert series.source == "file grid.csv"
+    assert series.notes == ("2 of 4 hours have no value",)
+    with pytest.raises(GridFileError, match="Say life-cycle or direct"):
+        read_intensity_file(path, zone="DE-LU")
+
+
+def test_a_zone_that_is_not_there_is_told_the_nearest(tmp_path: Path) -> None:
+    path = written(tmp_path, "utc,US-CAL-CISO,US-TEX-ERCO\n2023-01-01 00:00,1,2\n")
+
+    with pytest.raises(GridFileError, match="no zone 'US-CA-CISO'; there are 2, such as US-CAL-CISO"):
+        read_intensity_file(path, zone="US-CA-CISO", counting="direct")
+    with pytest.raises(GridFileError, match="no zone was chosen"):
+        read_intensity_file(path, counting="direct")
+
+
+def test_other_units_and_local_times_are_converted(tmp_path: Path) -> None:
+    path = written(tmp_path, "time;CA\n2023-07-01 00:00;1000\n")
+
+    series = read_intensity_file(path, counting="direct", unit="lb/MWh", time_zone="America/Los_Angeles")
+
+    assert series.grams_co2e_per_kwh == (pytest.approx(453.59237),)
+    assert series.first_hour == datetime(2023, 7, 1, 7, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "no rows"),
+        ("{", "is not JSON"),
+        ("[1, 2]", "neither an answer"),
+        ('{"data": []}', "neither an answer"),
+        ("utc,DE\n2023-01-01 00:00,1\n2023-01-01 00:00,2\n", "line 3: .* has 2.0 here and 1.0 before"),
+        ("utc,DE\n2023-01-01,1\n2023-01-02,2\n", "not hourly"),
+        ("utc,DE\n2023-01-01 00:00,-5\n", "line 2: -5 g/kWh is no carbon intensity"),
+        ("time,DE\n2023-01-01 00:00,5\n", "line 2: .* does not say its time zone"),
+    ],
+)
+def test_other_content_is_an_error_that_says_why(tmp_path: Path, content: str, reason: str) -> None:
+    with pytest.raises(GridFileError, match=reason):
+        read_intensity_file(written(tmp_path, content), zone="DE", counting="direct")
+
+
+def test_prices_may_be_negative(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, "datetime_utc,DE\n2023-01-01 00:00,-30.62\n2023-01-01 01:00,\n2023-01-01 02:00,5\n"
+    )
+
+    assert read_hourly_prices(path) == (datetime(2023, 1, 1, tzinfo=UTC), (-30.62, None, 5.0))
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the hourly data are not here")
+def test_a_year_of_real_hours_is_read_whole() -> None:
+    series = read_intensity_file(SHARED / "ci_lca_2023_hourly_utc.csv", zone="ES", counting="life-cycle")
+    _, prices = read_hourly_prices(SHARED / "electricity_price_usd_mwh_2023_hourly_utc.csv", zone="DE-LU")
+
+    assert len(series.grams_co2e_per_kwh) == len(prices) == 8760
+    assert series.num_holes == 0
+    assert min(price for price in prices if price is not None) < 0
