@@ -1,6 +1,12 @@
 import pytest
 
-from ayni.footprint.carbon import CarbonIntensity, UnknownZoneError, carbon_intensity
+from ayni.footprint.carbon import (
+    CarbonIntensity,
+    UnknownZoneError,
+    carbon_intensity,
+    country_code,
+    country_intensity,
+)
 
 
 @pytest.mark.parametrize("zone", ["DE", "DEU", "de", " deu "])
@@ -53,3 +59,43 @@ def test_a_value_survives_json() -> None:
     intensity = carbon_intensity("NO")
 
     assert CarbonIntensity.from_json(intensity.to_json()) == intensity
+
+
+@pytest.mark.parametrize("zone", ["US-CAL-CISO", "CISO", "ciso"])
+def test_a_balancing_area_has_the_mean_of_its_hours(zone: str) -> None:
+    intensity = carbon_intensity(zone)
+
+    assert intensity.zone == "US-CAL-CISO"
+    assert intensity.grams_co2e_per_kwh == 256.2
+    assert intensity.year == 2022
+    assert "life-cycle" in intensity.basis
+
+
+def test_a_part_of_a_country_borrows_its_figure_with_a_wider_interval() -> None:
+    country, part = carbon_intensity("CA"), country_intensity("CA-ON")
+
+    assert part is not None
+    assert part.grams_co2e_per_kwh == country.grams_co2e_per_kwh
+    assert part.low < country.low / 4
+    assert part.high > country.high
+    # Ontario's life-cycle mean of 2022
+    assert part.low < 59 < country.low
+    assert "of the country" in part.basis
+
+
+def test_a_whole_country_is_no_part_of_one() -> None:
+    assert country_intensity("DE") is None
+    assert country_intensity("XX-YY") is None
+    assert [country_code(zone) for zone in ("DE", "deu", "DE-LU", "CISO", "US-CA", "Atlantis")] == [
+        "DEU",
+        "DEU",
+        "DEU",
+        "USA",
+        "USA",
+        None,
+    ]
+
+
+def test_the_full_name_of_an_area_is_a_hint_too() -> None:
+    with pytest.raises(UnknownZoneError, match="US-CAL-CISO"):
+        carbon_intensity("California ISO ")
