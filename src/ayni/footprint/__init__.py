@@ -12,11 +12,17 @@
     gpu_sharing   who uses a GPU that several jobs share
     node_meter    the sampling thread that writes windows while a job runs
     windows       the file of windows, and what they add up to
-    carbon        grams of CO2e per kWh, by zone, with interval and basis
+    carbon        annual grams of CO2e per kWh, by zone, with interval; `basis` says what they count
+    intensity_series, climatology      hour by hour, and what an hour usually weighs
+    importers     hourly files: electricity_maps_files, entsoe_files (generation_mix), neso_files, tables
+    electricity_maps_api               the same over the network, only with your token
+    intensity_chain                    what an hour weighs, from metered hour to world mean
+    emissions     windows x PUE x intensity of their hours; `quantities` carries the intervals
+    embodied, water, tariffs, sci      machines' making, litres, hourly prices, grams per functional unit
+    scheduling    when to run, and what waiting was really worth
     receipts      signed records of what a step drew
     verification  the checks that anybody can repeat from the files alone
 
 Nothing is imported here: metering must cost a job next to nothing, also at start.
 
-Not covered: embodied carbon, water, hourly grid data.
 """

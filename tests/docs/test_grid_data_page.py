@@ -1,0 +1,76 @@
+"""docs/grid-data.md says what the code does."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ayni.footprint.climatology import shipped_climatologies
+from ayni.footprint.generation_mix import MIX_FACTORS
+from ayni.footprint.intensity_chain import LINKS
+from ayni.footprint.intensity_series import FORECAST, PUBLISHED_FACTORS
+from ayni.footprint.scheduling import NO_USE_BELOW
+from ayni.footprint.sci import UNIT_SIZES
+
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "grid-data.md").read_text(encoding="utf-8")
+TRUST = {"tier": "W1", "low_factor": 0.9, "high_factor": 1.1, "method": "m", "scope": "s"}
+
+
+def test_the_links_of_the_chain_are_in_their_order() -> None:
+    table = PAGE.partition("| link |")[2].partition("\n\n")[0]
+
+    assert re.findall(r"^\| ([a-z -]+) \|", table, re.MULTILINE) == [
+        link for link in LINKS if link != FORECAST
+    ]
+
+
+def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
+    factors = [area.low_factor for area in shipped_climatologies().values()]
+    highs = [area.high_factor for area in shipped_climatologies().values()]
+
+    assert f"{PUBLISHED_FACTORS[0]} to {PUBLISHED_FACTORS[1]}" in PAGE
+    assert f"{MIX_FACTORS[0]} to {MIX_FACTORS[1]}" in PAGE
+    assert f"{min(factors):.2f} to {max(highs):.2f} at most" in PAGE
+    assert f"Below {NO_USE_BELOW:.0%} it says" in PAGE.replace(" %", "%")
+    assert all(unit in PAGE for unit in UNIT_SIZES)
+
+
+def test_the_program_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "grid.csv").write_text("datetime_utc,DE-LU,FR\n2023-01-01 00:00,140.2,41.9\n")
+    monkeypatch.chdir(tmp_path)
+    share = {
+        "cpu_seconds": 1,
+        "dynamic_microjoules": 36 * 10**11,
+        "idle_microjoules": 0,
+        "device_microjoules": 0,
+    }
+    start = datetime(2023, 1, 1, tzinfo=UTC)
+    meter = {
+        "kind": "meter",
+        "meter": 1,
+        "processor": TRUST,
+        "device": None,
+        "reserved_cores": 1,
+        "unknown": [],
+    }
+    window = {
+        "kind": "window",
+        "window": 1,
+        "meter": 1,
+        "step": "train",
+        "attempt": 1,
+        "started_at": start.isoformat(),
+        "ended_at": start.replace(hour=1).isoformat(),
+        "seconds": 3600.0,
+        "node_microjoules": 36 * 10**11,
+        "other_microjoules": 0,
+        "unreserved_idle_microjoules": 0,
+        "jobs": {"my-run": share},
+    }
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+    names: dict[str, object] = {"windows": [meter, window]}
+    exec(program, names)
+
+    assert names["emissions"].grams_co2e.value == pytest.approx(140.2 * 1.2)  # type: ignore[attr-defined]
