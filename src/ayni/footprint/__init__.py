@@ -20,6 +20,7 @@
     emissions     windows x PUE x intensity of their hours; `quantities` carries the intervals
     embodied, water, tariffs, sci      machines' making, litres, hourly prices, grams per functional unit
     scheduling    when to run, and what waiting was really worth
+    comparison    less, more, or nobody can tell
     receipts      signed records of what a step drew
     verification  the checks that anybody can repeat from the files alone
 
