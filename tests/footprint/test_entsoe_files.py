@@ -142,7 +142,11 @@ def test_local_times_that_nobody_places_are_refused(tmp_path: Path) -> None:
         ("<GL_MarketDocument><TimeSeries>", "is not XML"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><GL_MarketDocument/>', "declares entities"),
         (XML.format(curve="A03").replace("B04", "B99"), "'B99' is not known"),
-        (XML.format(curve="A03").replace("PT60M", "P1D"), "too coarse"),
+        (XML.format(curve="A03").replace("PT60M", "P1D"), "'P1D' is none up to an hour"),
+        (XML.format(curve="A03").replace("<position>2", "<position>two"), "'two' is not a number"),
+        (XML.format(curve="A03").replace("<position>2", "<position>0"), "at the position '0'"),
+        (XML.format(curve="A03").replace("2021-03-11T07:00Z", "soon"), "'soon' is not a time"),
+        (XML.format(curve="A03").replace("2021-03-11T07:00Z", "0001-01-01T00:00Z"), "not a time of an"),
     ],
 )
 def test_broken_files_say_why(tmp_path: Path, broken: str, reason: str) -> None:

@@ -1,7 +1,11 @@
+import contextlib
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ayni.footprint.grid_files import GridFileError
 from ayni.footprint.importers import read_hourly_prices, read_intensity_file
@@ -60,6 +64,9 @@ def test_other_units_and_local_times_are_converted(tmp_path: Path) -> None:
         ("utc,DE\n2023-01-01,1\n2023-01-02,2\n", "not hourly"),
         ("utc,DE\n2023-01-01 00:00,-5\n", "line 2: -5 g/kWh is no carbon intensity"),
         ("time,DE\n2023-01-01 00:00,5\n", "line 2: .* does not say its time zone"),
+        ("utc,DE\n0023-01-01 00:00,5\n", "line 2: .* is not a time of an electricity grid"),
+        ('{"data": [1]}', "neither an answer"),
+        ('{"data": [{"from": "2023-01-01T00:00Z", "intensity": 5}]}', "neither an answer"),
     ],
 )
 def test_other_content_is_an_error_that_says_why(tmp_path: Path, content: str, reason: str) -> None:
@@ -83,3 +90,70 @@ def test_a_year_of_real_hours_is_read_whole() -> None:
     assert len(series.grams_co2e_per_kwh) == len(prices) == 8760
     assert series.num_holes == 0
     assert min(price for price in prices if price is not None) < 0
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-1000, 1000) | st.floats() | st.text(max_size=5),
+    lambda inside: (
+        st.lists(inside, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "zone",
+                    "data",
+                    "history",
+                    "forecast",
+                    "carbonIntensity",
+                    "datetime",
+                    "from",
+                    "intensity",
+                    "regionid",
+                ]
+            ),
+            inside,
+            max_size=5,
+        )
+    ),
+    max_leaves=12,
+)
+HEADERS = st.sampled_from(
+    [
+        "MTU (CET/CEST),Area,Production Type,Generation (MW)",
+        "Area,MTU,Fossil Gas  - Actual Aggregated [MW],Solar  - Actual Aggregated [MW]",
+        "Datetime (UTC),Zone id,Carbon intensity gCO2eq/kWh (direct),Carbon intensity gCO2eq/kWh (LCA)",
+        "datetime,forecast,actual,index",
+        "DATETIME,GAS,CARBON_INTENSITY,LOW_CARBON",
+        "utc,DE,FR,ES",
+    ]
+)
+TIMES = ["2023-01-01 00:00", "01.01.2023 00:00 - 01.01.2023 01:00 (CET)", "29/10/2023 02:00:00 (CET) - x"]
+CELLS = st.sampled_from(
+    [*TIMES, "9999-12-31 23:59", "0001-01-01", "DE", "Solar", "n/e", "5", "-7", "1e400", "", '"', "\u00e9"]
+)
+
+
+@given(value=JSON)
+def test_any_json_is_a_series_or_an_error_that_says_why(
+    value: object, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.json"
+    path.write_text(json.dumps(value))
+
+    with contextlib.suppress(GridFileError):
+        assert read_intensity_file(path, zone="DE").zone
+
+
+@given(
+    header=HEADERS,
+    rows=st.lists(st.lists(CELLS, min_size=1, max_size=5), max_size=5),
+    zone=st.sampled_from([None, "DE"]),
+)
+def test_any_table_is_a_series_or_an_error_that_says_why(
+    header: str, rows: list[list[str]], zone: str | None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.csv"
+    path.write_text("\n".join([header, *(",".join(row) for row in rows)]))
+
+    for counting in (None, "life-cycle", "direct"):
+        with contextlib.suppress(GridFileError):
+            assert read_intensity_file(path, zone=zone, counting=counting).grams_co2e_per_kwh  # type: ignore[arg-type]

@@ -120,7 +120,7 @@ def series_of_json(path: Path, data: Any, *, zone: str | None, counting: Countin
     if not found or (zone is not None and not same_zone(found, zone)):
         raise GridFileError(path, f"it is of the zone {found or 'nobody says which'}, not {zone}")
     countings = {
-        _COUNTING.get(entry.get("emissionFactorType", ""), counting or "life-cycle") for entry in entries
+        _COUNTING.get(str(entry.get("emissionFactorType")), counting or "life-cycle") for entry in entries
     }
     if len(countings) > 1 or (counting is not None and countings != {counting}):
         raise GridFileError(

@@ -100,7 +100,8 @@ def _zone_of(table: Table, time: int, name: str | None) -> tzinfo | None:
     """The zone that was given, else that of the title or of the first row."""
     if name is not None:
         return time_zone_named(table.path, name)
-    said = (table.header[time] + table.rows[0][1][time]).upper()
+    (_, (first,)) = next(table.cells(time))
+    said = (table.header[time] + first).upper()
     if "CET" in said:
         return time_zone_named(table.path, _LOCAL)
     return UTC if "UTC" in said else None
@@ -118,7 +119,8 @@ def _rows_of_area(table: Table, zone: str | None) -> tuple[str, Table]:
         raise GridFileError(table.path, f"it holds the areas {found}; choose one as the zone")
     # A file of one area may be used under another name: a bidding zone has several.
     area = wanted[0] if wanted else next(iter(names))
-    kept = tuple(row for row in table.rows if row[1][column].strip() == area)
+    cells = (cell for _, (cell,) in table.cells(column))
+    kept = tuple(row for row, cell in zip(table.rows, cells, strict=True) if cell == area)
     return names[area], Table(path=table.path, header=table.header, rows=kept)
 
 
@@ -210,22 +212,34 @@ def _points_of_xml(
     path: Path, periods: "Iterator[Element]", repeats: bool
 ) -> Iterator[tuple[datetime, float | None]]:
     for period in periods:
-        step = _RESOLUTION.get(period.findtext("resolution") or "")
-        start, end = period.findtext("timeInterval/start"), period.findtext("timeInterval/end")
-        if step is None or start is None or end is None:
-            raise GridFileError(
-                path, f"a period lacks its times, or {period.findtext('resolution')} is too coarse"
-            )
-        first, last = datetime.fromisoformat(start), datetime.fromisoformat(end)
+        step, first, last = _span_of_xml(path, period)
         known = {
-            int(point.findtext("position") or 0): number(path, None, point.findtext("quantity") or "")
+            _position(path, point.findtext("position")): number(path, None, point.findtext("quantity") or "")
             for point in period.iter("Point")
         }
         value: float | None = None
         for position in range(1, (last - first) // step + 1):
             # Curve type A03: a position that is left out repeats the one before. With A01 it is a hole.
             value = known.get(position, value if repeats else None)
-            yield (first + (position - 1) * step).astimezone(UTC), value
+            yield first + (position - 1) * step, value
+
+
+def _span_of_xml(path: Path, period: "Element") -> tuple[timedelta, datetime, datetime]:
+    """Step, start and end of a period."""
+    step = _RESOLUTION.get(period.findtext("resolution") or "")
+    if step is None:
+        raise GridFileError(path, f"the resolution {period.findtext('resolution')!r} is none up to an hour")
+    clock = Clock(path, UTC)
+    ends = (clock.utc(period.findtext(f"timeInterval/{name}") or "", line=None) for name in ("start", "end"))
+    first, last = (end for end in ends if end is not None)
+    return step, first, last
+
+
+def _position(path: Path, text: str | None) -> int:
+    value = number(path, None, text or "")
+    if value is None or value != int(value) or value < 1:
+        raise GridFileError(path, f"a point stands at the position {text!r}")
+    return int(value)
 
 
 def _series(path: Path, zone: str, mix: _Mix) -> IntensitySeries:

@@ -31,6 +31,8 @@ GRAMS_PER_KWH = {
     "lb/MWh": 0.45359237,
 }
 """Unit of a file -> what to multiply its numbers with."""
+FIRST_YEAR, LAST_YEAR = 1900, 2199
+"""Other years are slips, and a series from one to the other would fill the memory."""
 _SUMMER_TIME_OF = {"CET": False, "CEST": True, "WET": False, "WEST": True, "EET": False, "EEST": True}
 
 
@@ -182,7 +184,7 @@ class Clock:
     _seen: set[tuple[Hashable, datetime]] = field(default_factory=set)
 
     def utc(
-        self, text: str, *, line: int, formats: Sequence[str] = (), key: Hashable = None
+        self, text: str, *, line: int | None, formats: Sequence[str] = (), key: Hashable = None
     ) -> datetime | None:
         """The moment of a text in ISO 8601, or in one of `formats`; None for one that the clocks skipped.
 
@@ -191,6 +193,8 @@ class Clock:
         """
         bare, _, mark = text.strip().partition(" (")
         moment = self._parse(bare.strip(), formats, line)
+        if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            raise GridFileError(self.path, f"{text!r} is not a time of an electricity grid", line=line)
         if moment.tzinfo is not None:
             return moment.astimezone(UTC)
         if self.zone is None:
@@ -201,7 +205,7 @@ class Clock:
             )
         return self._of_local(moment, mark.rstrip(")").upper(), key)
 
-    def _parse(self, text: str, formats: Sequence[str], line: int) -> datetime:
+    def _parse(self, text: str, formats: Sequence[str], line: int | None) -> datetime:
         for form in formats:
             try:
                 return datetime.strptime(text, form)  # noqa: DTZ007 - the zone is added by the caller
@@ -210,7 +214,7 @@ class Clock:
         try:
             return datetime.fromisoformat(text)
         except ValueError as error:
-            raise GridFileError(self.path, f"{text!r} is not a time", line=line) from error
+            raise GridFileError(self.path, f"{text[:40]!r} is not a time", line=line) from error
 
     def _of_local(self, moment: datetime, mark: str, key: Hashable) -> datetime | None:
         early, late = (moment.replace(tzinfo=self.zone, fold=fold) for fold in (0, 1))

@@ -65,7 +65,9 @@ def series_of_table(table: Table) -> IntensitySeries:
 def is_neso_json(data: Any) -> bool:
     """Whether JSON is an answer of the carbon intensity API."""
     _, entries = _region_and_entries(data)
-    return bool(entries) and all("from" in entry and "intensity" in entry for entry in entries)
+    return bool(entries) and all(
+        "from" in entry and isinstance(entry.get("intensity"), Mapping) for entry in entries
+    )
 
 
 def series_of_json(path: Path, data: Any) -> IntensitySeries:
@@ -89,7 +91,12 @@ def series_of_json(path: Path, data: Any) -> IntensitySeries:
 
 def _region_and_entries(data: Any) -> tuple[str | None, list[Mapping[str, Any]]]:
     inside = data.get("data") if isinstance(data, Mapping) else None
-    if isinstance(inside, list) and len(inside) == 1 and "regionid" in inside[0]:
+    if (
+        isinstance(inside, list)
+        and len(inside) == 1
+        and isinstance(inside[0], Mapping)
+        and "data" in inside[0]
+    ):
         inside = inside[0]
     region = None
     if isinstance(inside, Mapping):
