@@ -25,5 +25,4 @@
     verification  the checks that anybody can repeat from the files alone
 
 Nothing is imported here: metering must cost a job next to nothing, also at start.
-
 """
