@@ -44,6 +44,11 @@ class Settings:
         return self.home / "hub"
 
     @property
+    def meters_folder(self) -> Path:
+        """What was set up for this node's meters: its wall meter and its calibration."""
+        return self.home / "meters"
+
+    @property
     def spill_folder(self) -> Path:
         """Where learners keep their optimizer state between rounds, on their own machine."""
         return self.home / "spill"

@@ -22,7 +22,9 @@ from ayni.workflows.progress import Approve, Progress, SilentProgress
 if TYPE_CHECKING:
     from ayni.database import Database
     from ayni.footprint.cascade import NodeCounters
+    from ayni.footprint.embodied import Device
     from ayni.footprint.node_meter import NodeMeter
+    from ayni.footprint.power_model import PowerModel
     from ayni.hub.repositories import LocalHub
     from ayni.jobs.loading import Job
     from ayni.jobs.runs import Run, Runs
@@ -386,9 +388,39 @@ class _Installation:
             memory_bytes=psutil.virtual_memory().total,
             spill_folder=self.spill_folder,
             make_engine=_make_engine,
-            make_counters=_make_counters,
-            make_meter=_make_meter,
+            make_counters=self._make_counters,
+            make_power_model=self._make_power_model,
+            make_meter=self._make_meter,
+            machine=_machine,
+            live_grid=None,
             now=lambda: datetime.now(UTC),
+        )
+
+    def _make_counters(self, spec: "JobSpec") -> "NodeCounters":
+        from ayni.footprint.cascade import choose_counters
+
+        return choose_counters(
+            declared_watts=spec.site.cpu_watts,
+            uses_gpu=_uses_gpu(spec.train.device),
+            node_folder=self._settings.meters_folder,
+        )
+
+    def _make_power_model(self, spec: "JobSpec") -> "PowerModel":
+        from ayni.footprint.cascade import node_power_model
+
+        return node_power_model(declared_watts=spec.site.cpu_watts, node_folder=self._settings.meters_folder)
+
+    def _make_meter(self, found: "Run") -> "NodeMeter":
+        from ayni.footprint.node_meter import NodeMeter
+        from ayni.workflows.offer import reserved_cores
+
+        spec = found.job.spec
+        return NodeMeter(
+            found.folder / "meter" / "windows.jsonl",
+            job=found.id,
+            counters=self._make_counters(spec),
+            reserved_cores=reserved_cores(spec, num_cores=_usable_cores()),
+            choose_again=lambda: self._make_counters(spec),
         )
 
 
@@ -484,22 +516,19 @@ def _make_engine(config: "TrainConfig") -> AbstractContextManager["Engine"]:
     return make_engine(config)
 
 
-def _make_counters(spec: "JobSpec") -> "NodeCounters":
-    from ayni.footprint.cascade import choose_counters
+def _machine(lifetime_years: float) -> "Device":
+    import psutil
 
-    return choose_counters(declared_watts=spec.site.cpu_watts, uses_gpu=_uses_gpu(spec.train.device))
+    from ayni.footprint.design_power import read_processor
+    from ayni.footprint.embodied import undeclared_machine
 
-
-def _make_meter(found: "Run") -> "NodeMeter":
-    from ayni.footprint.node_meter import NodeMeter
-    from ayni.workflows.offer import reserved_cores
-
-    spec = found.job.spec
-    return NodeMeter(
-        found.folder / "meter" / "windows.jsonl",
-        job=found.id,
-        counters=_make_counters(spec),
-        reserved_cores=reserved_cores(spec, num_cores=_usable_cores()),
+    processor = read_processor()
+    return undeclared_machine(
+        num_processors=1 if processor is None else processor.num_sockets,
+        num_cpus=os.cpu_count() or 1,
+        memory_gigabytes=psutil.virtual_memory().total / 1e9,
+        is_virtual=processor is not None and processor.is_virtual,
+        lifetime_years=lifetime_years,
     )
 
 

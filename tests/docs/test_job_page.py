@@ -35,6 +35,7 @@ train:
   adapter: {}
   tls: {ca_file: ca.pem, certificate_file: me.pem, key_file: me.key}
 publish: {repository: me/full}
+site: {zone: DE, tariff: {file: prices.csv, credits_per_unit: 1}}
 compress: {steps: [STEPS]}
 """.replace("STEPS", ", ".join(f"{{{step}: {{}}}}" for step in STEPS))
 

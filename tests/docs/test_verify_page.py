@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from ayni.files import read_json_lines
-from ayni.footprint.carbon import carbon_intensity
 from ayni.footprint.cascade import NodeCounters
 from ayni.footprint.cpu_time import ScriptedCpuClock
+from ayni.footprint.embodied import server
 from ayni.footprint.meters import ScriptedCounter
 from ayni.footprint.node_meter import NodeMeter
-from ayni.footprint.receipts import ReceiptSubject, build_receipt, cost_of, last_hash, write_receipt
+from ayni.footprint.receipts import ReceiptSubject, last_hash, receipt_of_step, write_receipt
+from ayni.footprint.site_conditions import SiteConditions
+from ayni.footprint.tariffs import Tariff
 from ayni.footprint.verification import verify_receipts
-from ayni.footprint.windows import total_of_windows
 from ayni.jobs.runs import Run
 from ayni.signing import SigningKey, load_or_create_key
 from ayni.workflows.seal_run import seal_run
@@ -26,7 +27,14 @@ from ayni.workflows.seal_run import seal_run
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "verify.md").read_text(encoding="utf-8")
 (PROGRAM,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-PRICES = {"pue": 1.3, "tariff_microcredits_per_kwh": 300_000, "ask_microcredits_per_core_hour": 10_000}
+SITE = SiteConditions(
+    zone="DE",
+    pue=1.3,
+    wue_litres_per_kwh=1.8,
+    machine=server(num_processors=1, memory_gigabytes=64),
+    tariff=Tariff(name="flat", flat_microcredits_per_kwh=300_000),
+    ask_microcredits_per_core_hour=10_000_000,
+)
 
 
 @pytest.fixture
@@ -49,13 +57,11 @@ def make_run(folder: Path, key: SigningKey, *, unknown: tuple[str, ...] = ()) ->
     with path.open("ab") as file:
         file.write(b'{"kind": "window", "jobs": {"r1": {}}\n')
     for step in ("plan", "train"):
-        total = total_of_windows(read_json_lines(path), step, job="r1")
-        body = build_receipt(
-            total,
+        body = receipt_of_step(
+            read_json_lines(path),
+            step,
             subject=ReceiptSubject(run="r1", job="Pr\u00fcfung", member="me", site="own", node="vm"),
-            intensity=carbon_intensity("DE"),
-            pue=1.3,
-            cost=cost_of(total, **PRICES),
+            conditions=SITE,
             previous_hash=last_hash(folder / "receipts"),
         )
         write_receipt(folder / "receipts", body, key)
@@ -152,13 +158,11 @@ def test_a_removed_receipt_breaks_the_chain(tmp_path: Path, key: SigningKey) -> 
 def test_a_repeated_receipt_is_found(tmp_path: Path, key: SigningKey) -> None:
     run = make_run(tmp_path / "run", key)
     rows = read_json_lines(run / "meter" / "windows.jsonl")
-    total = total_of_windows(rows, "train", job="r1")
-    again = build_receipt(
-        total,
+    again = receipt_of_step(
+        rows,
+        "train",
         subject=ReceiptSubject(run="r1", job="digits", member="me", site="own", node="vm"),
-        intensity=carbon_intensity(None),
-        pue=1.3,
-        cost=cost_of(total, **PRICES),
+        conditions=SITE,
         previous_hash=last_hash(run / "receipts"),
     )
     write_receipt(run / "receipts", again, key)

@@ -12,15 +12,24 @@ from ayni.footprint.emissions import (
     add_emissions,
     emissions_of,
     hourly_energy,
-    recomputed,
     split_at_hours,
+    weight_from_json,
 )
 from ayni.footprint.intensity_chain import UNKNOWN, intensities_of
 from ayni.footprint.intensity_series import HOUR, METERED, GivenSeries, IntensitySeries
 
 MIDNIGHT = datetime(2023, 7, 1, tzinfo=UTC)
 TRUST = {"tier": "W1", "low_factor": 0.8, "high_factor": 1.25, "method": "scripted", "scope": "node"}
-METER = {"kind": "meter", "meter": 1, "processor": TRUST, "device": None, "reserved_cores": 1, "unknown": []}
+METER = {
+    "kind": "meter",
+    "notes": [],
+    "cores": 1,
+    "meter": 1,
+    "processor": TRUST,
+    "device": None,
+    "reserved_cores": 1,
+    "unknown": [],
+}
 JOULE = 1_000_000
 KWH = 3_600_000 * JOULE
 
@@ -193,7 +202,8 @@ def test_a_verifier_finds_the_same_from_the_receipt_and_the_windows() -> None:
     energy = energy_of(3 * KWH, KWH + 7, low=0.8, high=1.3)
     done = weigh(energy, 300.0, None, pue=1.21)
 
-    again = recomputed(done.to_json(), energy)
+    weights = [weight_from_json(hour) for hour in done.to_json()["hours"]]
+    again = emissions_of(energy, weights, basis=done.basis, pue=done.pue)
 
     assert again == done
     assert again.to_json() == done.to_json()
@@ -201,10 +211,10 @@ def test_a_verifier_finds_the_same_from_the_receipt_and_the_windows() -> None:
 
 def test_a_receipt_that_lacks_an_hour_cannot_be_recomputed() -> None:
     data = weigh(energy_of(KWH, KWH), 300.0, 100.0).to_json()
-    del data["hours"][1]
+    weights = [weight_from_json(hour) for hour in data["hours"][:1]]
 
     with pytest.raises(ValueError, match="no intensity was asked"):
-        recomputed(data, energy_of(KWH, KWH))
+        emissions_of(energy_of(KWH, KWH), weights, basis=Basis(), pue=1.0)
 
 
 @given(

@@ -1,28 +1,36 @@
-import math
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ayni.footprint.carbon import carbon_intensity
+from ayni.footprint.basis import Basis
+from ayni.footprint.embodied import accelerator, declared_device
+from ayni.footprint.emissions import HourlyEnergy, facility_microjoules
+from ayni.footprint.intensity_series import HOUR, GivenSeries, IntensitySeries
+from ayni.footprint.receipt_terms import terms_of_receipt
 from ayni.footprint.receipts import (
-    Cost,
     DamagedReceiptError,
     ReceiptSubject,
     build_receipt,
-    cost_of,
-    facility_microjoules,
-    grams_of_energy,
     last_hash,
     read_receipt,
     write_receipt,
 )
+from ayni.footprint.sci import FunctionalUnit
+from ayni.footprint.site_conditions import SiteConditions
+from ayni.footprint.tariffs import Tariff
 from ayni.footprint.windows import EnergyTotal
 from ayni.signing import FIRST_OF_CHAIN, load_or_create_key, verify_chain
 
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+KWH = 3_600_000_000_000
 METER = {
     "kind": "meter",
     "meter": 1,
+    "cores": 4,
+    "notes": ["/sys/class/powercap is not there"],
     "processor": {"method": "model of CPU time", "scope": "processor and memory"},
     "device": None,
     "unknown": [],
@@ -35,9 +43,9 @@ TOTAL = EnergyTotal(
     wall_seconds=600.0,
     core_seconds=1200.0,
     cpu_seconds=900.0,
-    job_microjoules=3_600_000_000_000,
-    low_microjoules=1_800_000_000_000,
-    high_microjoules=7_200_000_000_000,
+    job_microjoules=KWH,
+    low_microjoules=KWH // 2,
+    high_microjoules=2 * KWH,
     node_microjoules=4_000_000_000_000,
     other_jobs_microjoules=0,
     other_microjoules=300_000_000_000,
@@ -50,39 +58,40 @@ TOTAL = EnergyTotal(
     unmetered_seconds_at_most=1.5,
 )
 UNKNOWN = replace(TOTAL, job_microjoules=None, low_microjoules=None, high_microjoules=None, tier="W5")
+ENERGY = HourlyEnergy(microjoules={NOON: KWH}, low_factor=0.5, high_factor=2.0)
 SUBJECT = ReceiptSubject(run="r1", job="digits", member="me", site="own", node="vm")
-PRICES = {"pue": 1.2, "tariff_microcredits_per_kwh": 300_000, "ask_microcredits_per_core_hour": 10_000}
-COST = cost_of(TOTAL, **PRICES)
+SITE = SiteConditions(
+    zone="DE",
+    pue=1.2,
+    machine=declared_device("server", kilograms_co2e=1752.0, lifetime_years=4),
+    tariff=Tariff(name="flat", flat_microcredits_per_kwh=300_000),
+    ask_microcredits_per_core_hour=10_000,
+)
 
 
-def receipt(total: EnergyTotal = TOTAL, cost: Cost = COST, previous_hash: str = FIRST_OF_CHAIN) -> dict:
-    return build_receipt(
-        total,
-        subject=SUBJECT,
-        intensity=carbon_intensity("DE"),
-        pue=1.2,
-        cost=cost,
-        previous_hash=previous_hash,
-    )
+def receipt(
+    total: EnergyTotal = TOTAL,
+    energy: HourlyEnergy | None = ENERGY,
+    *,
+    site: SiteConditions = SITE,
+    unit: FunctionalUnit | None = None,
+    previous_hash: str = FIRST_OF_CHAIN,
+) -> dict[str, Any]:
+    terms = site.terms_for(() if energy is None else energy.microjoules, functional_unit=unit)
+    return build_receipt(total, energy, subject=SUBJECT, terms=terms, previous_hash=previous_hash)
 
 
 def test_one_kilowatt_hour_behind_a_pue_of_1_2_emits_1_2_times_the_grids_grams() -> None:
     body = receipt()
 
-    assert body["energy_microjoules"] == 3_600_000_000_000
+    assert body["energy_microjoules"] == KWH
     assert body["facility_energy_microjoules"] == 4_320_000_000_000
     assert body["carbon"]["grams_co2e"] == pytest.approx(1.2 * 380.95)
-    assert body["carbon"]["zone"] == "DE"
+    assert (body["carbon"]["zone"], body["carbon"]["declared_zone"]) == ("DE", "DE")
+    assert body["carbon"]["worst_link"] == "annual mean"
 
 
-def test_intervals_of_energy_and_grid_add_in_quadrature() -> None:
-    grams, low, high = grams_of_energy(TOTAL, 1.0, carbon_intensity("DE")) or (0, 0, 0)
-
-    assert high / grams == pytest.approx(math.exp(math.hypot(math.log(2), math.log(2.25))), rel=1e-4)
-    assert grams / low == pytest.approx(math.exp(math.hypot(math.log(2), math.log(1 / 0.52))), rel=1e-4)
-
-
-def test_the_receipt_says_how_it_knows_and_that_water_is_unknown() -> None:
+def test_the_receipt_says_how_it_knows_and_what_refused_to_be_read() -> None:
     body = receipt()
 
     assert (body["tier"], body["meter"], body["scope"]) == (
@@ -90,7 +99,7 @@ def test_the_receipt_says_how_it_knows_and_that_water_is_unknown() -> None:
         "model of CPU time",
         "processor and memory",
     )
-    assert body["water"] is None
+    assert body["meter_notes"] == ["/sys/class/powercap is not there"]
     assert body["windows"] == {
         "first": 5,
         "last": 604,
@@ -101,32 +110,119 @@ def test_the_receipt_says_how_it_knows_and_that_water_is_unknown() -> None:
     assert body["unmetered_seconds_at_most"] == 1.5
 
 
+def test_uneven_power_on_an_uneven_grid_is_weighed_and_priced_hour_by_hour() -> None:
+    # Given 0.8 kWh in an hour of 300 g at 0.4, and 0.2 kWh in one of 100 g whose price is below zero
+    series = IntensitySeries(
+        zone="DE", basis=Basis(), source="a file", first_hour=NOON, grams_co2e_per_kwh=(300.0, 100.0)
+    )
+    tariff = Tariff(name="day ahead", first_hour=NOON, microcredits_per_kwh=(400_000, -50_000))
+    energy = HourlyEnergy(microjoules={NOON: KWH * 8 // 10, NOON + HOUR: KWH * 2 // 10})
+    site = replace(SITE, sources=(GivenSeries(series),), tariff=tariff)
+
+    body = receipt(energy=energy, site=site)
+
+    assert body["carbon"]["grams_co2e"] == pytest.approx(312)
+    assert body["carbon"]["worst_link"] == "metered hour"
+    assert body["cost"]["electricity_microcredits"] == round(1.2 * (0.8 * 400_000 - 0.2 * 50_000))
+    assert [price["microcredits_per_kwh"] for price in body["cost"]["prices"]] == [400_000, -50_000]
+
+
 def test_one_kilowatt_hour_and_a_third_of_a_core_hour_cost_their_tariff_and_their_ask() -> None:
-    assert (COST.electricity_microcredits, COST.machine_microcredits) == (360_000, 3_333)
-    assert receipt()["cost"]["total_microcredits"] == 363_333
+    cost = receipt()["cost"]
+
+    assert (cost["electricity_microcredits"], cost["machine_microcredits"]) == (360_000, 3_333)
+    assert cost["total_microcredits"] == 363_333
+    assert cost["prices"] == []
 
 
-def test_electricity_that_is_unknown_has_no_price_and_machine_time_has_one() -> None:
-    cost = cost_of(UNKNOWN, **PRICES)
+def test_half_a_server_for_ten_minutes_embodies_its_share_of_four_years() -> None:
+    # Given 50 g an hour for the whole server, of which the job reserved two of four cores
+    embodied = receipt()["embodied"]
 
-    assert (cost.electricity_microcredits, cost.machine_microcredits) == (None, 3_333)
-    assert cost.total_microcredits is None
+    assert embodied["grams_co2e"] == pytest.approx(50 / 6 / 2)
+    assert (embodied["low_grams_co2e"], embodied["high_grams_co2e"]) == (
+        pytest.approx(50 / 12 * 0.7),
+        pytest.approx(50 / 12 * 1.4),
+    )
+    assert embodied["devices"][0]["reserved_share"] == pytest.approx(0.5)
+
+
+def test_an_accelerator_is_the_jobs_as_a_whole_and_an_unknown_machine_makes_the_sum_unknown() -> None:
+    gpu = accelerator("NVIDIA H100", lifetime_years=4)
+
+    both = receipt(site=replace(SITE, accelerators=(gpu,)))["embodied"]
+    alone = receipt(site=replace(SITE, machine=None, accelerators=(gpu,)))["embodied"]
+
+    assert both["grams_co2e"] == pytest.approx(50 / 12 + 273_000 / 35_040 / 6)
+    assert alone["grams_co2e"] is None
+
+
+def test_water_on_site_needs_a_declared_wue_and_is_per_kilowatt_hour_of_the_machines() -> None:
+    undeclared, declared = receipt()["water"], receipt(site=replace(SITE, wue_litres_per_kwh=1.8))["water"]
+
+    assert undeclared["on_site_litres"] is None
+    assert undeclared["total_litres"] is None
+    assert declared["on_site_litres"]["value"] == pytest.approx(1.8)
+    assert declared["off_site_litres"]["value"] == pytest.approx(1.2 * declared["litres_per_kwh"]["value"])
 
 
 def test_unknown_energy_makes_facility_carbon_and_cost_unknown_and_none_of_them_zero() -> None:
-    body = receipt(UNKNOWN, replace(COST, electricity_microcredits=None))
+    body = receipt(UNKNOWN, None)
 
     assert body["energy_microjoules"] is None
     assert body["facility_energy_microjoules"] is None
     assert body["carbon"]["grams_co2e"] is None
+    assert body["carbon"]["declared_zone"] == "DE"
+    assert body["water"]["off_site_litres"] is None
+    assert body["cost"]["electricity_microcredits"] is None
     assert body["cost"]["total_microcredits"] is None
     assert body["cost"]["machine_microcredits"] == 3_333
+    # The machine was made whether or not it could be metered.
+    assert body["embodied"]["grams_co2e"] == pytest.approx(50 / 12)
 
 
 def test_a_measured_zero_emits_zero_grams() -> None:
     zero = replace(TOTAL, job_microjoules=0, low_microjoules=0, high_microjoules=0)
 
-    assert receipt(zero)["carbon"]["grams_co2e"] == 0.0
+    assert receipt(zero, HourlyEnergy(microjoules={NOON: 0}))["carbon"]["grams_co2e"] == 0.0
+
+
+def test_a_source_that_does_not_answer_leaves_the_rest_of_the_chain_and_its_reason() -> None:
+    class Unplugged:
+        def hours(self, zone: str, start: datetime, end: datetime) -> IntensitySeries | None:
+            raise OSError("no route to host")
+
+    body = receipt(site=replace(SITE, sources=(Unplugged(),)))
+
+    assert body["carbon"]["grams_co2e"] == pytest.approx(1.2 * 380.95)
+    assert body["carbon"]["notes"] == ["no route to host"]
+
+
+def test_a_receipt_states_its_terms_so_that_it_can_be_computed_again() -> None:
+    # Given every term that there is, with a hole in the prices
+    prices = Tariff(
+        name="day ahead",
+        flat_microcredits_per_kwh=250_000,
+        first_hour=NOON,
+        microcredits_per_kwh=(1, None, -3),
+    )
+    site = replace(
+        SITE,
+        pue_factors=(0.9, 1.1),
+        wue_litres_per_kwh=0.0,
+        tariff=prices,
+        accelerators=(accelerator("NVIDIA A100"),),
+    )
+    energy = HourlyEnergy(
+        microjoules={NOON + timedelta(hours=index): KWH // 3 for index in range(3)},
+        low_factor=0.5,
+        high_factor=2.0,
+    )
+    body = receipt(energy=energy, site=site, unit=FunctionalUnit(name="1k images", count=2500))
+
+    again = build_receipt(TOTAL, energy, subject=SUBJECT, terms=terms_of_receipt(body))
+
+    assert again == body
 
 
 def test_a_pue_below_one_is_refused() -> None:

@@ -5,18 +5,26 @@ from pathlib import Path
 import pytest
 
 from ayni.files import read_json_lines
-from ayni.footprint.carbon import carbon_intensity
 from ayni.footprint.cascade import NodeCounters
 from ayni.footprint.cpu_time import ScriptedCpuClock
+from ayni.footprint.embodied import server
 from ayni.footprint.meters import ScriptedCounter
 from ayni.footprint.node_meter import NodeMeter
-from ayni.footprint.receipts import ReceiptSubject, build_receipt, cost_of, last_hash, write_receipt
+from ayni.footprint.receipts import ReceiptSubject, last_hash, receipt_of_step, write_receipt
+from ayni.footprint.site_conditions import SiteConditions
+from ayni.footprint.tariffs import Tariff
 from ayni.footprint.verification import verify_receipts
-from ayni.footprint.windows import total_of_windows
 from ayni.signing import SigningKey, load_or_create_key
 
 STEPS = ("plan", "train", "compress", "publish")
-PRICES = {"pue": 1.3, "tariff_microcredits_per_kwh": 300_000, "ask_microcredits_per_core_hour": 10_000_000}
+SITE = SiteConditions(
+    zone=None,
+    pue=1.3,
+    wue_litres_per_kwh=1.8,
+    machine=server(num_processors=1, memory_gigabytes=64),
+    tariff=Tariff(name="flat", flat_microcredits_per_kwh=300_000),
+    ask_microcredits_per_core_hour=10_000_000,
+)
 
 
 def meter_steps(path: Path, *, unknown: tuple[str, ...] = ()) -> None:
@@ -37,13 +45,11 @@ def meter_steps(path: Path, *, unknown: tuple[str, ...] = ()) -> None:
 def write_receipts(folder: Path, key: SigningKey, *, steps: tuple[str, ...] = STEPS) -> None:
     rows = read_json_lines(folder / "meter" / "windows.jsonl")
     for step in steps:
-        total = total_of_windows(rows, step, job="r1")
-        body = build_receipt(
-            total,
+        body = receipt_of_step(
+            rows,
+            step,
             subject=ReceiptSubject(run="r1", job="digits", member="me", site="own", node="vm"),
-            intensity=carbon_intensity(None),
-            pue=1.3,
-            cost=cost_of(total, **PRICES),
+            conditions=SITE,
             previous_hash=last_hash(folder / "receipts"),
         )
         write_receipt(folder / "receipts", body, key)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 
 from ayni import wiring
 from ayni.files import read_json, read_json_lines, write_json
-from ayni.footprint.receipts import cost_of
+from ayni.footprint.emissions import hourly_energy
+from ayni.footprint.receipt_terms import terms_of_receipt
+from ayni.footprint.receipts import ReceiptSubject, build_receipt
+from ayni.footprint.tariffs import Tariff
 from ayni.footprint.windows import total_of_windows
 from ayni.jobs.runs import Run
 from ayni.signing import FIRST_OF_CHAIN, SIGNATURE_FIELDS, SigningKey, load_or_create_key, sign_record
@@ -152,7 +156,7 @@ def test_a_bill_that_was_raised_and_signed_again_does_not_follow_from_the_window
     sign_receipts_again(finished, key, raise_bill)
 
     found = failed(verify(finished.folder, expected_public_key=key.public_key, is_own=True))
-    assert "receipt of train: machine_microcredits" in found["receipts"]
+    assert "receipt of train: cost.machine_microcredits" in found["receipts"]
     assert "does not follow from the receipts" in found["ledger"]
 
 
@@ -162,14 +166,15 @@ def test_prices_that_were_raised_with_the_bill_are_not_those_of_the_job(
     rows = read_json_lines(finished.folder / "meter" / "windows.jsonl")
 
     def raise_price(receipt: dict[str, Any]) -> None:
-        total = total_of_windows(rows, receipt["step"], job=finished.id)
-        ask = receipt["cost"]["ask_microcredits_per_core_hour"]
-        receipt["cost"] = cost_of(
-            total,
-            pue=receipt["pue"],
-            tariff_microcredits_per_kwh=900_000,
-            ask_microcredits_per_core_hour=ask,
-        ).to_json()
+        terms = terms_of_receipt(receipt)
+        dearer = replace(terms, tariff=Tariff(name="flat", flat_microcredits_per_kwh=900_000))
+        body = build_receipt(
+            total_of_windows(rows, receipt["step"], job=finished.id),
+            hourly_energy(rows, receipt["step"], job=finished.id),
+            subject=ReceiptSubject(**{name: receipt[name] for name in ReceiptSubject.__slots__}),
+            terms=dearer,
+        )
+        receipt["cost"] = body["cost"]
 
     sign_receipts_again(finished, key, raise_price)
 

@@ -14,6 +14,14 @@ Bottom-up, a server is 1000 kg with one processor and 16 GB; each further proces
 further GB of memory 533 / 384 kg, each SSD 100 kg and each hard disk 50 kg. Accelerators are devices of
 their own and without a share of their server, which is counted once.
 
+A machine that nobody declared is guessed from what it shows, and its interval says how roughly:
+
+    virtual machine                       CPUs / 128 of a host with 2 processors and 512 GB, x 0.3 .. 3
+    one processor, at most 64 GB          400 kg, 150 to 1300: laptops, desktops and small servers
+    otherwise                             bottom-up
+
+The assumed host and the range of small machines are ours.
+
 Not covered: buildings, cooling, network, and transport between owners.
 
 Source: SCI specification 1.1 (ISO/IEC 21031), section on embodied emissions. Server: B. Davy, "Building an
@@ -40,6 +48,9 @@ _KILOGRAMS_PER_PROCESSOR, _KILOGRAMS_PER_GIGABYTE = 100.0, 533 / 384
 _KILOGRAMS_PER_SSD, _KILOGRAMS_PER_DISK = 100.0, 50.0
 _ACCELERATOR_KILOGRAMS = {"A100": 318.0, "H100": 273.0, "V100": 150.0}
 _OTHER_ACCELERATOR = Quantity(value=220.0, low=88.0, high=570.0)
+_HOST_CPUS, _HOST_GIGABYTES = 128, 512.0
+_SMALL_GIGABYTES = 64.0
+_SMALL_MACHINE = Quantity(value=400.0, low=150.0, high=1300.0)
 _ROUNDING = 1e-9
 
 
@@ -115,6 +126,34 @@ def server(
         lifetime_hours=lifetime_years * HOURS_PER_YEAR,
         method=f"bottom-up: {num_processors} processors, {memory_gigabytes:g} GB, {num_ssds} SSDs, "
         f"{num_disks} hard disks",
+    )
+
+
+def undeclared_machine(
+    *,
+    num_processors: int,
+    num_cpus: int,
+    memory_gigabytes: float,
+    is_virtual: bool,
+    lifetime_years: float = SERVER_YEARS,
+) -> Device:
+    """A machine of which only the operating system is known to tell. `num_cpus` counts hardware threads."""
+    if is_virtual:
+        share = min(1.0, num_cpus / _HOST_CPUS)
+        host = server(num_processors=2, memory_gigabytes=_HOST_GIGABYTES).kilograms_co2e.value
+        kilograms = Quantity.within(host * share, low_factor=0.3, high_factor=3.0)
+        name, method = "virtual machine", f"{num_cpus} of {_HOST_CPUS} CPUs of an assumed host"
+    elif num_processors == 1 and memory_gigabytes <= _SMALL_GIGABYTES:
+        kilograms, name = _SMALL_MACHINE, "laptop, desktop or small server"
+        method = "range of machines with one processor"
+    else:
+        device = server(num_processors=num_processors, memory_gigabytes=memory_gigabytes)
+        kilograms, name, method = device.kilograms_co2e, device.name, device.method
+    return Device(
+        name=name,
+        kilograms_co2e=kilograms,
+        lifetime_hours=lifetime_years * HOURS_PER_YEAR,
+        method=method,
     )
 
 

@@ -24,7 +24,6 @@ from ayni.footprint.basis import Basis, one_basis
 from ayni.footprint.intensity_chain import LINKS, HourIntensity
 from ayni.footprint.intensity_series import HOUR, hour_of
 from ayni.footprint.quantities import Quantity, correlated_sum, product
-from ayni.footprint.receipts import facility_microjoules
 from ayni.footprint.windows import Row, job_microjoules, total_of_windows
 from ayni.units import microjoules_to_kwh, split_exactly
 
@@ -95,6 +94,13 @@ def split_at_hours(microjoules: int, start: datetime, end: datetime) -> dict[dat
         hours.append(hours[-1] + HOUR)
     lasts = [(min(end, hour + HOUR) - max(start, hour)) // timedelta(microseconds=1) for hour in hours]
     return dict(zip(hours, split_exactly(microjoules, lasts), strict=True))
+
+
+def facility_microjoules(it_microjoules: int | None, pue: float) -> int | None:
+    """Energy of the whole facility: IT energy times PUE (power usage effectiveness, at least 1)."""
+    if not pue >= 1:
+        raise ValueError(f"PUE is facility energy over IT energy, so at least 1, not {pue}")
+    return None if it_microjoules is None else round(it_microjoules * pue)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,24 +234,12 @@ def _weighed(hours: Sequence[HourOfEmissions]) -> Quantity | None:
     return correlated_sum(intensity.times(kwh) for kwh, intensity in parts)
 
 
-def recomputed(data: Mapping[str, Any], energy: HourlyEnergy) -> Emissions:
-    """What a receipt's `to_json` should have been for this energy, with the intensities that it names.
-
-    A verifier compares the two; that the intensities are true is not for files to say.
+def weight_from_json(data: Mapping[str, Any]) -> HourIntensity:
+    """What an hour of `Emissions.to_json` weighs.
 
     Raises:
-        KeyError, TypeError, ValueError: the data lack their form, or an hour.
+        KeyError, TypeError, ValueError: the data lack their form.
     """
-    return emissions_of(
-        energy,
-        [_weight_from_json(hour) for hour in data["hours"]],
-        basis=Basis.of_text(data["basis"]),
-        pue=data["pue"],
-        pue_factors=(data["pue_factors"][0], data["pue_factors"][1]),
-    )
-
-
-def _weight_from_json(data: Mapping[str, Any]) -> HourIntensity:
     value = data["grams_co2e_per_kwh"]
     low, high = data["low_grams_co2e_per_kwh"], data["high_grams_co2e_per_kwh"]
     return HourIntensity(

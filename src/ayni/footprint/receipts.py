@@ -1,33 +1,48 @@
 """Receipts: signed, chained records of what each step of a run drew, emitted and cost.
 
-A receipt names the windows that it adds up (numbers and SHA-256), so that anybody can add them up
-again. IT energy and facility energy (times PUE) are separate fields and never mixed. What is not known
-is null: energy that no counter could tell, and water, which nothing here measures yet.
+A receipt names the windows that it adds up (numbers and SHA-256) and the terms that it computes with (grid
+hour by hour, PUE, water, machines, prices), so that anybody can compute it again. IT energy and
+facility energy (times PUE) are separate fields and never mixed. What is not known is null, and so is
+every sum that holds it.
 
     facility energy = IT energy * PUE
-    grams CO2e      = facility energy in kWh * grams per kWh
-    interval        : logarithms of the independent factors (energy, intensity) add in quadrature
+    grams CO2e      = sum over hours of facility energy * grams per kWh               (`emissions`)
+    embodied        = making of the machine * reserved hours / lifetime * reserved share   (`embodied`)
+    litres          = IT energy * WUE + facility energy * litres per kWh              (`water`)
+    electricity     = sum over hours of facility energy * price                       (`tariffs`)
     machine         = reserved core-hours * ask
-    electricity     = facility energy in kWh * tariff
 
 A signature proves who said it, not that the watts are true: the tier stands beside every number.
 
-Not covered: embodied carbon, water, tariffs and intensities that change by the hour.
+Not covered: making of buildings and networks.
 """
 
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ayni.errors import AyniError
 from ayni.files import read_json, write_json
-from ayni.footprint.carbon import CarbonIntensity
-from ayni.footprint.windows import EnergyTotal
+from ayni.footprint.embodied import embodied_grams
+from ayni.footprint.emissions import (
+    Emissions,
+    HourlyEnergy,
+    emissions_of,
+    facility_microjoules,
+    hourly_energy,
+)
+from ayni.footprint.quantities import Quantity, correlated_sum
+from ayni.footprint.receipt_terms import BY_CORES, WHOLE, ReceiptTerms
+from ayni.footprint.sci import FunctionalUnit
+from ayni.footprint.site_conditions import SiteConditions
+from ayni.footprint.tariffs import electricity_cost
+from ayni.footprint.water import water_of
+from ayni.footprint.windows import EnergyTotal, Row, total_of_windows
 from ayni.signing import FIRST_OF_CHAIN, SigningKey, sign_record
 from ayni.units import microjoules_to_kwh
 
-SCHEMA = "ayni/receipt/1"
+SCHEMA = "ayni/receipt/2"
 _SECONDS_PER_HOUR = 3600.0
 Receipt = dict[str, Any]
 
@@ -55,91 +70,45 @@ class ReceiptSubject:
     node: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """What a step cost in integer micro-credits, electricity and machine time apart.
+def receipt_of_step(
+    rows: Iterable[Row],
+    step: str,
+    *,
+    subject: ReceiptSubject,
+    conditions: SiteConditions,
+    functional_unit: FunctionalUnit | None = None,
+    previous_hash: str = FIRST_OF_CHAIN,
+) -> Receipt:
+    """The body of one step's receipt over its windows, not yet signed.
 
-    `electricity_microcredits` is None when its energy is unknown; then the total is, too. The prices
-    (`tariff_microcredits_per_kwh` of facility energy, `ask_microcredits_per_core_hour`) are those that
-    the amounts were computed with.
+    Raises:
+        ValueError: the step has no window.
+        UnknownZoneError, BasisMismatchError, MarginalReceiptError: see `SiteConditions.terms_for`.
     """
-
-    electricity_microcredits: int | None
-    machine_microcredits: int
-    tariff_microcredits_per_kwh: int
-    ask_microcredits_per_core_hour: int
-
-    @property
-    def total_microcredits(self) -> int | None:
-        """Electricity and machine time; None when the electricity is unknown."""
-        if self.electricity_microcredits is None:
-            return None
-        return self.electricity_microcredits + self.machine_microcredits
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON, with the total."""
-        return {
-            "electricity_microcredits": self.electricity_microcredits,
-            "machine_microcredits": self.machine_microcredits,
-            "total_microcredits": self.total_microcredits,
-            "tariff_microcredits_per_kwh": self.tariff_microcredits_per_kwh,
-            "ask_microcredits_per_core_hour": self.ask_microcredits_per_core_hour,
-        }
-
-
-def cost_of(
-    total: EnergyTotal, *, pue: float, tariff_microcredits_per_kwh: int, ask_microcredits_per_core_hour: int
-) -> Cost:
-    """What the windows of a step cost at these prices; each line is rounded to the nearest micro-credit."""
-    energy = total.job_microjoules
-    core_hours = total.core_seconds / _SECONDS_PER_HOUR
-    return Cost(
-        electricity_microcredits=None
-        if energy is None
-        else round(microjoules_to_kwh(energy) * pue * tariff_microcredits_per_kwh),
-        machine_microcredits=round(core_hours * ask_microcredits_per_core_hour),
-        tariff_microcredits_per_kwh=tariff_microcredits_per_kwh,
-        ask_microcredits_per_core_hour=ask_microcredits_per_core_hour,
+    all_rows = list(rows)
+    energy = hourly_energy(all_rows, step, job=subject.run)
+    terms = conditions.terms_for(
+        () if energy is None else energy.microjoules, functional_unit=functional_unit
     )
-
-
-def facility_microjoules(it_microjoules: int | None, pue: float) -> int | None:
-    """Energy of the whole facility: IT energy times PUE (power usage effectiveness, at least 1)."""
-    if not pue >= 1:
-        raise ValueError(f"PUE is facility energy over IT energy, so at least 1, not {pue}")
-    return None if it_microjoules is None else round(it_microjoules * pue)
-
-
-def grams_of_energy(
-    total: EnergyTotal, pue: float, intensity: CarbonIntensity
-) -> tuple[float, float, float] | None:
-    """Grams of CO2e of a step with low and high (90 %); None when the energy is unknown."""
-    energy, low, high = total.job_microjoules, total.low_microjoules, total.high_microjoules
-    if energy is None or low is None or high is None:
-        return None
-    grams = microjoules_to_kwh(energy) * pue * intensity.grams_co2e_per_kwh
-    if grams == 0:
-        return 0.0, 0.0, 0.0
-    low_factor = _in_quadrature(low / energy, intensity.low / intensity.grams_co2e_per_kwh)
-    high_factor = _in_quadrature(high / energy, intensity.high / intensity.grams_co2e_per_kwh)
-    return grams, grams / low_factor, grams * high_factor
-
-
-def _in_quadrature(*factors: float) -> float:
-    """exp(sqrt(sum ln(f)^2)): the factor of a product of independent quantities, above 1."""
-    return math.exp(math.hypot(*(math.log(factor) for factor in factors if factor > 0)))
+    total = total_of_windows(all_rows, step, job=subject.run)
+    return build_receipt(total, energy, subject=subject, terms=terms, previous_hash=previous_hash)
 
 
 def build_receipt(
     total: EnergyTotal,
+    energy: HourlyEnergy | None,
     *,
     subject: ReceiptSubject,
-    intensity: CarbonIntensity,
-    pue: float,
-    cost: Cost,
+    terms: ReceiptTerms,
     previous_hash: str = FIRST_OF_CHAIN,
 ) -> Receipt:
-    """The body of one step's receipt, not yet signed."""
+    """The body of a receipt of `total`, whose energy by the hour is `energy` (None: unknown), on `terms`."""
+    emissions = None
+    if energy is not None:
+        emissions = emissions_of(
+            energy, terms.weights, basis=terms.basis, pue=terms.pue, pue_factors=terms.pue_factors
+        )
+    unit = terms.functional_unit
     return {
         "schema": SCHEMA,
         "run": subject.run,
@@ -148,15 +117,18 @@ def build_receipt(
         "member": subject.member,
         "site": subject.site,
         "node": subject.node,
+        "within": _within(total),
         "attempts": total.num_attempts,
         "started_at": total.started_at,
         "ended_at": total.ended_at,
         "wall_seconds": total.wall_seconds,
         "cpu_seconds": total.cpu_seconds,
-        **_energy_fields(total, pue),
-        "carbon": _carbon_fields(total, pue, intensity),
-        "water": None,
-        "cost": cost.to_json(),
+        **_energy_fields(total, terms.pue),
+        "carbon": _carbon_fields(emissions, terms),
+        "embodied": _embodied_fields(total, terms),
+        "water": _water_fields(total, terms),
+        "cost": _cost_fields(total, emissions, terms),
+        "functional_unit": None if unit is None else {"name": unit.name, "count": unit.count},
         "node_account": {
             "node_microjoules": total.node_microjoules,
             "job_microjoules": total.job_microjoules,
@@ -176,6 +148,11 @@ def build_receipt(
     }
 
 
+def _within(total: EnergyTotal) -> Any:
+    """The meter that this one ran inside of, whose receipts hold the same energy; None outside of any."""
+    return next((meter["within"] for meter in total.meters if meter.get("within")), None)
+
+
 def _energy_fields(total: EnergyTotal, pue: float) -> dict[str, Any]:
     parts = [part for meter in total.meters for part in (meter["processor"], meter["device"]) if part]
     return {
@@ -186,25 +163,105 @@ def _energy_fields(total: EnergyTotal, pue: float) -> dict[str, Any]:
         "meter": "; ".join(dict.fromkeys(part["method"] for part in parts)),
         "scope": "; ".join(dict.fromkeys(part["scope"] for part in parts)),
         "unknown_parts": sorted({name for meter in total.meters for name in meter["unknown"]}),
+        "meter_notes": list(dict.fromkeys(note for meter in total.meters for note in meter["notes"])),
         "pue": pue,
         "facility_energy_microjoules": facility_microjoules(total.job_microjoules, pue),
     }
 
 
-def _carbon_fields(total: EnergyTotal, pue: float, intensity: CarbonIntensity) -> dict[str, Any]:
-    grams = grams_of_energy(total, pue, intensity)
-    value, low, high = (None, None, None) if grams is None else grams
+_CARBON_OF_UNKNOWN_ENERGY: dict[str, Any] = {
+    "grams_co2e": None,
+    "low_grams_co2e": None,
+    "high_grams_co2e": None,
+    "zone": "unknown",
+    "source": "none: the energy is unknown",
+    "worst_link": "unknown",
+    "facility_microjoules_by_link": {},
+    "grams_co2e_per_kwh": None,
+    "hours": [],
+}
+
+
+def _carbon_fields(emissions: Emissions | None, terms: ReceiptTerms) -> dict[str, Any]:
+    known = _CARBON_OF_UNKNOWN_ENERGY if emissions is None else emissions.to_json()
     return {
-        "grams_co2e": value,
-        "low_grams_co2e": low,
-        "high_grams_co2e": high,
-        "zone": intensity.zone,
-        "grams_co2e_per_kwh": intensity.grams_co2e_per_kwh,
-        "low_grams_co2e_per_kwh": intensity.low,
-        "high_grams_co2e_per_kwh": intensity.high,
-        "basis": intensity.basis,
-        "source": intensity.source,
-        "year": intensity.year,
+        **known,
+        "declared_zone": terms.declared_zone,
+        "basis": str(terms.basis),
+        "pue": terms.pue,
+        "pue_factors": list(terms.pue_factors),
+        "notes": list(terms.notes),
+    }
+
+
+def _embodied_fields(total: EnergyTotal, terms: ReceiptTerms) -> dict[str, Any]:
+    """What making the machines adds; its sum is None where the machine is not known."""
+    hours = total.wall_seconds / _SECONDS_PER_HOUR
+    num_cores = max(meter["cores"] for meter in total.meters)
+    core_seconds = total.wall_seconds * num_cores
+    core_share = min(1.0, total.core_seconds / core_seconds) if core_seconds else 1.0
+    machines = [] if terms.machine is None else [(terms.machine, core_share, BY_CORES)]
+    reserved = [*machines, *((device, 1.0, WHOLE) for device in terms.accelerators)]
+    grams = correlated_sum(
+        embodied_grams(device, reserved_hours=hours, reserved_share=share) for device, share, _ in reserved
+    )
+    devices = [
+        {**device.to_json(), "reserved_hours": hours, "reserved_share": share, "reserved_by": reserved_by}
+        for device, share, reserved_by in reserved
+    ]
+    return {**_ends(None if terms.machine is None else grams, "grams_co2e"), "devices": devices}
+
+
+def _ends(quantity: Quantity | None, name: str) -> dict[str, float | None]:
+    if quantity is None:
+        return {name: None, f"low_{name}": None, f"high_{name}": None}
+    return {name: quantity.value, f"low_{name}": quantity.low, f"high_{name}": quantity.high}
+
+
+def _water_fields(total: EnergyTotal, terms: ReceiptTerms) -> dict[str, Any]:
+    wue = terms.wue_litres_per_kwh
+    used = water_of(
+        _it_kwh(total),
+        pue=terms.pue,
+        wue_litres_per_kwh=None if wue is None else Quantity.exact(wue),
+        intensity=terms.water,
+    )
+    return {
+        **used.to_json(),
+        "wue_litres_per_kwh": wue,
+        "litres_per_kwh": terms.water.litres_per_kwh.to_json(),
+        "source": terms.water.source,
+    }
+
+
+def _it_kwh(total: EnergyTotal) -> Quantity | None:
+    energy, low, high = total.job_microjoules, total.low_microjoules, total.high_microjoules
+    if energy is None or low is None or high is None:
+        return None
+    return Quantity(
+        value=microjoules_to_kwh(energy), low=microjoules_to_kwh(low), high=microjoules_to_kwh(high)
+    )
+
+
+def _cost_fields(total: EnergyTotal, emissions: Emissions | None, terms: ReceiptTerms) -> dict[str, Any]:
+    """Electricity and machine time in integer micro-credits, apart; unknown energy has no price."""
+    machine = round(total.core_seconds / _SECONDS_PER_HOUR * terms.ask_microcredits_per_core_hour)
+    by_hour = {} if emissions is None else emissions.facility_microjoules_by_hour
+    electricity = None
+    if emissions is not None:
+        electricity = electricity_cost(by_hour, terms.tariff).microcredits
+    hourly = [(hour.isoformat(), terms.tariff.hourly_price(hour)) for hour in sorted(by_hour)]
+    is_flat = all(price is None for _, price in hourly)
+    return {
+        "electricity_microcredits": electricity,
+        "machine_microcredits": machine,
+        "total_microcredits": None if electricity is None else electricity + machine,
+        "tariff": terms.tariff.name,
+        "tariff_microcredits_per_kwh": terms.tariff.flat_microcredits_per_kwh,
+        "prices": []
+        if is_flat
+        else [{"hour": hour, "microcredits_per_kwh": price} for hour, price in hourly],
+        "ask_microcredits_per_core_hour": terms.ask_microcredits_per_core_hour,
     }
 
 

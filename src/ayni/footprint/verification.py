@@ -3,7 +3,7 @@
     signature and chain     nothing was altered, removed, repeated or reordered
     windows                 numbered 1, 2, 3 ..., each joined to the next, jobs + other + idle = node
     coverage                each window is in exactly one receipt, with the SHA-256 that was signed
-    sums                    energy, facility energy, carbon and cost follow from the windows
+    sums                    energy, carbon, embodied carbon, water and cost follow from windows and terms
 
 Not covered: whether the watts are true (the tier says how far they can be trusted), and whether the prices
 and the grid's intensity are those that were agreed: a receipt names them, and its job does.
@@ -11,23 +11,23 @@ and the grid's intensity are those that were agreed: a receipt names them, and i
 
 import math
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ayni.files import read_json_lines
-from ayni.footprint.carbon import CarbonIntensity
+from ayni.footprint.emissions import hourly_energy
+from ayni.footprint.receipt_terms import terms_of_receipt
 from ayni.footprint.receipts import (
     SCHEMA,
     DamagedReceiptError,
     Receipt,
-    cost_of,
-    facility_microjoules,
-    grams_of_energy,
+    ReceiptSubject,
+    build_receipt,
     read_receipt,
     receipt_paths,
 )
-from ayni.footprint.windows import EnergyTotal, Row, job_microjoules, total_of_windows
+from ayni.footprint.windows import Row, job_microjoules, total_of_windows
 from ayni.signing import BadSignatureError, verify_chain
 
 # These steps write the receipts and what follows them; a receipt cannot hold its own making.
@@ -155,58 +155,30 @@ def _check_sums(receipt: Receipt, rows: list[Row]) -> list[str]:
         total = total_of_windows(rows, step, job=receipt["run"])
     except ValueError as error:
         return [str(error)]
-    return [
-        f"receipt of {step}: {name} is {actual}, its windows say {expected}"
-        for name, actual, expected in _compared_fields(receipt, total)
-        if not _equal(actual, expected)
-    ]
-
-
-def _compared_fields(receipt: Receipt, total: EnergyTotal) -> list[tuple[str, Any, Any]]:
-    """Name of each field, what the receipt says, and what follows from its windows."""
-    pue, carbon, cost = receipt["pue"], receipt["carbon"], receipt["cost"]
-    grams = grams_of_energy(total, pue, _intensity(carbon)) or (None, None, None)
-    expected_cost = cost_of(
+    energy = hourly_energy(rows, step, job=receipt["run"])
+    expected = build_receipt(
         total,
-        pue=pue,
-        tariff_microcredits_per_kwh=cost["tariff_microcredits_per_kwh"],
-        ask_microcredits_per_core_hour=cost["ask_microcredits_per_core_hour"],
-    ).to_json()
-    expected = {
-        "energy_microjoules": total.job_microjoules,
-        "energy_low_microjoules": total.low_microjoules,
-        "energy_high_microjoules": total.high_microjoules,
-        "facility_energy_microjoules": facility_microjoules(total.job_microjoules, pue),
-        "tier": total.tier,
-        "attempts": total.num_attempts,
-        "started_at": total.started_at,
-        "ended_at": total.ended_at,
-        "wall_seconds": total.wall_seconds,
-        "cpu_seconds": total.cpu_seconds,
-        "unmetered_seconds_at_most": total.unmetered_seconds_at_most,
-    }
+        energy,
+        subject=ReceiptSubject(**{name: receipt[name] for name in ReceiptSubject.__slots__}),
+        terms=terms_of_receipt(receipt),
+        previous_hash=receipt["previous_hash"],
+    )
     return [
-        *((name, receipt[name], value) for name, value in expected.items()),
-        ("node_microjoules", receipt["node_account"]["node_microjoules"], total.node_microjoules),
-        ("windows.count", receipt["windows"]["count"], total.num_windows),
-        ("windows.sha256", receipt["windows"]["sha256"], total.windows_sha256),
-        ("grams_co2e", carbon["grams_co2e"], grams[0]),
-        ("low_grams_co2e", carbon["low_grams_co2e"], grams[1]),
-        ("high_grams_co2e", carbon["high_grams_co2e"], grams[2]),
-        *((name, cost[name], value) for name, value in expected_cost.items()),
+        f"receipt of {step}: {name} is {actual}, its windows say {value}"
+        for name, actual, value in _differences("", receipt, expected)
     ]
 
 
-def _intensity(carbon: dict[str, Any]) -> CarbonIntensity:
-    return CarbonIntensity(
-        grams_co2e_per_kwh=carbon["grams_co2e_per_kwh"],
-        low=carbon["low_grams_co2e_per_kwh"],
-        high=carbon["high_grams_co2e_per_kwh"],
-        zone=carbon["zone"],
-        basis=carbon["basis"],
-        source=carbon["source"],
-        year=carbon["year"],
-    )
+def _differences(name: str, actual: Any, expected: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Each field of `expected` that differs: its name, what the receipt says, and what follows."""
+    if isinstance(expected, Mapping) and isinstance(actual, Mapping):
+        for key, value in expected.items():
+            yield from _differences(f"{name}.{key}" if name else key, actual.get(key), value)
+    elif isinstance(expected, list) and isinstance(actual, list) and len(actual) == len(expected):
+        for index, value in enumerate(expected):
+            yield from _differences(f"{name}[{index}]", actual[index], value)
+    elif not _equal(actual, expected):
+        yield name, actual, expected
 
 
 def _equal(actual: Any, expected: Any) -> bool:

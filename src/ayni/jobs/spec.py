@@ -23,7 +23,7 @@ from pydantic import (
 
 from ayni.compress.config import CompressConfig
 from ayni.errors import UserError
-from ayni.footprint.carbon import carbon_intensity
+from ayni.footprint.carbon import carbon_intensity, country_intensity
 from ayni.hub.licences import check_licence
 from ayni.hub.names import check_repository_name
 from ayni.market.offers import parse_duration
@@ -42,6 +42,12 @@ def _checked_by(check: Callable[[str], object]) -> AfterValidator:
         return text
 
     return AfterValidator(validate)
+
+
+def _check_zone(zone: str) -> None:
+    """A part of a known country (DE-LU) is a zone, too, with the figures of its country."""
+    if country_intensity(zone) is None:
+        carbon_intensity(zone)
 
 
 def _number_as_text(value: object) -> object:
@@ -73,7 +79,7 @@ RepositoryName = Annotated[
 ]
 
 LicenceName = Annotated[str, _checked_by(lambda licence: check_licence(licence, None))]
-ZoneName = Annotated[str, _checked_by(carbon_intensity)]
+ZoneName = Annotated[str, _checked_by(_check_zone)]
 
 
 # What of `train` is looked at when a job begins with a trained model: distillation and recovery use it too.
@@ -124,6 +130,61 @@ class LimitsSpec(_Section):
         return None if self.deadline is None else parse_duration(self.deadline)
 
 
+class GridSpec(_Section):
+    """Carbon intensity hour by hour, from files or over the network."""
+
+    files: tuple[str, ...] = ()
+    """Hourly figures as Electricity Maps, ENTSO-E or NESO publish them, or a plain table; paths are
+    relative to the job file."""
+
+    zone: str | None = None
+    """What the files call the place, where that is not `site.zone`."""
+
+    counting: Literal["life-cycle", "direct"] | None = None
+    """What the figures count; must be given for a plain table, chooses the column elsewhere."""
+
+    unit: str = "g/kWh"
+    """Unit of a plain table: g/kWh, kg/MWh, lb/MWh."""
+
+    time_zone: str | None = None
+    """Time zone of times that name none, such as Europe/Berlin; not given = UTC."""
+
+    live: bool = False
+    """Ask Electricity Maps over the network with your token (AYNI_ELECTRICITY_MAPS_TOKEN)."""
+
+
+class TariffSpec(_Section):
+    """Prices of electricity hour by hour."""
+
+    file: str
+    """A table with a column of times and one of prices; the path is relative to the job file."""
+
+    credits_per_unit: float = Field(gt=0, lt=1e9, allow_inf_nan=False)
+    """How many credits one unit of the file's money is."""
+
+    per: Literal["MWh", "kWh"] = "MWh"
+    """What the prices are for; day-ahead markets trade megawatt-hours."""
+
+    zone: str | None = None
+    """Which column of the file, where that is not called as `site.zone`."""
+
+    time_zone: str | None = None
+    """Time zone of times that name none; not given = UTC."""
+
+
+class HardwareSpec(_Section):
+    """What making the machine took; not given = estimated from its parts, with a wide interval."""
+
+    kilograms_co2e: float | None = Field(default=None, gt=0, lt=1e9, allow_inf_nan=False)
+    """Product carbon footprint of the machine without its use, as its maker declares it, in kilograms."""
+
+    lifetime_years: float = Field(default=4.0, gt=0, le=50)
+    """Over how many years it is spread: 4 for servers, 6 for desktops."""
+
+    accelerators: tuple[str, ...] = ()
+    """Accelerators of the machine that the job takes as a whole, by name: NVIDIA A100."""
+
+
 class SiteSpec(_Section):
     """The machines that do the work, as their owner offers them."""
 
@@ -131,7 +192,7 @@ class SiteSpec(_Section):
     """What receipts call the site."""
 
     zone: ZoneName | None = None
-    """Where its electricity comes from: a country (DE) or a state of the USA (US-CA); not given = unknown."""
+    """Where its electricity comes from: a country (DE) or part of one (US-CA, DE-LU); not given = unknown."""
 
     pue: float = Field(default=1.0, ge=1.0, le=10.0)
     """Energy of the building over energy of its machines; 1.0 = no overhead counted (a laptop, a desk)."""
@@ -144,6 +205,22 @@ class SiteSpec(_Section):
 
     cpu_watts: float | None = Field(default=None, gt=0)
     """Power of the processors under full load in watts, where no sensor answers; not given = estimated."""
+
+    wue_litres_per_kwh: float | None = Field(default=None, ge=0, le=1000, allow_inf_nan=False)
+    """Water that cooling takes on the site, in litres per kWh of the machines; 0 without evaporative cooling;
+    not given = unknown."""
+
+    grid: GridSpec = GridSpec()
+    tariff: TariffSpec | None = None
+    """Hourly prices of electricity; hours without one cost `electricity_credits_per_kwh`."""
+
+    hardware: HardwareSpec = HardwareSpec()
+
+    @model_validator(mode="after")
+    def _has_a_zone_for_its_grid(self) -> Self:
+        if self.zone is None and (self.grid.files or self.grid.live):
+            raise ValueError("site.grid has hourly figures, but no site.zone says what place they are for")
+        return self
 
 
 class PublishSpec(_Section):

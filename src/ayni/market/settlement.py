@@ -225,13 +225,14 @@ def _cost_of(receipt: Mapping[str, Any], *, step: str) -> int:
         # Energy that no meter could tell (a GPU without a counter) is not charged; the receipt shows it as
         # unknown. Refusing to settle would punish the owner for a missing sensor.
         parts[1:] = [0, parts[0]]
-    whole = [part for part in parts if type(part) is int and part >= 0]
-    if len(whole) < len(parts):
+    whole = [part for part in parts if type(part) is int]
+    if len(whole) < len(parts) or whole[0] < 0:
         raise ReceiptCostError(step=step, reason=f"its cost {dict(cost)} is not in whole micro-credits")
     machine, electricity, total = whole
     if machine + electricity != total:
         raise ReceiptCostError(step=step, reason=f"{machine} and {electricity} do not make {total}")
-    return total
+    # Hours of negative prices make machine time cheaper; below zero, what is left stays with the site.
+    return max(0, total)
 
 
 def _grams_of(receipt: Mapping[str, Any], *, step: str) -> float:

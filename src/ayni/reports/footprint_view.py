@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ayni.units import MICROJOULES_PER_JOULE
+from ayni.footprint.intensity_chain import LINKS
+from ayni.units import MICROJOULES_PER_JOULE, joules_to_kwh
 
 NODE_KEYS = (
     "node_microjoules",
@@ -41,10 +42,16 @@ def footprint_view(receipts: Sequence[Mapping[str, Any]], *, folder: Path) -> di
         "grams_co2e": _sum(steps, "grams_co2e"),
         "low_grams_co2e": _sum(steps, "low_grams_co2e"),
         "high_grams_co2e": _sum(steps, "high_grams_co2e"),
-        "grams_co2e_per_kwh": first["grams_co2e_per_kwh"],
-        "zone": first["zone"],
-        "basis": first["basis"],
-        "source": first["source"],
+        "grams_co2e_per_kwh": _mean_intensity(steps),
+        "zone": _joined(steps, "zone"),
+        "basis": _joined(steps, "basis"),
+        "source": _joined(steps, "source"),
+        "carbon_link": _worst_link(steps),
+        "embodied_grams_co2e": _sum(steps, "embodied_grams_co2e"),
+        "low_embodied_grams_co2e": _sum(steps, "low_embodied_grams_co2e"),
+        "high_embodied_grams_co2e": _sum(steps, "high_embodied_grams_co2e"),
+        "on_site_litres": _sum(steps, "on_site_litres"),
+        "off_site_litres": _sum(steps, "off_site_litres"),
         "water_litres": _sum(steps, "water_litres"),
         "electricity_microcredits": _sum(steps, "electricity_microcredits"),
         "machine_microcredits": _sum(steps, "machine_microcredits"),
@@ -59,6 +66,7 @@ def footprint_view(receipts: Sequence[Mapping[str, Any]], *, folder: Path) -> di
 def _step(receipt: Mapping[str, Any]) -> dict[str, Any]:
     carbon = receipt.get("carbon") or {}
     cost = receipt.get("cost") or {}
+    embodied = receipt.get("embodied") or {}
     return {
         "step": receipt.get("step"),
         "attempts": receipt.get("attempts"),
@@ -80,7 +88,13 @@ def _step(receipt: Mapping[str, Any]) -> dict[str, Any]:
         "zone": carbon.get("zone"),
         "basis": carbon.get("basis"),
         "source": carbon.get("source"),
-        "water_litres": receipt.get("water"),
+        "carbon_link": carbon.get("worst_link"),
+        "embodied_grams_co2e": embodied.get("grams_co2e"),
+        "low_embodied_grams_co2e": embodied.get("low_grams_co2e"),
+        "high_embodied_grams_co2e": embodied.get("high_grams_co2e"),
+        "on_site_litres": _litres(receipt, "on_site_litres"),
+        "off_site_litres": _litres(receipt, "off_site_litres"),
+        "water_litres": _litres(receipt, "total_litres"),
         "electricity_microcredits": cost.get("electricity_microcredits"),
         "machine_microcredits": cost.get("machine_microcredits"),
         "cost_microcredits": cost.get("total_microcredits"),
@@ -88,6 +102,11 @@ def _step(receipt: Mapping[str, Any]) -> dict[str, Any]:
         "hash": receipt.get("hash"),
         "public_key": receipt.get("public_key"),
     }
+
+
+def _litres(receipt: Mapping[str, Any], name: str) -> float | None:
+    litres = (receipt.get("water") or {}).get(name)
+    return None if litres is None else litres["value"]
 
 
 def _joules(microjoules: int | None) -> float | None:
@@ -99,9 +118,27 @@ def _sum(steps: Sequence[Mapping[str, Any]], key: str) -> Any:
     return None if any(value is None for value in values) else sum(values)
 
 
+def _mean_intensity(steps: Sequence[Mapping[str, Any]]) -> float | None:
+    """Grams of CO2e over kilowatt-hours of the facility: the mean that the energy itself saw."""
+    grams, joules = _sum(steps, "grams_co2e"), _sum(steps, "facility_energy_joules")
+    return None if grams is None or not joules else grams / joules_to_kwh(joules)
+
+
+def _joined(steps: Sequence[Mapping[str, Any]], key: str) -> str | None:
+    """The different texts of the steps; None where there is none."""
+    texts = dict.fromkeys(step[key] for step in steps if step[key] is not None)
+    return "; ".join(texts) or None
+
+
 def _worst_tier(steps: Sequence[Mapping[str, Any]]) -> str | None:
     tiers = [step["energy_tier"] for step in steps]
     return max(tiers, key=TIERS.index) if all(tier in TIERS for tier in tiers) else None
+
+
+def _worst_link(steps: Sequence[Mapping[str, Any]]) -> str | None:
+    """Which link of the chain of carbon intensities the sum is as good as."""
+    links = [step["carbon_link"] for step in steps]
+    return max(links, key=LINKS.index) if all(link in LINKS for link in links) else None
 
 
 def _node_account(receipts: Sequence[Mapping[str, Any]]) -> dict[str, int] | None:

@@ -31,6 +31,7 @@ JOULE_SCALES: tuple[Scale, ...] = (
     (1e9, "GJ"),
 )
 GRAM_SCALES: tuple[Scale, ...] = ((1e-6, "ug"), (1e-3, "mg"), (1.0, "g"), (1e3, "kg"), (1e6, "t"))
+LITRE_SCALES: tuple[Scale, ...] = ((1e-6, "ul"), (1e-3, "ml"), (1.0, "l"))
 BYTE_SCALES: tuple[Scale, ...] = ((1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"))
 SECOND_SCALES: tuple[Scale, ...] = ((1e-6, "us"), (1e-3, "ms"), (1.0, "s"))
 
@@ -104,6 +105,11 @@ def grams(
 ) -> str:
     """Mass of CO2e with its interval, two digits."""
     return quantity(value, GRAM_SCALES, low=low, high=high, significant=2, like=like)
+
+
+def litres(value: float | None) -> str:
+    """Water, two digits."""
+    return quantity(value, LITRE_SCALES, significant=2)
 
 
 def stored_bytes(value: float | None, *, like: float | None = None) -> str:

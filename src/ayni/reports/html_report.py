@@ -35,6 +35,7 @@ FORMATS = (
     "credits",
     "digits",
     "grams",
+    "litres",
     "joules",
     "largest",
     "metric",

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 from ayni.database import Database
 from ayni.footprint.cascade import NodeCounters
+from ayni.footprint.embodied import Device
+from ayni.footprint.intensity_series import IntensitySource
 from ayni.footprint.node_meter import NodeMeter
+from ayni.footprint.power_model import PowerModel
 from ayni.hub.repositories import LocalHub
 from ayni.jobs.runs import Run, Runs
 from ayni.jobs.spec import JobSpec
@@ -34,7 +37,10 @@ class House:
         spill_folder: where learners keep optimizer state between rounds.
         make_engine: where learners run; a context manager that ends them.
         make_counters: the energy counters that this machine has for a job.
+        make_power_model: what plans compute the energy of a job with.
         make_meter: the meter of a run, not started.
+        machine: what making this machine took, spread over so many years of lifetime.
+        live_grid: carbon intensity over the network; None when no token is set, and then nothing is asked.
         now: the clock, with a time zone.
     """
 
@@ -49,5 +55,8 @@ class House:
     spill_folder: Path
     make_engine: Callable[["TrainConfig"], AbstractContextManager["Engine"]]
     make_counters: Callable[[JobSpec], NodeCounters]
+    make_power_model: Callable[[JobSpec], PowerModel]
     make_meter: Callable[[Run], NodeMeter]
+    machine: Callable[[float], Device]
+    live_grid: IntensitySource | None
     now: Callable[[], datetime]

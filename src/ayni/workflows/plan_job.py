@@ -8,6 +8,7 @@ Not covered: several sites, and waiting for a greener hour.
 
 import math
 from collections.abc import Mapping
+from datetime import timedelta
 
 from ayni.compress.steps import (
     NUM_CALIBRATION_EXAMPLES,
@@ -19,8 +20,7 @@ from ayni.compress.steps import (
     looks_at_data,
 )
 from ayni.files import write_json
-from ayni.footprint.carbon import carbon_intensity
-from ayni.footprint.power_model import PowerModel, estimate_energy, this_machine
+from ayni.footprint.power_model import PowerModel, estimate_energy
 from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
 from ayni.jobs.spec import JobSpec
@@ -33,6 +33,7 @@ from ayni.workflows.offer import limits_of, offer_of
 from ayni.workflows.preflight import check_before_training
 from ayni.workflows.progress import Approve
 from ayni.workflows.publish_licence import check_publish_licence
+from ayni.workflows.site_conditions import conditions_of_job
 
 CONSENT_FILE = "consent.json"
 # Rough seconds on one core of a two-core virtual machine, and rough factors, set by hand so that the plan of
@@ -63,6 +64,7 @@ def plan_job(job: Job, house: House) -> Plan:
     Raises:
         TaskImportError, TaskFailedError: the task cannot be had, or fails on its first steps.
         UnknownZoneError: the site's zone is no grid that is known.
+        GridFileError, NoLiveGridError: the site's hourly figures cannot be had.
         LicenceConflictError, MissingLicenceError: the result could not be published as the job asks.
         InitialWeightsNotFoundError, NotSafetensorsError, InitialWeightsError: training cannot start from
             what the job names.
@@ -72,24 +74,26 @@ def plan_job(job: Job, house: House) -> Plan:
     spec = job.spec
     task = job.task.load()
     check_publish_licence(spec, task)
-    counters = house.make_counters(spec)
+    conditions = conditions_of_job(job, house)
+    counters, power = house.make_counters(spec), house.make_power_model(spec)
     find_model(job, house.hub)
     init_path = find_initial_weights(job, house.hub)
     measured = probe(task, spec.train, init_path=init_path, trains=spec.model is None)
     check_before_training(spec, task, measured)
     cores = min(spec.train.learners, house.num_cores)
     seconds = _seconds_of_steps(spec, measured, cores)
+    now, duration_seconds = house.now(), sum(wall for wall, _ in seconds.values())
     return make_plan(
         [
-            _estimate(step, wall, busy, cores, power=this_machine(declared_watts=spec.site.cpu_watts))
+            _estimate(step, wall, busy, cores, power=power)
             if not counters.unknown
             else _estimate_without_energy(step, wall, cores, tier=counters.tier)
             for step, (wall, busy) in seconds.items()
         ],
         offer=offer_of(spec, house),
         limits=limits_of(spec),
-        now=house.now(),
-        carbon_intensity=carbon_intensity(spec.site.zone),
+        now=now,
+        carbon_intensity=conditions.intensity_between(now, now + timedelta(seconds=duration_seconds)),
     )
 
 

@@ -4,20 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from ayni.files import read_json_lines
-from ayni.footprint.carbon import carbon_intensity
 from ayni.footprint.receipts import (
     ReceiptSubject,
-    build_receipt,
-    cost_of,
     last_hash,
     read_receipt,
+    receipt_of_step,
     receipt_paths,
     write_receipt,
 )
-from ayni.footprint.windows import total_of_windows
 from ayni.jobs.runs import Run
 from ayni.workflows.house import House
-from ayni.workflows.offer import offer_of
+from ayni.workflows.site_conditions import conditions_of_run
 
 
 def write_owed_receipts(run: Run, house: House, steps: Sequence[str]) -> None:
@@ -25,6 +22,7 @@ def write_owed_receipts(run: Run, house: House, steps: Sequence[str]) -> None:
 
     Raises:
         DamagedReceiptError: the chain so far cannot be read.
+        GridFileError: the run's copy of a grid or price file was changed.
     """
     folder = run.folder / "receipts"
     have = {receipt["step"] for receipt in receipts_of(run)}
@@ -32,22 +30,15 @@ def write_owed_receipts(run: Run, house: House, steps: Sequence[str]) -> None:
     subject = ReceiptSubject(
         run=run.id, job=spec.name, member=spec.member, site=spec.site.name, node=house.node
     )
-    offer = offer_of(spec, house)
+    conditions = conditions_of_run(run, house)
     rows = read_json_lines(run.folder / "meter" / "windows.jsonl")
     for step in steps:
         if step not in have:
-            total = total_of_windows(rows, step, job=run.id)
-            body = build_receipt(
-                total,
+            body = receipt_of_step(
+                rows,
+                step,
                 subject=subject,
-                intensity=carbon_intensity(spec.site.zone),
-                pue=spec.site.pue,
-                cost=cost_of(
-                    total,
-                    pue=spec.site.pue,
-                    tariff_microcredits_per_kwh=offer.electricity_microcredits_per_kwh,
-                    ask_microcredits_per_core_hour=offer.ask_microcredits_per_core_hour,
-                ),
+                conditions=conditions,
                 previous_hash=last_hash(folder),
             )
             write_receipt(folder, body, house.key)

@@ -9,7 +9,6 @@ Not covered: several jobs at once, and machines of others.
 """
 
 from ayni.compress.variants import CompressResult
-from ayni.footprint.carbon import carbon_intensity
 from ayni.hub.repositories import Published
 from ayni.jobs.runs import Run
 from ayni.market.planning import Plan
@@ -30,6 +29,7 @@ from ayni.workflows.limits import LimitGuard
 from ayni.workflows.offer import limits_of, offer_of, reserved_cores
 from ayni.workflows.progress import Approve, Progress
 from ayni.workflows.seal_run import is_sealed, seal_run
+from ayni.workflows.site_conditions import conditions_of_run, keep_site_files
 from ayni.workflows.steps import Steps
 
 
@@ -46,6 +46,7 @@ def run_job(run: Run, house: House, *, progress: Progress, approve: Approve | No
         # Killed between the seal and the status: a meter that starts now would break the seal.
         return
     spec = run.job.spec
+    keep_site_files(run)
     with house.make_meter(run) as meter:
         steps = Steps(run=run, house=house, meter=meter, progress=progress)
 
@@ -114,6 +115,6 @@ def _guard(run: Run, house: House, *, is_lifted: bool) -> LimitGuard:
         limits=limits_of(spec),
         offer=offer_of(spec, house),
         reserved_cores=reserved_cores(spec, num_cores=house.num_cores),
-        intensity=carbon_intensity(spec.site.zone),
+        intensity=conditions_of_run(run, house).intensity_between(house.now(), house.now()),
         is_lifted=is_lifted,
     )

@@ -15,7 +15,6 @@ from typing import Any
 
 from ayni.errors import AyniError
 from ayni.files import read_json, sha256_of_file
-from ayni.footprint.carbon import carbon_intensity
 from ayni.footprint.receipts import receipt_paths
 from ayni.footprint.verification import verify_receipts
 from ayni.jobs.runs import STEP_ORDER
@@ -197,13 +196,13 @@ def _check_receipts(folder: Path, key: str | None) -> tuple[list[str], str]:
 def _check_terms(folder: Path, manifest: dict[str, Any]) -> tuple[list[str], str]:
     """Whether receipts name the run, the site, the prices and the grid that the frozen job declares."""
     spec = read_json(folder / "job.json")["spec"]
-    site, zone = spec["site"], carbon_intensity(spec["site"]["zone"]).zone
+    site = spec["site"]
     declared = {
         "run": _run_id(folder, manifest),
         "member": spec["member"],
         "site": site["name"],
         "pue": site["pue"],
-        "carbon.zone": zone,
+        "carbon.declared_zone": site["zone"],
         "cost.ask_microcredits_per_core_hour": credits_to_microcredits(site["ask_credits_per_core_hour"]),
         "cost.tariff_microcredits_per_kwh": credits_to_microcredits(site["electricity_credits_per_kwh"]),
     }
