@@ -39,7 +39,7 @@ def letters(home: Path) -> None:
         variants={"small": "small.onnx"},
         chosen="small",
     )
-    wiring._Installation(read_settings(home=home)).hub.publish(
+    wiring.Installation(read_settings(home=home)).hub.publish(
         "me/letters",
         {"config.json": json.dumps(config.to_json()).encode(), "small.onnx": model.SerializeToString()},
         message="Publish",

@@ -73,7 +73,7 @@ def open_house(home: Path) -> House:
     def make_engine(_config: Any) -> Iterator[InProcessEngine]:
         yield InProcessEngine()
 
-    return replace(wiring._Installation(read_settings(home=home)).house, make_engine=make_engine)
+    return replace(wiring.Installation(read_settings(home=home)).house, make_engine=make_engine)
 
 
 @pytest.fixture

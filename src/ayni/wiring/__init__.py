@@ -1,38 +1,26 @@
-"""The composition root: settings become concrete objects, and the public functions use them.
+"""The composition root: settings become concrete objects (`installation`), and the public functions use them.
 
 The only place where concrete things meet. Heavy libraries are imported inside the functions that need
 them, so that `ayni verify` and `ayni runs` work with the light install.
 """
 
 import importlib.util
-import os
 import shutil
-import socket
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ayni.errors import AyniError, MissingExtraError, UserError
-from ayni.settings import Settings, read_settings
+from ayni.settings import read_settings
+from ayni.wiring.installation import Installation
 from ayni.workflows.progress import Approve, Progress, SilentProgress
 
 if TYPE_CHECKING:
-    from ayni.database import Database
-    from ayni.footprint.cascade import NodeCounters
-    from ayni.footprint.embodied import Device
-    from ayni.footprint.node_meter import NodeMeter
-    from ayni.footprint.power_model import PowerModel
-    from ayni.hub.repositories import LocalHub
     from ayni.jobs.loading import Job
-    from ayni.jobs.runs import Run, Runs
-    from ayni.jobs.spec import JobSpec
-    from ayni.train.config import TrainConfig
-    from ayni.train.engine import Engine
+    from ayni.jobs.runs import Run
     from ayni.workflows.compress_job import CompressRequest, WrittenJob
-    from ayni.workflows.house import House
 
 # Which module needs which extra; the first that is missing is named.
 _EXTRA_OF_MODULE = {
@@ -84,7 +72,7 @@ def run(
             Whatever stops the run, KeyboardInterrupt too, has its id as the attribute `stopped_run`.
     """
     progress = progress or SilentProgress()
-    installation = _Installation(read_settings(home=home))
+    installation = Installation(read_settings(home=home))
     progress.started("load", total=None)
     loaded = _load_job(job, overrides)
     _require_modules(loaded)
@@ -121,7 +109,7 @@ def resume(
         FrozenKeyError: an override concerns what is done.
     """
     progress = progress or SilentProgress()
-    installation = _Installation(read_settings(home=home))
+    installation = Installation(read_settings(home=home))
     found = installation.runs.open(run)
     with _stopped_run_named(found):
         if overrides:
@@ -153,7 +141,7 @@ def plan(
     from ayni.workflows.plan_job import plan_job
 
     progress.started("plan", total=None)
-    found = plan_job(loaded, _Installation(read_settings(home=home)).house)
+    found = plan_job(loaded, Installation(read_settings(home=home)).house)
     progress.finished("plan", text="done")
     return found.to_json()
 
@@ -173,7 +161,7 @@ def compress(
     Raises:
         UserError: model, task or options cannot be used, see `ayni.workflows.compress_job`; and as `run`.
     """
-    installation = _Installation(read_settings(home=home))
+    installation = Installation(read_settings(home=home))
     written = _write_compress_job(request, installation)
     try:
         return run(written.path, yes=yes, home=home, progress=progress, approve=approve)
@@ -191,7 +179,7 @@ def compress_plan(
     Raises:
         UserError: as `compress`; then no job is left behind.
     """
-    written = _write_compress_job(request, _Installation(read_settings(home=home)))
+    written = _write_compress_job(request, Installation(read_settings(home=home)))
     try:
         found = plan(written.path, home=home, progress=progress)
     except UserError:
@@ -204,7 +192,7 @@ def compress_show(run: str, home: Path | None = None) -> dict[str, Any]:
     """The variants of a run with all that was measured of them; keys: docs/compress-command.md."""
     from ayni.workflows.compress_result import compression_of
 
-    return compression_of(_Installation(read_settings(home=home)).runs.open(run))
+    return compression_of(Installation(read_settings(home=home)).runs.open(run))
 
 
 def compress_compare(
@@ -213,7 +201,7 @@ def compress_compare(
     """Two variants side by side: (run, variant, variant), or (run, run) for the chosen ones of both."""
     from ayni.workflows.compress_result import compare_variants
 
-    return compare_variants(_Installation(read_settings(home=home)).runs, first, second, third)
+    return compare_variants(Installation(read_settings(home=home)).runs, first, second, third)
 
 
 def load(
@@ -230,7 +218,7 @@ def load(
         revision: a commit id or its beginning; the newest by default.
         home: folder of all state; AYNI_HOME by default.
     """
-    snapshot = _Installation(read_settings(home=home)).hub.find(repository, revision)
+    snapshot = Installation(read_settings(home=home)).hub.find(repository, revision)
     if variant == "full":
         from ayni.hub.loading import load_model
 
@@ -256,7 +244,7 @@ def predict(
 
         return load_variant(of, name)
 
-    snapshot = _Installation(read_settings(home=home)).hub.find(repository, revision)
+    snapshot = Installation(read_settings(home=home)).hub.find(repository, revision)
     return predict_files(snapshot, [Path(file) for file in files], variant, load_variant=load_other)
 
 
@@ -270,7 +258,7 @@ def verify(run: str | Path, *, home: Path | None = None) -> dict[str, Any]:
     from ayni.workflows.verify_run import verify as verify_folder
 
     settings = read_settings(home=home)
-    installation = _Installation(settings)
+    installation = Installation(settings)
     folder = Path(run)
     if not (folder / "job.json").is_file():
         folder = installation.runs.open(str(run)).folder
@@ -281,19 +269,19 @@ def verify(run: str | Path, *, home: Path | None = None) -> dict[str, Any]:
 
 def runs_list(home: Path | None = None) -> list[dict[str, Any]]:
     """A summary of each run, the newest first."""
-    return [found.summary() for found in _Installation(read_settings(home=home)).runs.list()]
+    return [found.summary() for found in Installation(read_settings(home=home)).runs.list()]
 
 
 def runs_show(run: str, home: Path | None = None) -> dict[str, Any]:
     """The run object of one run, as far as it got."""
-    return _view(_Installation(read_settings(home=home)).runs.open(run))
+    return _view(Installation(read_settings(home=home)).runs.open(run))
 
 
 def train_status(run: str, home: Path | None = None) -> dict[str, Any]:
     """What the training of a run is at (keys: docs/training.md). Takes no lock and imports nothing heavy."""
     from ayni.workflows.watch_training import training_status
 
-    found = _Installation(read_settings(home=home)).runs.open(run)
+    found = Installation(read_settings(home=home)).runs.open(run)
     return training_status(found, now=datetime.now(UTC))
 
 
@@ -305,7 +293,7 @@ def runs_report_path(run: str, home: Path | None = None) -> Path:
     """
     from ayni.workflows.report_run import report_path
 
-    found = _Installation(read_settings(home=home)).runs.open(run)
+    found = Installation(read_settings(home=home)).runs.open(run)
     path = report_path(found)
     if path is None:
         raise NoReportError(found.id)
@@ -320,7 +308,7 @@ def runs_remove(run: str, home: Path | None = None) -> None:
     from ayni.jobs.runs import DamagedRunError
     from ayni.workflows.settle_job import abandon_job
 
-    installation = _Installation(read_settings(home=home))
+    installation = Installation(read_settings(home=home))
     found = installation.runs.open(run)
     # A run whose files cannot be read has nothing to settle by; removing it must be possible all the same.
     with suppress(DamagedRunError), found.lock():
@@ -330,102 +318,8 @@ def runs_remove(run: str, home: Path | None = None) -> None:
     shutil.rmtree(installation.spill_folder / found.id, ignore_errors=True)
 
 
-class _Installation:
-    """The concrete things of one home, made when they are first used."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    @cached_property
-    def runs(self) -> "Runs":
-        from ayni.jobs.runs import Runs
-
-        return Runs(self._settings.runs_folder)
-
-    @property
-    def spill_folder(self) -> Path:
-        return self._settings.spill_folder
-
-    @cached_property
-    def database(self) -> "Database":
-        from ayni.database import Database
-
-        return Database(self._settings.database_path)
-
-    @cached_property
-    def hub(self) -> "LocalHub":
-        from ayni.hub.repositories import LocalHub
-        from ayni.objects import ObjectStore
-
-        objects = ObjectStore(self._settings.objects_url)
-        return LocalHub(self.database, objects, self._settings.hub_folder)
-
-    @cached_property
-    def public_key(self) -> str | None:
-        """This home's key; None when it has none yet."""
-        from ayni.signing import load_or_create_key
-
-        path = self._settings.key_path
-        return load_or_create_key(path).public_key if path.exists() else None
-
-    @cached_property
-    def house(self) -> "House":
-        import psutil
-
-        from ayni.market.ledger import Ledger
-        from ayni.market.store import DatabaseLedgerStore
-        from ayni.signing import load_or_create_key
-        from ayni.workflows.house import House
-
-        return House(
-            runs=self.runs,
-            database=self.database,
-            ledger=Ledger(DatabaseLedgerStore(self.database)),
-            hub=self.hub,
-            key=load_or_create_key(self._settings.key_path),
-            node=socket.gethostname(),
-            num_cores=_usable_cores(),
-            memory_bytes=psutil.virtual_memory().total,
-            spill_folder=self.spill_folder,
-            make_engine=_make_engine,
-            make_counters=self._make_counters,
-            make_power_model=self._make_power_model,
-            make_meter=self._make_meter,
-            machine=_machine,
-            live_grid=None,
-            now=lambda: datetime.now(UTC),
-        )
-
-    def _make_counters(self, spec: "JobSpec") -> "NodeCounters":
-        from ayni.footprint.cascade import choose_counters
-
-        return choose_counters(
-            declared_watts=spec.site.cpu_watts,
-            uses_gpu=_uses_gpu(spec.train.device),
-            node_folder=self._settings.meters_folder,
-        )
-
-    def _make_power_model(self, spec: "JobSpec") -> "PowerModel":
-        from ayni.footprint.cascade import node_power_model
-
-        return node_power_model(declared_watts=spec.site.cpu_watts, node_folder=self._settings.meters_folder)
-
-    def _make_meter(self, found: "Run") -> "NodeMeter":
-        from ayni.footprint.node_meter import NodeMeter
-        from ayni.workflows.offer import reserved_cores
-
-        spec = found.job.spec
-        return NodeMeter(
-            found.folder / "meter" / "windows.jsonl",
-            job=found.id,
-            counters=self._make_counters(spec),
-            reserved_cores=reserved_cores(spec, num_cores=_usable_cores()),
-            choose_again=lambda: self._make_counters(spec),
-        )
-
-
 def _work_on(
-    found: "Run", installation: _Installation, progress: Progress, approve: Approve | None, *, yes: bool
+    found: "Run", installation: Installation, progress: Progress, approve: Approve | None, *, yes: bool
 ) -> dict[str, Any]:
     with found.lock(), _status_kept(found):
         # Imported under the lock: it takes seconds, in which the run would look interrupted.
@@ -479,7 +373,7 @@ def _view(found: "Run") -> dict[str, Any]:
     return view_of(found)
 
 
-def _write_compress_job(request: "CompressRequest", installation: _Installation) -> "WrittenJob":
+def _write_compress_job(request: "CompressRequest", installation: Installation) -> "WrittenJob":
     from ayni.workflows.compress_job import write_compress_job
 
     return write_compress_job(request, hub=installation.hub, runs=installation.runs)
@@ -501,38 +395,3 @@ def _require_modules(job: "Job") -> None:
     for module, extra in _EXTRA_OF_MODULE.items():
         if extra in wanted and importlib.util.find_spec(module) is None:
             raise MissingExtraError(extra=extra if len(wanted) == 1 else "all", package=module)
-
-
-def _usable_cores() -> int:
-    """Cores that this process may use, which can be fewer than the machine has (containers, taskset)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _make_engine(config: "TrainConfig") -> AbstractContextManager["Engine"]:
-    from ayni.train.dask_engine import make_engine
-
-    return make_engine(config)
-
-
-def _machine(lifetime_years: float) -> "Device":
-    import psutil
-
-    from ayni.footprint.design_power import read_processor
-    from ayni.footprint.embodied import undeclared_machine
-
-    processor = read_processor()
-    return undeclared_machine(
-        num_processors=1 if processor is None else processor.num_sockets,
-        num_cpus=os.cpu_count() or 1,
-        memory_gigabytes=psutil.virtual_memory().total / 1e9,
-        is_virtual=processor is not None and processor.is_virtual,
-        lifetime_years=lifetime_years,
-    )
-
-
-def _uses_gpu(device: str) -> bool:
-    from ayni.train.local import resolve_device
-
-    return resolve_device(device).type != "cpu"

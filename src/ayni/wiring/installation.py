@@ -1,0 +1,162 @@
+"""One installation: settings become the concrete objects that workflows are given.
+
+Everything is made when it is first asked for, and heavy libraries are imported there, so that `ayni verify`
+and `ayni runs` work with the light install.
+"""
+
+import os
+import socket
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ayni.settings import Settings
+
+if TYPE_CHECKING:
+    from ayni.database import Database
+    from ayni.footprint.cascade import NodeCounters
+    from ayni.footprint.embodied import Device
+    from ayni.footprint.node_meter import NodeMeter
+    from ayni.footprint.power_model import PowerModel
+    from ayni.hub.repositories import LocalHub
+    from ayni.jobs.runs import Run, Runs
+    from ayni.jobs.spec import JobSpec
+    from ayni.train.config import TrainConfig
+    from ayni.train.engine import Engine
+    from ayni.workflows.house import House
+
+
+class Installation:
+    """The concrete things of one home, made when they are first used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def runs(self) -> "Runs":
+        """The runs of this home."""
+        from ayni.jobs.runs import Runs
+
+        return Runs(self._settings.runs_folder)
+
+    @property
+    def spill_folder(self) -> Path:
+        """Where learners keep their optimizer state between rounds."""
+        return self._settings.spill_folder
+
+    @cached_property
+    def database(self) -> "Database":
+        """The database, opened and migrated."""
+        from ayni.database import Database
+
+        return Database(self._settings.database_path)
+
+    @cached_property
+    def hub(self) -> "LocalHub":
+        """The published repositories."""
+        from ayni.hub.repositories import LocalHub
+        from ayni.objects import ObjectStore
+
+        objects = ObjectStore(self._settings.objects_url)
+        return LocalHub(self.database, objects, self._settings.hub_folder)
+
+    @cached_property
+    def public_key(self) -> str | None:
+        """This home's key; None when it has none yet."""
+        from ayni.signing import load_or_create_key
+
+        path = self._settings.key_path
+        return load_or_create_key(path).public_key if path.exists() else None
+
+    @cached_property
+    def house(self) -> "House":
+        """What workflows are given."""
+        import psutil
+
+        from ayni.market.ledger import Ledger
+        from ayni.market.store import DatabaseLedgerStore
+        from ayni.signing import load_or_create_key
+        from ayni.workflows.house import House
+
+        return House(
+            runs=self.runs,
+            database=self.database,
+            ledger=Ledger(DatabaseLedgerStore(self.database)),
+            hub=self.hub,
+            key=load_or_create_key(self._settings.key_path),
+            node=socket.gethostname(),
+            num_cores=_usable_cores(),
+            memory_bytes=psutil.virtual_memory().total,
+            spill_folder=self.spill_folder,
+            make_engine=_make_engine,
+            make_counters=self._make_counters,
+            make_power_model=self._make_power_model,
+            make_meter=self._make_meter,
+            machine=_machine,
+            live_grid=None,
+            now=lambda: datetime.now(UTC),
+        )
+
+    def _make_counters(self, spec: "JobSpec") -> "NodeCounters":
+        from ayni.footprint.cascade import choose_counters
+
+        return choose_counters(
+            declared_watts=spec.site.cpu_watts,
+            uses_gpu=_uses_gpu(spec.train.device),
+            node_folder=self._settings.meters_folder,
+        )
+
+    def _make_power_model(self, spec: "JobSpec") -> "PowerModel":
+        from ayni.footprint.cascade import node_power_model
+
+        return node_power_model(declared_watts=spec.site.cpu_watts, node_folder=self._settings.meters_folder)
+
+    def _make_meter(self, found: "Run") -> "NodeMeter":
+        from ayni.footprint.node_meter import NodeMeter
+        from ayni.workflows.offer import reserved_cores
+
+        spec = found.job.spec
+        return NodeMeter(
+            found.folder / "meter" / "windows.jsonl",
+            job=found.id,
+            counters=self._make_counters(spec),
+            reserved_cores=reserved_cores(spec, num_cores=_usable_cores()),
+            choose_again=lambda: self._make_counters(spec),
+        )
+
+
+def _usable_cores() -> int:
+    """Cores that this process may use, which can be fewer than the machine has (containers, taskset)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _make_engine(config: "TrainConfig") -> AbstractContextManager["Engine"]:
+    from ayni.train.dask_engine import make_engine
+
+    return make_engine(config)
+
+
+def _machine(lifetime_years: float) -> "Device":
+    import psutil
+
+    from ayni.footprint.design_power import read_processor
+    from ayni.footprint.embodied import undeclared_machine
+
+    processor = read_processor()
+    return undeclared_machine(
+        num_processors=1 if processor is None else processor.num_sockets,
+        num_cpus=os.cpu_count() or 1,
+        memory_gigabytes=psutil.virtual_memory().total / 1e9,
+        is_virtual=processor is not None and processor.is_virtual,
+        lifetime_years=lifetime_years,
+    )
+
+
+def _uses_gpu(device: str) -> bool:
+    from ayni.train.local import resolve_device
+
+    return resolve_device(device).type != "cpu"
