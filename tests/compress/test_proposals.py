@@ -86,7 +86,14 @@ def test_openvino_is_proposed_where_it_is_installed() -> None:
 def test_what_makes_models_faster_comes_before_what_makes_files_smaller_alone() -> None:
     found = names(traits())
 
-    assert found.index("8 bits") < found.index("channels") < found.index("low rank") < found.index("zeros")
+    assert found.index("8 bits") < found.index("channels") < found.index("packed weights")
+    assert found.index("packed weights") < found.index("low rank") < found.index("zeros")
+
+
+def test_packed_weights_of_a_transformer_come_before_what_trains_it() -> None:
+    found = names(traits(has_convolutions=False, has_attention=True))
+
+    assert found.index("8 bits") < found.index("packed weights") < found.index("heads")
 
 
 def test_rungs_grow_in_strength_and_have_names_of_their_own() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 PruneMethod = Literal["sparsegpt", "wanda", "magnitude", "global_magnitude"]
-QuantizeMode = Literal["auto", "static", "dynamic", "smoothed", "mixed", "weights"]
+QuantizeMode = Literal["auto", "static", "asymmetric", "dynamic", "smoothed", "mixed", "weights"]
 QuantizeMethod = Literal["gptq", "nearest"]
 QuantizeRuntime = Literal["onnxruntime", "openvino", "torch", "packed", "litert", "keras"]
 HalfType = Literal["bfloat16", "float16"]
@@ -210,11 +210,11 @@ class QuantizeStep:
         "litert" (8 bits) computes with integers; "keras" (8 and 4) makes the file smaller and the model
         slower. By default onnxruntime for 8 bits and torch below; of Keras litert for 8 and keras for 4.
     mode: of 8 bits in onnxruntime, openvino and litert. "static" fixes the range of activations from training
-        data, "dynamic" measures it in each call, "smoothed" moves outliers of activations into the weights
-        before, "mixed" gives activations with outliers a range for each block, "weights" leaves activations
-        as floats; "auto" is static for networks with convolutions and no attention, where it is the faster
-        one, and dynamic for others: transformers lose far more accuracy to fixed ranges. In litert "auto" is
-        dynamic.
+        data, "asymmetric" does so with a zero point for each (openvino), "dynamic" measures it in each call,
+        "smoothed" moves outliers of activations into the weights before, "mixed" gives activations with
+        outliers a range for each block, "weights" leaves activations as floats; "auto" is static for
+        networks with convolutions and no attention, where it is the faster one, and dynamic for others:
+        transformers lose far more accuracy to fixed ranges. In litert "auto" is dynamic.
     method: of torch and packed. "gptq" lets the other weights make up for each rounding error.
     group_size: weights that share a scale, below 8 bits.
     embedding_bits: 8, or 32 to leave embeddings alone.
@@ -268,6 +268,8 @@ class QuantizeStep:
             raise ValueError(f"quantize.mode goes with onnxruntime, openvino and litert, not with {runtime}")
         if self.mode in ("smoothed", "mixed") and runtime != "onnxruntime":
             raise ValueError(f"quantize.mode {self.mode} goes with onnxruntime")
+        if self.mode == "asymmetric" and runtime != "openvino":
+            raise ValueError("quantize.mode asymmetric goes with openvino")
         if self.mode == "weights" and runtime == "litert":
             raise ValueError("quantize.mode of litert is dynamic or static, not weights")
 

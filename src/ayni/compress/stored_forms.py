@@ -166,7 +166,8 @@ def _by_openvino(step: QuantizeStep, source: Path, stem: Path, shop: Workshop) -
     elif step.mode in ("weights", "dynamic"):
         form = OpenVinoForm(form="weights8")
     else:
-        form = OpenVinoForm(form="int8", is_transformer=is_transformer)
+        is_symmetric = step.mode != "asymmetric"
+        form = OpenVinoForm(form="int8", is_transformer=is_transformer, symmetric=is_symmetric)
     calibration = shop.calibrated("quantize with OpenVINO") if form.form == "int8" else ()
     convert_openvino(source, file, form, calibration=calibration)
     graph, weights = openvino_files(file)

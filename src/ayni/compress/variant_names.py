@@ -59,7 +59,7 @@ _WORDS: dict[type[Step], str] = {
 
 def _quantized(step: QuantizeStep) -> str:
     bits = f"int{step.bits}" if step.average_bits is None else "mixed-bits"
-    if step.mode in ("weights", "mixed", "smoothed"):
+    if step.mode in ("weights", "mixed", "smoothed", "asymmetric"):
         bits += f"-{step.mode}"
     runtime = step.torch_runtime
     is_usual = runtime == ("onnxruntime" if step.bits == 8 else "torch")
