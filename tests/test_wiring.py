@@ -50,10 +50,13 @@ def test_the_home_given_by_the_caller_wins(home: Path, tmp_path: Path) -> None:
         "workflows.watch_training",
         "jobs.runs",
         "footprint.node_meter",
+        "footprint.receipts",
+        "footprint.verification",
     ],
 )
 def test_what_the_light_install_offers_imports_nothing_heavy(module: str) -> None:
-    heavy = "{'torch', 'numpy', 'dask', 'distributed', 'pandas', 'matplotlib', 'sklearn', 'onnx', 'captum'}"
+    heavy = {"torch", "numpy", "sqlalchemy", "alembic", "dask", "distributed", "pandas", "matplotlib"}
+    heavy |= {"sklearn", "onnx", "captum"}
     code = f"import sys, ayni.{module}; print(sorted({heavy} & set(sys.modules)))"
 
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ayni.errors import MissingExtraError
 from ayni.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,18 +50,23 @@ class Installation:
     @cached_property
     def database(self) -> "Database":
         """The database, opened and migrated."""
-        from ayni.database import Database
+        try:
+            from ayni.database import Database
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(extra="database", package=error.name or "sqlalchemy") from error
 
         return Database(self._settings.database_path)
 
     @cached_property
     def hub(self) -> "LocalHub":
         """The published repositories."""
+        # First, for its own message where the extra is missing.
+        database = self.database
         from ayni.hub.repositories import LocalHub
         from ayni.objects import ObjectStore
 
         objects = ObjectStore(self._settings.objects_url)
-        return LocalHub(self.database, objects, self._settings.hub_folder)
+        return LocalHub(database, objects, self._settings.hub_folder)
 
     @cached_property
     def public_key(self) -> str | None:
@@ -73,6 +79,7 @@ class Installation:
     @cached_property
     def house(self) -> "House":
         """What workflows are given."""
+        database = self.database
         import psutil
 
         from ayni.market.ledger import Ledger
@@ -82,8 +89,8 @@ class Installation:
 
         return House(
             runs=self.runs,
-            database=self.database,
-            ledger=Ledger(DatabaseLedgerStore(self.database)),
+            database=database,
+            ledger=Ledger(DatabaseLedgerStore(database)),
             hub=self.hub,
             key=load_or_create_key(self._settings.key_path),
             node=socket.gethostname(),

@@ -10,19 +10,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ayni.database import Database
 from ayni.footprint.cascade import NodeCounters
 from ayni.footprint.embodied import Device
 from ayni.footprint.intensity_series import IntensitySource
 from ayni.footprint.node_meter import NodeMeter
 from ayni.footprint.power_model import PowerModel
-from ayni.hub.repositories import LocalHub
 from ayni.jobs.runs import Run, Runs
 from ayni.jobs.spec import JobSpec
 from ayni.market.ledger import Ledger
 from ayni.signing import SigningKey
 
 if TYPE_CHECKING:
+    from ayni.database import Database
+    from ayni.hub.repositories import LocalHub
     from ayni.train.config import TrainConfig
     from ayni.train.engine import Engine
 
@@ -45,9 +45,9 @@ class House:
     """
 
     runs: Runs
-    database: Database
+    database: "Database"
     ledger: Ledger
-    hub: LocalHub
+    hub: "LocalHub"
     key: SigningKey
     node: str
     num_cores: int
