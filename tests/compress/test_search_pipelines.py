@@ -1,5 +1,8 @@
 """A search on a small model: what it finds, what it leaves out, and when it stops."""
 
+import time
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,13 @@ from ayni.task import Task
 
 
 def searched(
-    task: Task, file: Path, folder: Path, *, inferences: int = 10**9, **search: Any
+    task: Task,
+    file: Path,
+    folder: Path,
+    *,
+    inferences: int = 10**9,
+    clock: Callable[[], float] = time.monotonic,
+    **search: Any,
 ) -> CompressResult:
     config = CompressConfig(
         max_accuracy_drop=0.05,
@@ -30,6 +39,7 @@ def searched(
         meter=DeclaredPowerMeter(),
         observer=RecordingObserver(),
         measure_seconds=0.01,
+        clock=clock,
     )
 
 
@@ -92,6 +102,22 @@ def test_what_is_impossible_for_a_model_is_left_out_with_its_reason(
 
     assert result.search is not None
     assert all(reason for reason in result.search.skipped.values())
+
+
+@pytest.mark.slow
+def test_training_under_way_ends_when_the_time_of_the_search_is_up(
+    bars: Task, bars_file: Path, tmp_path: Path
+) -> None:
+    # Given a clock that goes on by a second whenever somebody looks
+    ticks = count()
+
+    result = searched(bars, bars_file, tmp_path, trains=True, seconds=12, clock=lambda: float(next(ticks)))
+
+    assert result.search is not None
+    assert "s of 12 s are used up" in result.search.stopped
+    assert any("used up while this was made" in reason for reason in result.search.skipped.values())
+    # One look for each step of training: it ended with the time, not with the training.
+    assert result.search.seconds < 20
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ayni.compress.config import CompressConfig
 from ayni.compress.ports import Observer
 from ayni.compress.steps import DistillStep, PruneStep, QuantizeStep, RecoverStep, Step
+from ayni.errors import AyniError
 
 FILE_UNITS = 1
 VALUE_UNITS = 3
@@ -24,8 +25,18 @@ def units_of(step: Step) -> int:
     return VALUE_UNITS if finds_values else FILE_UNITS
 
 
+class TimeIsUpError(AyniError):
+    """The time of a search ended while one of its pipelines was made."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The time of the search was used up while this was made. Give it more seconds, or put the steps "
+            "into compress.steps."
+        )
+
+
 class CompressProgress:
-    """Tells an observer how far compression is."""
+    """Tells an observer how far compression is, and ends a step whose time is up."""
 
     def __init__(self, observer: Observer, config: CompressConfig) -> None:
         self._observer, self._done = observer, 0
@@ -36,6 +47,20 @@ class CompressProgress:
         )
         self._total = 2 * FILE_UNITS + MEASURE_UNITS + planned
         self._name = self._text = ""
+        self._is_late: Callable[[], bool] | None = None
+
+    def end_when(self, is_late: Callable[[], bool] | None) -> None:
+        """From now on a step with many parts ends once this is true, with TimeIsUpError; None: never."""
+        self._is_late = is_late
+
+    def check_time(self) -> None:
+        """Do nothing while there is time.
+
+        Raises:
+            TimeIsUpError: there is none left.
+        """
+        if self._is_late is not None and self._is_late():
+            raise TimeIsUpError
 
     def start(self, name: str, text: str) -> None:
         """A part begins."""
@@ -74,12 +99,13 @@ class CompressProgress:
 
 
 class _Within:
-    """Tells the bar only when it moves, for a step may have thousands of parts."""
+    """Looks at the time with each part, and tells the bar when it moves: a step may have thousands."""
 
     def __init__(self, progress: CompressProgress, units: int) -> None:
         self._progress, self._units, self._told = progress, units, 0
 
     def __call__(self, done: int, total: int) -> None:
+        self._progress.check_time()
         reached = self._units * done // total
         if self._told < reached < self._units:
             self._told = reached

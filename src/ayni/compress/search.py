@@ -239,6 +239,12 @@ class Search(Generic[P]):
         elif not holds:
             self._weaken(self._joint)
 
+    @property
+    def seconds_left(self) -> float | None:
+        """Of the time that the search may take; None without a limit."""
+        seconds = self._limits.seconds
+        return None if seconds is None else max(0.0, seconds - self._spent.seconds)
+
     def summary(self) -> SearchSummary:
         """What was done so far."""
         spent = self._spent

@@ -1,7 +1,8 @@
 """Carry out the trials of a search: make what it names, measure it at its stage, say what it took.
 
 A search must not cost more than it can save: it stops when it has spent half of the energy that all declared
-inferences of the full model take.
+inferences of the full model take. Training that is under way when its time is up ends there; what is short
+(an export, a measurement) is finished.
 
 Not covered: several trials at once.
 """
@@ -70,10 +71,19 @@ def carry_out(
     trials = _Trials(make, maker, full, is_lower=metric_direction == "lower")
     while (trial := search.next()) is not None:
         progress.start(trial.rung.name, f"trying {trial.rung.name}")
+        progress.end_when(_deadline(search.seconds_left, clock))
         search.record(_metered(trials, trial, meter, clock))
+        progress.end_when(None)
         progress.finish_trial(len(trials.found), num_trials)
     progress.finish_trial(1, 1)
     return list(trials.found.values()), search.summary()
+
+
+def _deadline(seconds_left: float | None, clock: Callable[[], float]) -> Callable[[], bool] | None:
+    if seconds_left is None:
+        return None
+    end = clock() + seconds_left
+    return lambda: clock() > end
 
 
 def limits_of(
