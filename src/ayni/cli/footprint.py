@@ -1,0 +1,21 @@
+"""`ayni footprint ...`: what work drew and weighs, and when to do it.
+
+    footprint_when        when to run
+    footprint_node        which meter this node has, and how to calibrate it
+    footprint_grid        what a file of the grid holds
+
+This file only joins the commands to one group.
+"""
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Know what work draws and weighs: energy, carbon, water and cost.",
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Know what work draws and weighs: energy, carbon, water and cost."""
