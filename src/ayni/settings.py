@@ -4,24 +4,37 @@
 |---|---|---|
 | AYNI_HOME | folder with all state: database, objects, keys, runs, hub | ~/.ayni |
 | AYNI_OBJECTS_URL | where objects are stored; any URL that fsspec knows | the folder objects/ in AYNI_HOME |
+| AYNI_ELECTRICITY_MAPS_TOKEN | your token of Electricity Maps; used only where a command says --live | none |
+| AYNI_ELECTRICITY_MAPS_URL | where its API is, for a proxy of your own | its public address |
 
 What belongs to one job is in its job.yaml, never here.
 """
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-VARIABLES = ("AYNI_HOME", "AYNI_OBJECTS_URL")
+VARIABLES = (
+    "AYNI_HOME",
+    "AYNI_OBJECTS_URL",
+    "AYNI_ELECTRICITY_MAPS_TOKEN",
+    "AYNI_ELECTRICITY_MAPS_URL",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where the state of this installation lives."""
+    """Where the state of this installation lives, and what it may ask over the network if told to.
+
+    `electricity_maps_token` is None where there is none; it is never shown. `electricity_maps_url` is None
+    for the public address.
+    """
 
     home: Path
     objects_url: str
+    electricity_maps_token: str | None = field(default=None, repr=False)
+    electricity_maps_url: str | None = None
 
     @property
     def database_path(self) -> Path:
@@ -60,5 +73,8 @@ def read_settings(environ: Mapping[str, str] | None = None, *, home: Path | None
     chosen = home or Path(environ.get("AYNI_HOME") or Path.home() / ".ayni")
     resolved = chosen.expanduser().resolve()
     return Settings(
-        home=resolved, objects_url=environ.get("AYNI_OBJECTS_URL") or (resolved / "objects").as_uri()
+        home=resolved,
+        objects_url=environ.get("AYNI_OBJECTS_URL") or (resolved / "objects").as_uri(),
+        electricity_maps_token=environ.get("AYNI_ELECTRICITY_MAPS_TOKEN") or None,
+        electricity_maps_url=environ.get("AYNI_ELECTRICITY_MAPS_URL") or None,
     )
