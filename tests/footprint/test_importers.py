@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ayni.footprint.grid_files import GridFileError
-from ayni.footprint.importers import read_hourly_prices, read_intensity_file
+from ayni.footprint.importers import kind_of_file, read_hourly_prices, read_intensity_file
 
 SHARED = Path(__file__).parent.parent.parent.parent / "shared" / "data" / "carbon"
 
@@ -72,6 +72,50 @@ def test_other_units_and_local_times_are_converted(tmp_path: Path) -> None:
 def test_other_content_is_an_error_that_says_why(tmp_path: Path, content: str, reason: str) -> None:
     with pytest.raises(GridFileError, match=reason):
         read_intensity_file(written(tmp_path, content), zone="DE", counting="direct")
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "zones", "states_basis"),
+    [
+        ("utc,DE,FR\n2023-01-01 00:00,1,2\n", "plain table", ("DE", "FR"), False),
+        (
+            "Datetime (UTC),Zone id,Carbon intensity gCO2eq/kWh (direct)\n2025-01-01 00:00,DE,1\n",
+            "CSV of the data portal of Electricity Maps",
+            ("DE",),
+            True,
+        ),
+        (
+            '"MTU (CET/CEST)","Area","Production Type","Generation (MW)"\n'
+            '"01.01.2025 00:00 - 01.01.2025 01:00","BZN|DE-LU","Solar","1"\n',
+            "CSV of ENTSO-E, generation by type",
+            ("DE-LU",),
+            True,
+        ),
+        ("datetime,forecast,actual,index\n2025-01-01T00:00,1,2,low\n", "CSV of NESO", ("GB",), True),
+        (
+            '{"zone": "DE", "history": [{"datetime": "2025-01-01T00:00Z", "carbonIntensity": 1}]}',
+            "JSON of the API of Electricity Maps",
+            ("DE",),
+            True,
+        ),
+        ("<GL_MarketDocument/>", "XML of ENTSO-E", (), True),
+    ],
+)
+def test_a_file_is_known_by_its_form(
+    tmp_path: Path, content: str, name: str, zones: tuple[str, ...], states_basis: bool
+) -> None:
+    kind = kind_of_file(written(tmp_path, content))
+
+    assert kind.name.startswith(name)
+    assert (kind.zones, kind.states_basis) == (zones, states_basis)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [("<html>", "is XML"), ("{}", "is JSON, and neither"), ("", "no rows")]
+)
+def test_a_file_of_no_known_form_is_an_error(tmp_path: Path, content: str, reason: str) -> None:
+    with pytest.raises(GridFileError, match=reason):
+        kind_of_file(written(tmp_path, content))
 
 
 def test_prices_may_be_negative(tmp_path: Path) -> None:

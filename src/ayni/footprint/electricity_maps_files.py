@@ -46,6 +46,12 @@ def is_electricity_maps_table(table: Table) -> bool:
     return table.find("datetime") is not None and table.find("carbon intensity", "gco") is not None
 
 
+def zones_of_table(table: Table) -> tuple[str, ...]:
+    """The zones of a portal file, in order; none where it does not name them."""
+    zone_id = table.find("zone id")
+    return () if zone_id is None else tuple(sorted({cell for _, (cell,) in table.cells(zone_id)}))
+
+
 def series_of_table(table: Table, *, zone: str | None, counting: Counting) -> IntensitySeries:
     """The series of one zone of a portal file.
 

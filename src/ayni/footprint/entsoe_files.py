@@ -79,6 +79,13 @@ def is_entsoe_table(table: Table) -> bool:
     return has_time and (by_row or table.find("actual aggregated") is not None)
 
 
+def zones_of_table(table: Table) -> tuple[str, ...]:
+    """The areas of a file, in order; none where it does not name them."""
+    column = _area_column(table)
+    cells = set() if column is None else {cell for _, (cell,) in table.cells(column)}
+    return tuple(sorted({_zone_name(cell) for cell in cells}))
+
+
 def series_of_table(table: Table, *, zone: str | None, time_zone: str | None) -> IntensitySeries:
     """The series of the zone of a file of the website or the file library.
 
@@ -107,9 +114,13 @@ def _zone_of(table: Table, time: int, name: str | None) -> tzinfo | None:
     return UTC if "UTC" in said else None
 
 
-def _rows_of_area(table: Table, zone: str | None) -> tuple[str, Table]:
+def _area_column(table: Table) -> int | None:
     column = table.find("areamapcode")
-    column = table.find("area") if column is None else column
+    return table.find("area") if column is None else column
+
+
+def _rows_of_area(table: Table, zone: str | None) -> tuple[str, Table]:
+    column = _area_column(table)
     if column is None:
         return zone or _no_area(table), table
     names = {cell: _zone_name(cell) for _, (cell,) in table.cells(column)}

@@ -15,8 +15,10 @@ Not covered: asking anybody over the network; see `electricity_maps_api`.
 
 import difflib
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ayni.footprint import electricity_maps_files, entsoe_files, neso_files
 from ayni.footprint.basis import Basis, Counting
@@ -33,6 +35,61 @@ from ayni.footprint.grid_files import (
     time_zone_named,
 )
 from ayni.footprint.intensity_series import IntensitySeries, filled, hourly_means, same_zone, step_of
+
+_NO_XML = "is XML, and no ENTSO-E document of generation (type A75)"
+_NO_JSON = "is JSON, and neither an answer of Electricity Maps nor of NESO"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileKind:
+    """Who published a file in which form, and whose hours it holds.
+
+    `zones` are those that it names, none where it names none. Without `states_basis` it must be told what its
+    figures count.
+    """
+
+    name: str
+    zones: tuple[str, ...]
+    states_basis: bool = True
+
+
+def kind_of_file(path: Path) -> FileKind:
+    """What a file is, told by its form alone; whether its numbers are whole is found by reading them.
+
+    Raises:
+        GridFileError: not readable, or none of these.
+    """
+    text = read_text(path)
+    start = text.lstrip()[:1]
+    if start == "<":
+        return _kind_of_xml(path, text)
+    if start in ("{", "["):
+        return _kind_of_json(path, text)
+    table = parse_table(path, text)
+    if electricity_maps_files.is_electricity_maps_table(table):
+        zones = electricity_maps_files.zones_of_table(table)
+        return FileKind(name="CSV of the data portal of Electricity Maps", zones=zones)
+    if entsoe_files.is_entsoe_table(table):
+        return FileKind(name="CSV of ENTSO-E, generation by type", zones=entsoe_files.zones_of_table(table))
+    if neso_files.is_neso_table(table):
+        return FileKind(name="CSV of NESO, Great Britain", zones=(neso_files.ZONE,))
+    return FileKind(name="plain table", zones=table.header[1:], states_basis=False)
+
+
+def _kind_of_xml(path: Path, text: str) -> FileKind:
+    if not entsoe_files.is_entsoe_xml(text):
+        raise GridFileError(path, _NO_XML)
+    return FileKind(name="XML of ENTSO-E, generation by type (A75)", zones=())
+
+
+def _kind_of_json(path: Path, text: str) -> FileKind:
+    data = _parsed(path, text)
+    if electricity_maps_files.is_electricity_maps_json(data):
+        zone = data.get("zone")
+        return FileKind(name="JSON of the API of Electricity Maps", zones=(str(zone),) if zone else ())
+    if neso_files.is_neso_json(data):
+        return FileKind(name="JSON of NESO, Great Britain", zones=())
+    raise GridFileError(path, _NO_JSON)
 
 
 def read_intensity_file(
@@ -77,21 +134,25 @@ def _refuse_counting(path: Path, wanted: Counting | None, there: Counting) -> No
 
 def _of_xml(path: Path, text: str, zone: str | None) -> IntensitySeries:
     if not entsoe_files.is_entsoe_xml(text):
-        raise GridFileError(path, "is XML, and no ENTSO-E document of generation (type A75)")
+        raise GridFileError(path, _NO_XML)
     return entsoe_files.series_of_xml(path, text, zone=zone)
 
 
 def _of_json(path: Path, text: str, zone: str | None, counting: Counting | None) -> IntensitySeries:
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise GridFileError(path, f"is not JSON: {error}") from error
+    data = _parsed(path, text)
     if electricity_maps_files.is_electricity_maps_json(data):
         return electricity_maps_files.series_of_json(path, data, zone=zone, counting=counting)
     if neso_files.is_neso_json(data):
         _refuse_counting(path, counting, "direct")
         return neso_files.series_of_json(path, data)
-    raise GridFileError(path, "is JSON, and neither an answer of Electricity Maps nor of NESO")
+    raise GridFileError(path, _NO_JSON)
+
+
+def _parsed(path: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise GridFileError(path, f"is not JSON: {error}") from error
 
 
 def _of_plain_table(
