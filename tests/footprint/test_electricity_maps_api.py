@@ -114,6 +114,14 @@ def test_long_spans_are_asked_for_in_pieces_of_ten_days() -> None:
     assert series.num_holes == 239
 
 
+def test_the_last_day_is_asked_for_where_nothing_else_may_be() -> None:
+    with api_that_says((200, hours_of(300, 200, name="history"))) as recorded:
+        series = ElectricityMapsApi(TOKEN, base_url=recorded.url).recent("DE")
+
+    assert (series.link, series.grams_co2e_per_kwh) == (METERED, (300, 200))
+    assert urlsplit(recorded.paths[0]).path == "/v3/carbon-intensity/history"
+
+
 def test_a_forecast_is_named_as_one() -> None:
     with api_that_says((200, hours_of(300, 200, name="forecast"))) as recorded:
         series = ElectricityMapsApi(TOKEN, base_url=recorded.url).forecast("DE")

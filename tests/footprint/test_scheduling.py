@@ -1,3 +1,4 @@
+import json
 import runpy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +38,7 @@ def test_on_a_grid_that_repeats_itself_the_light_hours_are_found_and_the_promise
     assert advice.replayed.realised == pytest.approx(advice.replayed.oracle)
     assert advice.replayed.share_worse == 0
     assert advice.replayed.num_jobs == 30 * 24 - 24 - 23
+    assert (advice.first_hour, advice.grams_per_kwh_by_hour) == (series.end, tuple(SUNNY_DAY))
 
 
 def test_a_replay_counts_the_losses_of_a_grid_that_does_the_opposite_every_day() -> None:
@@ -51,6 +53,8 @@ def test_a_replay_counts_the_losses_of_a_grid_that_does_the_opposite_every_day()
     assert savings.realised < 0
     assert savings.share_worse > 0.2
     assert savings.low < savings.median <= savings.high
+    assert len(savings.percentiles) == 19
+    assert (savings.percentiles[0], savings.percentiles[9]) == (savings.low, savings.median)
 
 
 def test_on_a_flat_grid_waiting_is_no_use() -> None:
@@ -80,6 +84,16 @@ def test_without_hours_it_says_what_it_needs() -> None:
     assert "Electricity Maps, ENTSO-E or NESO" in nothing.reason
     assert "ends at 2023-01-01 02:00" in too_short.reason
     assert nothing.expected_saving is None
+    assert nothing.grams_per_kwh_by_hour == ()
+
+
+def test_advice_is_plain_json() -> None:
+    series = series_of(SUNNY_DAY * 30)
+
+    advice = when_to_run(FOUR_HOURS, now=series.end, series=series)
+
+    assert json.loads(json.dumps(advice.to_json())) == advice.to_json()
+    assert advice.to_json()["grams_per_kwh_by_hour"] == SUNNY_DAY
 
 
 def test_a_shipped_climatology_advises_without_any_file() -> None:

@@ -9,8 +9,8 @@ the rest of the chain, which says so in the receipt.
 
 Not covered: finding your zone from your address, caching on disk, and retries.
 
-Source: app.electricitymaps.com/developer-hub, version 3: GET carbon-intensity/past-range and /forecast,
-header `auth-token`, at most ten days of hours a request.
+Source: app.electricitymaps.com/developer-hub, version 3: GET carbon-intensity/past-range (at most ten days of
+hours a request), /history (the last 24 hours; all that the free plan has) and /forecast, header `auth-token`.
 """
 
 import json
@@ -95,6 +95,14 @@ class ElectricityMapsApi:
             parts.append(self._ask("past-range", zone, span))
             first = until
         return join_series(parts).between(start, end) if parts else None
+
+    def recent(self, zone: str) -> IntensitySeries:
+        """The last 24 hours, which every token may ask for, also those of the free plan.
+
+        Raises:
+            IntensityApiError: no answer, a refusal, or an answer in another form or for another zone.
+        """
+        return self._ask("history", zone, {})
 
     def forecast(self, zone: str) -> IntensitySeries:
         """The hours to come, as forecast now.

@@ -85,7 +85,8 @@ class Work:
 class ReplayedSavings:
     """What waiting by the rule would have saved on past data, as shares of the grams without waiting.
 
-    `low`, `median` and `high` are 5, 50 and 95 % of single jobs; a saving below 0 is a loss.
+    `low`, `median` and `high` are 5, 50 and 95 % of single jobs, and `percentiles` all from 5 to 95 % in
+    steps of five; a saving below 0 is a loss.
     """
 
     forecast: str
@@ -97,10 +98,12 @@ class ReplayedSavings:
     median: float
     high: float
     share_worse: float
+    percentiles: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        data = {name: getattr(self, name) for name in self.__slots__}
+        return {**data, "percentiles": list(self.percentiles)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +111,7 @@ class Advice:
     """When to start, what the forecast promises, and what such promises were worth.
 
     `expected_saving` is a share; it and the intensities (g CO2e per kWh over the work) are None without data.
+    `grams_per_kwh_by_hour` are the hours that the forecast expects, from `first_hour` on; none without one.
     """
 
     verdict: Verdict
@@ -118,12 +122,17 @@ class Advice:
     grams_per_kwh_then: float | None
     replayed: ReplayedSavings | None
     reason: str
+    first_hour: datetime
+    grams_per_kwh_by_hour: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
-        replayed = None if self.replayed is None else self.replayed.to_json()
-        kept = {name: getattr(self, name) for name in self.__slots__}
-        return {**kept, "start_at": self.start_at.isoformat(), "replayed": replayed}
+        return {name: getattr(self, name) for name in self.__slots__} | {
+            "start_at": self.start_at.isoformat(),
+            "replayed": None if self.replayed is None else self.replayed.to_json(),
+            "first_hour": self.first_hour.isoformat(),
+            "grams_per_kwh_by_hour": list(self.grams_per_kwh_by_hour),
+        }
 
 
 def when_to_run(
@@ -141,10 +150,11 @@ def when_to_run(
     replayed = None if series is None else replay(series, work)
     if climatology is None and series is not None and len(series.grams_co2e_per_kwh) - series.num_holes > 1:
         climatology = fit_climatology(series)
-    method, hours = _hours_to_come(work, now, series, forecast, climatology)
+    method, known = _hours_to_come(work, now, series, forecast, climatology)
     if method is None:
         reason = NEEDS if series is None else f"The series of {series.zone} ends at {series.end}. {NEEDS}"
-        return _advice("needs data", now, reason=reason, replayed=replayed)
+        return _advice("needs data", now, first_hour=hour_of(now), reason=reason, replayed=replayed)
+    hours = _Cumulative(known)
     offset = (now - hour_of(now)) / HOUR
     weights = [_weight(hours, offset, delay, work) for delay in work.delays]
     best = min(work.delays, key=lambda delay: weights[delay])
@@ -153,9 +163,11 @@ def when_to_run(
     return _advice(
         verdict,
         now + HOUR * best if verdict == "wait" else now,
+        first_hour=hour_of(now),
         reason=reason,
         replayed=replayed,
         forecast=method,
+        grams_per_kwh_by_hour=tuple(known),
         expected_saving=saving,
         grams_per_kwh_now=weights[0] / work.hours,
         grams_per_kwh_then=weights[best] / work.hours,
@@ -166,12 +178,14 @@ def _advice(
     verdict: Verdict,
     start_at: datetime,
     *,
+    first_hour: datetime,
     reason: str,
     replayed: ReplayedSavings | None,
     forecast: str | None = None,
     expected_saving: float | None = None,
     grams_per_kwh_now: float | None = None,
     grams_per_kwh_then: float | None = None,
+    grams_per_kwh_by_hour: tuple[float, ...] = (),
 ) -> Advice:
     return Advice(
         verdict=verdict,
@@ -182,6 +196,8 @@ def _advice(
         grams_per_kwh_then=grams_per_kwh_then,
         replayed=replayed,
         reason=reason,
+        first_hour=first_hour,
+        grams_per_kwh_by_hour=grams_per_kwh_by_hour,
     )
 
 
@@ -191,7 +207,7 @@ def _hours_to_come(
     series: IntensitySeries | None,
     forecast: IntensitySeries | None,
     climatology: Climatology | None,
-) -> tuple[str | None, "_Cumulative"]:
+) -> tuple[str | None, list[float]]:
     """The first forecast that knows every hour until the work must be done."""
     first = hour_of(now)
     num_hours = -((first - now - timedelta(hours=work.within_hours)) // HOUR)
@@ -206,8 +222,8 @@ def _hours_to_come(
     for method, at in forecasts.items():
         known = [value for moment in moments if (value := at(moment)) is not None]
         if len(known) == num_hours:
-            return method, _Cumulative(known)
-    return None, _Cumulative([])
+            return method, known
+    return None, []
 
 
 def _day_before(series: IntensitySeries, first: datetime, moment: datetime) -> float | None:
@@ -328,4 +344,5 @@ def _summary(weights: Sequence[tuple[float, float, float]], forecast: str) -> Re
         median=cuts[9],
         high=cuts[-1],
         share_worse=sum(chosen > weight for weight, chosen, _ in weights) / len(weights),
+        percentiles=tuple(cuts),
     )
