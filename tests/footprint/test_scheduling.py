@@ -4,11 +4,23 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ayni.footprint.basis import Basis
 from ayni.footprint.climatology import shipped_climatology
 from ayni.footprint.intensity_series import FORECAST, HOUR, IntensitySeries
-from ayni.footprint.scheduling import PUBLISHED, USUAL, YESTERDAY, Work, replay, when_to_run
+from ayni.footprint.scheduling import (
+    FORTNIGHT,
+    PUBLISHED,
+    USUAL,
+    YESTERDAY,
+    Work,
+    replay,
+    replay_fortnight,
+    replay_usual_days,
+    when_to_run,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 SHARED = ROOT.parent / "shared" / "data" / "carbon"
@@ -33,11 +45,12 @@ def test_on_a_grid_that_repeats_itself_the_light_hours_are_found_and_the_promise
     assert advice.start_at == series.end + 12 * HOUR
     assert (advice.grams_per_kwh_now, advice.grams_per_kwh_then) == (300, 100)
     assert advice.expected_saving == pytest.approx(2 / 3)
-    assert advice.forecast == YESTERDAY
+    assert advice.forecast == FORTNIGHT
     assert advice.replayed is not None
+    assert advice.replayed.forecast == FORTNIGHT
     assert advice.replayed.realised == pytest.approx(advice.replayed.oracle)
     assert advice.replayed.share_worse == 0
-    assert advice.replayed.num_jobs == 30 * 24 - 24 - 23
+    assert advice.replayed.num_jobs == 30 * 24 - 7 * 24 - 23
     assert (advice.first_hour, advice.grams_per_kwh_by_hour) == (series.end, tuple(SUNNY_DAY))
 
 
@@ -116,6 +129,72 @@ def test_a_file_of_another_year_advises_by_what_is_usual_in_it() -> None:
 
     assert advice.forecast == USUAL
     assert advice.start_at.hour == 12
+
+
+def test_a_week_is_needed_for_a_mean_of_days_and_yesterday_serves_before() -> None:
+    short, long = series_of(SUNNY_DAY * 6), series_of(SUNNY_DAY * 7)
+
+    assert when_to_run(FOUR_HOURS, now=short.end, series=short).forecast == YESTERDAY
+    assert when_to_run(FOUR_HOURS, now=long.end, series=long).forecast == FORTNIGHT
+
+
+@given(
+    days=st.lists(
+        st.lists(st.one_of(st.none(), st.floats(1, 900)), min_size=24, max_size=24), min_size=9, max_size=18
+    ),
+    within=st.integers(4, 60),
+)
+@settings(max_examples=30)
+def test_the_mean_of_two_weeks_looks_at_nothing_after_the_start(
+    days: list[list[float | None]], within: int
+) -> None:
+    # Given a series with holes, and the days before the last two
+    series = series_of([value for day in days for value in day])
+    start = 24 * (len(days) - 2)
+    past = series.between(series.first_hour, series.first_hour + start * HOUR)
+
+    advice = when_to_run(Work(hours=4, within_hours=within), now=past.end, series=past)
+
+    if advice.forecast == FORTNIGHT:
+        for ahead, expected in enumerate(advice.grams_per_kwh_by_hour):
+            same_hours = [days[day][ahead % 24] for day in range(max(0, len(days) - 16), len(days) - 2)]
+            known = [value for value in same_hours if value is not None]
+            assert expected == pytest.approx(sum(known) / len(known))
+
+
+def test_a_mean_of_days_is_not_fooled_by_one_odd_day_as_yesterday_is() -> None:
+    # Given a grid that is light at noon but for every seventh day, which is light at night
+    odd_day = [100.0] * 4 + [300.0] * 20
+    series = series_of(([*SUNNY_DAY] * 6 + odd_day) * 8)
+
+    by_mean, by_yesterday = replay_fortnight(series, FOUR_HOURS), replay(series, FOUR_HOURS)
+
+    assert by_mean is not None
+    assert by_yesterday is not None
+    assert by_mean.realised > by_yesterday.realised
+    assert by_mean.share_worse < by_yesterday.share_worse
+
+
+def test_what_is_usual_leaves_the_hour_itself_out() -> None:
+    # Given one cheap hour on one day of two: its own value must not betray it
+    ordinary, lucky = [300.0] * 24, [*[300.0] * 5, 10.0, *[300.0] * 18]
+    series = series_of([*ordinary * 20, *lucky, *ordinary * 9])
+
+    savings = replay_usual_days(series, Work(hours=1, within_hours=24))
+
+    assert savings is not None
+    assert savings.forecast == USUAL
+    # All other days expect a little of it at 5; only the day itself would gain.
+    assert savings.realised < savings.oracle / 2
+
+
+def test_a_file_that_ended_long_ago_is_judged_by_what_is_usual_in_it() -> None:
+    series = series_of(SUNNY_DAY * 30)
+
+    advice = when_to_run(FOUR_HOURS, now=datetime(2026, 1, 10, tzinfo=UTC), series=series)
+
+    assert advice.replayed is not None
+    assert advice.replayed.forecast == USUAL
 
 
 def test_a_published_forecast_goes_before_yesterday() -> None:

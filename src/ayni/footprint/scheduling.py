@@ -11,8 +11,17 @@ really saved. Three numbers come of it, all over the same jobs:
 Four hours of work within a day saved 30 % in California in 2022 (oracle 32) and 4 % in Texas, where a quarter
 of the jobs became worse. So the answer is "no use" where the replay saved less than 5 %.
 
-The forecast, best first: hours that are forecast by somebody (a series of such hours); the same hours of
-yesterday, which for most grids is hard to beat; the month-by-hour climatology.
+The forecast, best first:
+
+    hours that somebody forecasts                        a series of such hours
+    the mean of the same hours of the last two weeks     where the series has at least one
+    the same hours of yesterday                          where it is shorter
+    the month-by-hour climatology                        where it ends before today
+
+The mean of two weeks saved more than yesterday on 17 of 18 grids in 2023, and on 17 of them in 2022: 15.7 %
+against 14.3 %, and 13.4 % against 11.9 %, with 7 % of the jobs worse instead of 10 %.
+
+What was replayed is the rule that chose; for forecasts of others, of which nobody gave an archive, the next.
 
 What reserving idle machines while waiting costs is charged to the job that waits: `waiting_share` is the
 power of waiting over the power of working.
@@ -44,9 +53,13 @@ NO_USE_BELOW = 0.05
 MIN_REPLAYED_JOBS = 14 * 24
 DAY_HOURS = 24
 MAX_DAYS_BACK = 7
-YESTERDAY, PUBLISHED, USUAL = (
-    "the same hours of yesterday",
+FORTNIGHT_DAYS = 14
+MIN_FORTNIGHT_DAYS = 7
+"""So many of the 14 days must know an hour: fewer are not steadier than yesterday."""
+PUBLISHED, FORTNIGHT, YESTERDAY, USUAL = (
     "a published forecast",
+    "the mean of the same hours of the last two weeks",
+    "the same hours of yesterday",
     "month-by-hour climatology",
 )
 NEEDS = (
@@ -147,10 +160,10 @@ def when_to_run(
 
     `series` are known hours up to about now; they also serve the replay. `forecast` are hours to come.
     """
-    replayed = None if series is None else replay(series, work)
     if climatology is None and series is not None and len(series.grams_co2e_per_kwh) - series.num_holes > 1:
         climatology = fit_climatology(series)
     method, known = _hours_to_come(work, now, series, forecast, climatology)
+    replayed = None if series is None else _replay_rule(series, work, method)
     if method is None:
         reason = NEEDS if series is None else f"The series of {series.zone} ends at {series.end}. {NEEDS}"
         return _advice("needs data", now, first_hour=hour_of(now), reason=reason, replayed=replayed)
@@ -216,6 +229,7 @@ def _hours_to_come(
     if forecast is not None:
         forecasts[PUBLISHED] = forecast.at
     if series is not None:
+        forecasts[FORTNIGHT] = partial(_mean_of_days_before, series, first)
         forecasts[YESTERDAY] = partial(_day_before, series, first)
     if climatology is not None:
         forecasts[USUAL] = climatology.at
@@ -233,6 +247,18 @@ def _day_before(series: IntensitySeries, first: datetime, moment: datetime) -> f
         if earlier < first and (value := series.at(earlier)) is not None:
             return value
     return None
+
+
+def _mean_of_days_before(series: IntensitySeries, first: datetime, moment: datetime) -> float | None:
+    """The mean of the same hour of the 14 days before `first`; None where too few of them know it."""
+    newest = moment - HOUR * DAY_HOURS * ((moment - first) // (HOUR * DAY_HOURS) + 1)
+    days = [series.at(newest - HOUR * DAY_HOURS * back) for back in range(FORTNIGHT_DAYS)]
+    return _mean_of_enough(days)
+
+
+def _mean_of_enough(days: Sequence[float | None]) -> float | None:
+    known = [value for value in days if value is not None]
+    return sum(known) / len(known) if len(known) >= MIN_FORTNIGHT_DAYS else None
 
 
 class _Cumulative:
@@ -273,12 +299,23 @@ def _verdict(
     if saving < MIN_SAVING:
         return "start now", f"No later start within {work.within_hours:g} hours promises {MIN_SAVING:.0%}."
     if replayed is None:
-        return "wait", "What such promises are worth is not known: it takes two weeks of hourly data."
+        usual = (
+            "" if worth is None else f"Were all days as usual, such choices would save {worth.realised:.1%}. "
+        )
+        unknown = "What such promises are worth is not known: it takes two weeks of hourly data."
+        return "wait", f"{usual}{unknown}"
     return "wait", (
         f"Over {replayed.num_jobs:,} past starts, choosing by {replayed.forecast} saved "
         f"{replayed.realised:.1%} (single jobs {replayed.low:.0%} to {replayed.high:.0%}); "
         f"{replayed.share_worse:.0%} of them got worse."
     )
+
+
+def _replay_rule(series: IntensitySeries, work: Work, method: str | None) -> ReplayedSavings | None:
+    """What the rule in use was worth; yesterday's where the series is too short to tell."""
+    if method in (PUBLISHED, FORTNIGHT) and (found := replay_fortnight(series, work)) is not None:
+        return found
+    return replay_usual_days(series, work) if method == USUAL else replay(series, work)
 
 
 def replay(series: IntensitySeries, work: Work) -> ReplayedSavings | None:
@@ -287,15 +324,77 @@ def replay(series: IntensitySeries, work: Work) -> ReplayedSavings | None:
     Only hours before a start are used to choose it. Starts with a hole in their hours are left out.
     """
     values = series.grams_co2e_per_kwh
+
+    def foreseen(start: int, span: int) -> list[float | None]:
+        return [_yesterday(values, start, ahead) for ahead in range(span)]
+
+    return _replay(values, work, foreseen, YESTERDAY)
+
+
+def replay_fortnight(series: IntensitySeries, work: Work) -> ReplayedSavings | None:
+    """Let the mean of the two weeks before choose the start; None for less than two weeks of such starts."""
+    values = series.grams_co2e_per_kwh
+    # One value an hour serves all starts: beyond a day ahead the days before the start are the same ones.
+    means = [
+        _mean_of_enough([values[back] for back in range(index - DAY_HOURS, -1, -DAY_HOURS)[:FORTNIGHT_DAYS]])
+        for index in range(len(values) + DAY_HOURS)
+    ]
+
+    def foreseen(start: int, span: int) -> list[float | None]:
+        return [means[start + ahead % DAY_HOURS] for ahead in range(span)]
+
+    return _replay(values, work, foreseen, FORTNIGHT)
+
+
+def replay_usual_days(series: IntensitySeries, work: Work) -> ReplayedSavings | None:
+    """Let what is usual choose the start at every hour of the series; None for less than two weeks of hours.
+
+    An hour's own value is left out of the mean of its month and hour of day; the days beside it are not,
+    which flatters the rule a little where weather lasts.
+    """
+    values = series.grams_co2e_per_kwh
+    others = _means_of_others(series)
+
+    def foreseen(start: int, span: int) -> list[float | None]:
+        return others[start : start + span]
+
+    return _replay(values, work, foreseen, USUAL)
+
+
+def _replay(
+    values: Sequence[float | None],
+    work: Work,
+    foreseen: Callable[[int, int], list[float | None]],
+    forecast: str,
+) -> ReplayedSavings | None:
     span = ceil(work.within_hours)
     weights = []
     for start in range(DAY_HOURS, len(values) - span + 1):
         truth = [value for value in values[start : start + span] if value is not None]
-        expected = [_yesterday(values, start, ahead) for ahead in range(span)]
-        foreseen = [value for value in expected if value is not None]
-        if len(truth) == span == len(foreseen):
-            weights.append(_choose(_Cumulative(foreseen), _Cumulative(truth), work))
-    return _summary(weights, YESTERDAY) if len(weights) >= MIN_REPLAYED_JOBS else None
+        expected = [value for value in foreseen(start, span) if value is not None]
+        if len(truth) == span == len(expected):
+            weights.append(_choose(_Cumulative(expected), _Cumulative(truth), work))
+    return _summary(weights, forecast) if len(weights) >= MIN_REPLAYED_JOBS else None
+
+
+def _means_of_others(series: IntensitySeries) -> list[float | None]:
+    """For each hour the mean over the other days of its month and hour of day; None without another."""
+    values = series.grams_co2e_per_kwh
+    cells = [
+        ((series.first_hour + HOUR * index).month, (series.first_hour.hour + index) % DAY_HOURS)
+        for index in range(len(values))
+    ]
+    sums: dict[tuple[int, int], float] = {}
+    counts: dict[tuple[int, int], int] = {}
+    for cell, value in zip(cells, values, strict=True):
+        if value is not None:
+            sums[cell] = sums.get(cell, 0.0) + value
+            counts[cell] = counts.get(cell, 0) + 1
+    means: list[float | None] = []
+    for cell, value in zip(cells, values, strict=True):
+        num_others = counts.get(cell, 0) - (value is not None)
+        means.append((sums[cell] - (value or 0.0)) / num_others if num_others else None)
+    return means
 
 
 def replay_usual_year(climatology: Climatology, work: Work) -> ReplayedSavings | None:
