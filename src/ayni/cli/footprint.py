@@ -9,6 +9,8 @@ This file only joins the commands to one group.
 
 import typer
 
+from ayni.cli import footprint_when
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -19,3 +21,6 @@ app = typer.Typer(
 @app.callback()
 def _group() -> None:
     """Know what work draws and weighs: energy, carbon, water and cost."""
+
+
+app.command("when")(footprint_when.when)

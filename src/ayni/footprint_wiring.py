@@ -1,0 +1,76 @@
+"""The composition root of `ayni footprint`: settings become concrete objects, and its functions use them.
+
+Apart from `wiring`, because a person who only meters needs neither jobs nor hub nor database, and nothing
+here imports them.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ayni.errors import UserError
+from ayni.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from ayni.footprint.basis import Counting
+    from ayni.footprint.electricity_maps_api import ElectricityMapsApi
+    from ayni.workflows.advise_start import StartRequest
+
+
+class NoTokenError(UserError):
+    """The API of Electricity Maps was to be asked, and there is no token for it, or one that cannot be."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"{reason} Put your token of Electricity Maps (app.electricitymaps.com, free for personal use) "
+            "into the variable AYNI_ELECTRICITY_MAPS_TOKEN, or give a file with the hours."
+        )
+
+
+def when(
+    request: "StartRequest", *, live: bool = False, now: str | None = None, home: Path | None = None
+) -> dict[str, Any]:
+    """When to start a job; keys: docs/grid-data.md. The network is asked with `live` alone.
+
+    `now` asks as of another moment, for looking back.
+
+    Raises:
+        NoTokenError: `live` without a token; and as `ayni.workflows.advise_start.advise_start`.
+    """
+    from ayni.workflows.advise_start import advise_start, parse_moment
+
+    present = datetime.now(UTC).replace(microsecond=0)
+    asked_at = present if now is None else parse_moment(now, now=present).astimezone(UTC)
+    api = _api(read_settings(home=home), request.counting) if live else None
+    return advise_start(request, now=asked_at, api=api)
+
+
+def draw_when(view: Mapping[str, Any], path: Path) -> bool:
+    """Write what `when` found as an SVG; False where no hour to come is known, and then nothing is written.
+
+    Raises:
+        NotWritableError: the file cannot be written.
+    """
+    from ayni.files import write_atomically
+    from ayni.reports.start_plot import start_plot
+
+    if not view["grams_per_kwh_by_hour"]:
+        return False
+    write_atomically(path, start_plot(view).encode())
+    return True
+
+
+def _api(settings: Settings, counting: "Counting | None") -> "ElectricityMapsApi":
+    from ayni.footprint.electricity_maps_api import BASE_URL, ElectricityMapsApi
+
+    if settings.electricity_maps_token is None:
+        raise NoTokenError("Nothing was asked: there is no token.")
+    try:
+        return ElectricityMapsApi(
+            settings.electricity_maps_token,
+            counting=counting or "life-cycle",
+            base_url=settings.electricity_maps_url or BASE_URL,
+        )
+    except ValueError as error:
+        raise NoTokenError(f"Nothing was asked: {error}.") from error
