@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ayni.footprint.basis import Counting
     from ayni.footprint.electricity_maps_api import ElectricityMapsApi
     from ayni.workflows.advise_start import StartRequest
+    from ayni.workflows.calibrate_node import CalibrateRequest
+    from ayni.workflows.progress import Progress
 
 
 class NoTokenError(UserError):
@@ -59,6 +61,33 @@ def draw_when(view: Mapping[str, Any], path: Path) -> bool:
         return False
     write_atomically(path, start_plot(view).encode())
     return True
+
+
+def calibrate(
+    request: "CalibrateRequest", *, progress: "Progress | None" = None, home: Path | None = None
+) -> dict[str, Any]:
+    """Calibrate this node and store the result in the home; keys: docs/meters.md.
+
+    Raises:
+        As `ayni.workflows.calibrate_node.calibrate`.
+    """
+    from ayni.workflows.calibrate_node import calibrate as run
+
+    return run(request, read_settings(home=home).meters_folder, progress=progress)
+
+
+def meters(*, seconds: float = 1.0, home: Path | None = None) -> dict[str, Any]:
+    """Which meters this node has, which is used and what it shows now; keys: docs/meters.md.
+
+    `seconds` is how long the power is measured; 0 for not at all.
+    """
+    from ayni.footprint.node_survey import describe_power, measure_watts, survey_node
+
+    folder = read_settings(home=home).meters_folder
+    found = survey_node(folder)
+    counter = found.counters.processor
+    watts = measure_watts(counter, seconds=seconds) if seconds > 0 else None
+    return {**found.to_json(), "folder": str(folder), "watts": describe_power(counter, watts)}
 
 
 def _api(settings: Settings, counting: "Counting | None") -> "ElectricityMapsApi":

@@ -138,6 +138,27 @@ def test_a_plan_tells_how_long_it_takes_and_refuses_what_cannot_be_measured() ->
         CalibrationPlan(shares=(1.5,))
 
 
+def test_a_plan_of_a_given_length_keeps_to_it() -> None:
+    long, short = CalibrationPlan.lasting(120, num_cpus=64), CalibrationPlan.lasting(5, num_cpus=2)
+
+    assert long.seconds(64) == pytest.approx(120)
+    assert long.settle_seconds == 2.0
+    assert short.seconds(2) == pytest.approx(5)
+    assert short.read_every_seconds <= short.seconds_per_level / 4
+
+
+def test_a_node_that_is_busy_already_is_refused_after_the_first_level() -> None:
+    node = PretendedNode()
+
+    class Busy(ScriptedCpuClock):
+        def node_busy_seconds(self) -> float:
+            return 0.75 * NUM_CPUS * node.seconds
+
+    with pytest.raises(NodeCalibrationError, match="75% busy before any load"):
+        calibrate(node, Instruments(reference=node.processor, cpu_clock=Busy()))
+    assert node.levels == [(0, 0.0)]
+
+
 def test_processes_keep_a_cpu_busy_and_are_gone_afterwards() -> None:
     clock = choose_cpu_clock()
     with ProcessLoad() as load:

@@ -205,3 +205,9 @@ def test_a_damaged_wall_file_is_noted_with_its_path(node_folder: Path) -> None:
 
     assert counters.tier == "W1"
     assert "wall.json" in counters.notes[0]
+
+
+def test_how_a_wall_meter_is_read_is_kept_from_others(tmp_path: Path) -> None:
+    path = write_wall_source(tmp_path / "meters", WallSource(command=("read-plug", "--password=x"), unit="W"))
+
+    assert path.stat().st_mode & 0o077 == 0

@@ -27,6 +27,7 @@ from ayni.footprint.cpu_frequency import Frequency
 from ayni.footprint.cpu_time import CpuClock
 from ayni.footprint.meters import EnergyCounter, energy_between
 from ayni.footprint.node_model import (
+    MIN_SPREAD_OF_LOAD,
     NodeCalibrationError,
     NodeModel,
     PowerPoint,
@@ -81,7 +82,8 @@ class ProcessLoad:
         for process in self._processes:
             process.wait()
         command = [sys.executable, "-S", "-c", _BURNER, str(share)]
-        self._processes = [subprocess.Popen(command) for _ in range(num_busy)]
+        # In a session of their own they do not hear Ctrl-C, and do not complain of it; they are ended below.
+        self._processes = [subprocess.Popen(command, start_new_session=True) for _ in range(num_busy)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,19 @@ class CalibrationPlan:
             raise ValueError(f"a level of {self.seconds_per_level} s cannot be measured")
         if not all(0 < share <= 1 for share in self.shares):
             raise ValueError(f"shares of load lie above 0 and at most at 1, not {self.shares}")
+
+    @classmethod
+    def lasting(cls, seconds: float, *, num_cpus: int) -> "CalibrationPlan":
+        """The plan that takes so long altogether; of each level a sixth, at most 2 s, is for settling."""
+        usual = cls()
+        level_seconds = seconds / len(usual.levels(num_cpus))
+        settle_seconds = min(usual.settle_seconds, level_seconds / 6)
+        measured_seconds = level_seconds - settle_seconds
+        return cls(
+            seconds_per_level=measured_seconds,
+            settle_seconds=settle_seconds,
+            read_every_seconds=min(usual.read_every_seconds, measured_seconds / 4),
+        )
 
     def levels(self, num_cpus: int) -> list[tuple[int, float]]:
         """(busy CPUs, share of the time) of each level, idle first, none twice."""
@@ -149,6 +164,7 @@ def calibrate_node(
         if level is not None:
             measured.append(level)
             on_point(level.point(highest_megahertz=None))
+            _refuse_busy_node(measured[0].load)
     load.set(num_busy=0, share=0.0)
     if not measured:
         raise NodeCalibrationError(
@@ -210,6 +226,15 @@ def _measure(
         megahertz=_mean_or_none(megahertz),
         component_watts=None if part is None else part / MICROJOULES_PER_JOULE / seconds,
     )
+
+
+def _refuse_busy_node(idle_load: float) -> None:
+    """At once, not after two minutes of loads that could not be told apart."""
+    if idle_load > 1 - MIN_SPREAD_OF_LOAD:
+        raise NodeCalibrationError(
+            f"The node is {idle_load:.0%} busy before any load of ours runs, which leaves nothing to "
+            "compare: calibrate while nothing else runs."
+        )
 
 
 def _model(

@@ -17,13 +17,14 @@ Not covered: a GPU that the job uses and nothing can meter has no model. Its ene
 is every total that holds it.
 """
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ayni.errors import AyniError
-from ayni.files import read_json, write_json
+from ayni.files import read_json, write_atomically
 from ayni.footprint.amd_counter import AmdCounter
 from ayni.footprint.combined_counters import ExtendedCounter, RestCounter, SumCounter
 from ayni.footprint.cpu_frequency import find_frequency
@@ -111,9 +112,9 @@ def node_power_model(*, declared_watts: float | None = None, node_folder: Path |
 
 
 def write_wall_source(node_folder: Path, source: WallSource) -> Path:
-    """Set up this node's wall meter; returns the file."""
+    """Set up this node's wall meter; returns the file, which others cannot read: commands hold passwords."""
     path = node_folder / WALL_FILE_NAME
-    write_json(path, source.to_json())
+    write_atomically(path, json.dumps(source.to_json(), indent=2).encode() + b"\n", mode=0o600)
     return path
 
 

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ayni.errors import AyniError
+from ayni.errors import AyniError, UserError
 from ayni.files import read_json, write_json
 from ayni.footprint.design_power import read_processor
 from ayni.footprint.meters import MeterUnavailableError, Trust
@@ -35,11 +35,11 @@ _FACTORS_WITH_CLOCK = (0.68, 1.45)
 _FACTORS_WITHOUT_CLOCK = (0.6, 1.9)
 _EXPONENTS = tuple(percent / 100 for percent in range(20, 101, 2))
 _MIN_POINTS = 4
-_MIN_SPREAD_OF_LOAD = 0.3
+MIN_SPREAD_OF_LOAD = 0.3
 _NEWTON_STEPS = 60
 
 
-class NodeCalibrationError(AyniError):
+class NodeCalibrationError(UserError):
     """The points of a calibration do not say how power depends on load."""
 
 
@@ -153,11 +153,11 @@ def fit_curve(points: Sequence[PowerPoint]) -> PowerCurve:
         NodeCalibrationError: fewer than 4 points, loads too much alike, or a power that is not positive.
     """
     loads = [point.load for point in points]
-    if len(points) < _MIN_POINTS or max(loads) - min(loads) < _MIN_SPREAD_OF_LOAD:
+    if len(points) < _MIN_POINTS or max(loads) - min(loads) < MIN_SPREAD_OF_LOAD:
         raise NodeCalibrationError(
             f"{len(points)} points with loads of {min(loads, default=0):.0%} to {max(loads, default=0):.0%} "
             f"do not say how power depends on load. At least {_MIN_POINTS} points are needed, "
-            f"{_MIN_SPREAD_OF_LOAD:.0%} apart: calibrate while nothing else runs."
+            f"{MIN_SPREAD_OF_LOAD:.0%} apart: calibrate while nothing else runs."
         )
     if min(point.watts for point in points) <= 0:
         raise NodeCalibrationError("The meter showed no power at some load. Nothing that runs draws nothing.")
