@@ -48,6 +48,54 @@ def when(
     return advise_start(request, now=asked_at, api=api)
 
 
+def grid(
+    path: Path,
+    *,
+    zone: str | None = None,
+    counting: "Counting | None" = None,
+    unit: str = "g/kWh",
+    time_zone: str | None = None,
+) -> dict[str, Any]:
+    """What a file of hourly grid data is; keys: docs/grid-data.md.
+
+    Raises:
+        GridFileError: it is none that is known, or not whole.
+    """
+    from ayni.workflows.describe_grid import describe_file
+
+    return describe_file(path, zone=zone, counting=counting, unit=unit, time_zone=time_zone)
+
+
+def live_grid(
+    zone: str,
+    *,
+    num_days: int,
+    counting: "Counting | None" = None,
+    out: Path | None = None,
+    home: Path | None = None,
+) -> dict[str, Any]:
+    """Ask Electricity Maps for the last days of a zone: what they are, and with `out` a file that keeps them.
+
+    Raises:
+        NoTokenError: there is no token. IntensityApiError: no usable answer.
+        NotWritableError: the file cannot be written.
+    """
+    from ayni.files import write_atomically
+    from ayni.workflows.describe_grid import api_json, describe_series
+
+    api = _api(read_settings(home=home), counting)
+    series = api.lately(zone, end=datetime.now(UTC), num_days=num_days)
+    if out is not None:
+        write_atomically(out, api_json(series).encode())
+    return {
+        "file": None if out is None else str(out),
+        "kind": "API of Electricity Maps",
+        "zones": [series.zone],
+        "states_basis": True,
+        "series": describe_series(series),
+    }
+
+
 def draw_when(view: Mapping[str, Any], path: Path) -> bool:
     """Write what `when` found as an SVG; False where no hour to come is known, and then nothing is written.
 

@@ -122,6 +122,22 @@ def test_the_last_day_is_asked_for_where_nothing_else_may_be() -> None:
     assert urlsplit(recorded.paths[0]).path == "/v3/carbon-intensity/history"
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_token_without_the_past_gets_the_last_day_and_says_so(status: int) -> None:
+    with api_that_says((status, {}), (200, hours_of(300, name="history"))) as recorded:
+        series = ElectricityMapsApi(TOKEN, base_url=recorded.url).lately("DE", end=MIDNIGHT, num_days=3)
+
+    assert series.notes == (f"this token may ask for the last day only (status {status})",)
+    assert [urlsplit(path).path.rpartition("/")[2] for path in recorded.paths] == ["past-range", "history"]
+
+
+def test_a_fault_is_no_reason_to_ask_for_less() -> None:
+    with api_that_says((500, {})) as recorded, pytest.raises(IntensityApiError, match="status 500"):
+        ElectricityMapsApi(TOKEN, base_url=recorded.url).lately("DE", end=MIDNIGHT, num_days=3)
+
+    assert len(recorded.paths) == 1
+
+
 def test_a_forecast_is_named_as_one() -> None:
     with api_that_says((200, hours_of(300, 200, name="forecast"))) as recorded:
         series = ElectricityMapsApi(TOKEN, base_url=recorded.url).forecast("DE")

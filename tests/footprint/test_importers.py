@@ -111,7 +111,13 @@ def test_a_file_is_known_by_its_form(
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [("<html>", "is XML"), ("{}", "is JSON, and neither"), ("", "no rows")]
+    ("content", "reason"),
+    [
+        ("<html>", "is XML"),
+        ("{}", "is JSON, and neither"),
+        ("", "no rows"),
+        ("zone,2020\nAT,190\n", "line 2: 'AT' is not a time"),
+    ],
 )
 def test_a_file_of_no_known_form_is_an_error(tmp_path: Path, content: str, reason: str) -> None:
     with pytest.raises(GridFileError, match=reason):

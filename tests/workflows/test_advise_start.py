@@ -184,8 +184,8 @@ def test_a_free_token_gives_the_last_day_and_says_so(status: int) -> None:
     assert view["forecast"] == YESTERDAY
     assert (view["verdict"], view["replayed"]) == ("wait", None)
     assert [note.partition(":")[2] for note in view["notes"]] == [
-        f" this token may ask for the last day only (status {status})",
         f" no forecast ({status})",
+        f" this token may ask for the last day only (status {status})",
     ]
 
 

@@ -9,7 +9,7 @@ This file only joins the commands to one group.
 
 import typer
 
-from ayni.cli import footprint_node, footprint_when
+from ayni.cli import footprint_grid, footprint_node, footprint_when
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,3 +26,4 @@ def _group() -> None:
 app.command("when")(footprint_when.when)
 app.command("meters")(footprint_node.meters)
 app.command("calibrate")(footprint_node.calibrate)
+app.command("grid")(footprint_grid.grid)

@@ -52,7 +52,9 @@ def hint_at_file_options() -> Iterator[None]:
     try:
         yield
     except GridFileError as error:
-        error.add_note(
-            "What a file does not say is said by --zone, --counting life-cycle|direct, --unit, --time-zone."
-        )
+        if error.path.is_file():
+            error.add_note(
+                "What a file does not say is said by --zone, --counting life-cycle|direct, --unit and "
+                "--time-zone."
+            )
         raise

@@ -15,6 +15,7 @@ hours a request), /history (the last 24 hours; all that the free plan has) and /
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ BASE_URL = "https://api.electricitymaps.com"
 MAX_SPAN = timedelta(days=10)
 MAX_BYTES = 5_000_000
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_REFUSED = (401, 403)
 _REMEDIES = {
     401: "The token is not accepted: check it.",
     403: "The token may not read this zone or these hours: check its plan.",
@@ -95,6 +97,24 @@ class ElectricityMapsApi:
             parts.append(self._ask("past-range", zone, span))
             first = until
         return join_series(parts).between(start, end) if parts else None
+
+    def lately(self, zone: str, *, end: datetime, num_days: int) -> IntensitySeries:
+        """The days before `end`; where the token may not ask for them the last day, and a note says so.
+
+        Raises:
+            IntensityApiError: no answer, a refusal of the last day too, or another form.
+        """
+        try:
+            found = self.hours(zone, end - timedelta(days=num_days), hour_of(end))
+        except IntensityApiError as error:
+            if error.status not in _REFUSED:
+                raise
+            found = self.recent(zone)
+            note = f"this token may ask for the last day only (status {error.status})"
+            found = replace(found, notes=(*found.notes, note))
+        if found is None:
+            raise ValueError(f"{num_days} days hold no hour")
+        return found
 
     def recent(self, zone: str) -> IntensitySeries:
         """The last 24 hours, which every token may ask for, also those of the free plan.

@@ -73,6 +73,8 @@ def kind_of_file(path: Path) -> FileKind:
         return FileKind(name="CSV of ENTSO-E, generation by type", zones=entsoe_files.zones_of_table(table))
     if neso_files.is_neso_table(table):
         return FileKind(name="CSV of NESO, Great Britain", zones=(neso_files.ZONE,))
+    line, (when,) = next(table.cells(0))
+    Clock(path, UTC).utc(when, line=line)  # a table without times is no series
     return FileKind(name="plain table", zones=table.header[1:], states_basis=False)
 
 

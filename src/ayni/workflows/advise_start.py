@@ -42,7 +42,6 @@ from ayni.market.offers import InvalidDurationError, parse_duration
 REPLAYED_DAYS = 30
 """What is asked of the API: two weeks are the least that a replay takes, ten days a request."""
 _SECONDS_PER_HOUR = 3600.0
-_REFUSED = (401, 403)
 
 
 class ImpossibleWorkError(UserError):
@@ -252,14 +251,7 @@ def _ask(
     """The last weeks, or the last day where a plan has no more, and the hours to come where it has them."""
     if request.zone is None:
         raise NoZoneError
-    try:
-        past = api.hours(request.zone, now - timedelta(days=REPLAYED_DAYS), hour_of(now))
-    except IntensityApiError as error:
-        if error.status not in _REFUSED:
-            raise
-        past = api.recent(request.zone)
-        notes.append(f"Electricity Maps: this token may ask for the last day only (status {error.status})")
-    answers = [] if past is None else [past]
+    answers = [api.lately(request.zone, end=now, num_days=REPLAYED_DAYS)]
     try:
         answers.append(api.forecast(request.zone))
     except IntensityApiError as error:
