@@ -12,6 +12,8 @@ from ayni.footprint.intensity_chain import LINKS
 from ayni.footprint.intensity_series import FORECAST, PUBLISHED_FACTORS
 from ayni.footprint.scheduling import NO_USE_BELOW
 from ayni.footprint.sci import UNIT_SIZES
+from ayni.workflows.advise_start import StartRequest, advise_start
+from ayni.workflows.describe_grid import describe_file
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "grid-data.md").read_text(encoding="utf-8")
 TRUST = {"tier": "W1", "low_factor": 0.9, "high_factor": 1.1, "method": "m", "scope": "s"}
@@ -74,3 +76,24 @@ def test_the_program_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     exec(program, names)
 
     assert names["emissions"].grams_co2e.value == pytest.approx(140.2 * 1.2)  # type: ignore[attr-defined]
+
+
+def keys_after(sentence: str) -> list[str]:
+    """The first column of the table of keys that follows a sentence."""
+    table = PAGE.partition(sentence)[2].partition("| key | meaning |")[2].partition("\n\n")[0]
+    cells = re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE)
+    return [key for cell in cells for key in re.findall(r"`(\w+)`", cell)]
+
+
+def test_the_keys_of_the_commands_are_those_on_the_page(tmp_path: Path) -> None:
+    path = tmp_path / "grid.csv"
+    rows = [f"2026-03-{1 + hour // 24:02d} {hour % 24:02d}:00,{hour}" for hour in range(24 * 31)]
+    path.write_text("\n".join(["utc,DE", *rows]))
+    request = StartRequest(hours=4, within="24h", files=(path,), counting="direct")
+
+    advice = advise_start(request, now=datetime(2026, 3, 31, tzinfo=UTC))
+    described = describe_file(path, counting="direct")
+
+    assert sorted(keys_after("With `--json` the answer is one object")) == sorted(advice)
+    assert sorted(keys_after("draws its mean day. With `--json`")) == sorted(described)
+    assert all(f"`{key}`" in PAGE for part in (advice["replayed"], described["series"]) for key in part)

@@ -112,7 +112,7 @@ def calibrate(
     now = time.monotonic if bench is None else bench.now
     references = _open_references(source, node_folder, powercap, now)
     reference = references.reference
-    result: dict[str, Any] = {"wall_file": None, "model_file": None, "model": None}
+    result: dict[str, Any] = {"wall_file": None, "model_file": None, "model": None, "fit": []}
     if source is not None and not request.is_borrowed:
         result["wall_file"] = str(write_wall_source(node_folder, source))
     notes = list(references.notes)
