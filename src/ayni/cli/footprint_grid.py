@@ -4,7 +4,7 @@ Not covered: prices.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from ayni.cli.grid_options import (
     hint_at_file_options,
 )
 from ayni.cli.runs import JsonOption
+
+if TYPE_CHECKING:
+    from ayni.footprint.basis import Counting
 
 
 def grid(
@@ -63,7 +66,7 @@ def grid(
     """
     from ayni import footprint_wiring
 
-    kind = None if counting is None else counting.value
+    kind: Counting | None = None if counting is None else counting.value
     if live:
         if file is not None or zone is None:
             raise typer.BadParameter("--live takes --zone and no file.")
