@@ -62,6 +62,11 @@ class Settings:
         return self.home / "meters"
 
     @property
+    def footprint_folder(self) -> Path:
+        """One folder for each measurement that no job was made for."""
+        return self.home / "footprint"
+
+    @property
     def spill_folder(self) -> Path:
         """Where learners keep their optimizer state between rounds, on their own machine."""
         return self.home / "spill"
@@ -78,3 +83,8 @@ def read_settings(environ: Mapping[str, str] | None = None, *, home: Path | None
         electricity_maps_token=environ.get("AYNI_ELECTRICITY_MAPS_TOKEN") or None,
         electricity_maps_url=environ.get("AYNI_ELECTRICITY_MAPS_URL") or None,
     )
+
+
+def environment_of_children() -> dict[str, str]:
+    """What a command that Ayni starts for a person inherits: all variables, as if it was started by hand."""
+    return dict(os.environ)
