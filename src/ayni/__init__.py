@@ -6,16 +6,29 @@ The names below are the whole public interface; everything heavy is imported on 
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["AyniError", "UserError", "__version__", "load", "plan", "predict", "resume", "run", "verify"]
+__all__ = [
+    "AyniError",
+    "UserError",
+    "__version__",
+    "footprint",
+    "load",
+    "plan",
+    "predict",
+    "resume",
+    "run",
+    "verify",
+]
 
 if TYPE_CHECKING:
     __version__: str
+    from ayni import footprint
     from ayni.errors import AyniError, UserError
     from ayni.wiring import load, plan, predict, resume, run, verify
 
 _HOME_OF_NAME = {
     "AyniError": "ayni.errors",
     "UserError": "ayni.errors",
+    "footprint": "ayni.footprint",
     "load": "ayni.wiring",
     "plan": "ayni.wiring",
     "predict": "ayni.wiring",
@@ -35,7 +48,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'ayni' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOME_OF_NAME[name]), name)
+    home = import_module(_HOME_OF_NAME[name])
+    return home if home.__name__ == f"ayni.{name}" else getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -23,6 +23,34 @@
     comparison    less, more, or nobody can tell
     receipts      signed records of what a step drew
     verification  the checks that anybody can repeat from the files alone
+    measurement   `with measure("name"):`, and a decorator; `open_measurements` keeps what is open
+    run_command   any command, metered with all its processes; `command_signals`, `job_cgroup`
+    recording     one such measurement from its start to its receipts, in its `measurement_folder`
+    measured_footprint    what its receipts add up to; `measurement_receipts` writes them
+    usable_cores, gpu_use what such a measurement finds out by itself
+    callbacks     for the trainers of Transformers, Lightning and Keras
 
-Nothing is imported here: metering must cost a job next to nothing, also at start.
+Nothing is imported here: metering must cost a job next to nothing, also at start. `measure` comes when it is
+first used.
 """
+
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["measure"]
+
+if TYPE_CHECKING:
+    from ayni.footprint.measurement import measure
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module 'ayni.footprint' has no attribute {name!r}")
+    from ayni.footprint.measurement import measure
+
+    return measure
+
+
+def __dir__() -> list[str]:
+    """The public names, for tab completion."""
+    return sorted(__all__)
