@@ -364,7 +364,8 @@ def test_measuring_prints_nothing_and_opens_no_socket(home: Path) -> None:
 
 
 def test_importing_the_package_is_cheap_and_brings_nothing_heavy() -> None:
-    code = "import sys, ayni.footprint; print(sorted(set(sys.modules) & {'numpy', 'torch', 'psutil', 'asyncio'}))"
+    heavy = "{'numpy', 'torch', 'psutil', 'asyncio'}"
+    code = f"import sys, ayni.footprint; print(sorted(set(sys.modules) & {heavy}))"
 
     assert run_python(code, Path()).stdout == "[]\n"
     assert dir(ayni.footprint) == ayni.footprint.__all__ == ["measure"]

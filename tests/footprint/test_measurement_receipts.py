@@ -1,4 +1,3 @@
-import os
 import shutil
 import subprocess
 import sys
@@ -73,7 +72,7 @@ def test_one_that_was_killed_before_its_first_window_measured_nothing(home: Path
     finish_abandoned(home / "footprint", load_or_create_key(home / "keys" / "signing.pem"))
 
     assert (read_result(folder)["status"], read_result(folder)["footprint"]) == ("interrupted", None)
-    assert os.listdir(folder.parent / ".open") == []
+    assert list((folder.parent / ".open").iterdir()) == []
 
 
 def test_the_machine_that_nobody_declared_is_part_of_the_conditions() -> None:

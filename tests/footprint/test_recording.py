@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -201,5 +200,5 @@ def test_a_measurement_of_nothing_leaves_nothing_behind(home: Path) -> None:
 
     under_way.discard()
 
-    assert os.listdir(home / "footprint") == [".open"]
-    assert os.listdir(home / "footprint" / ".open") == []
+    assert list((home / "footprint").iterdir()) == [home / "footprint" / ".open"]
+    assert list((home / "footprint" / ".open").iterdir()) == []

@@ -163,12 +163,12 @@ def ending() -> Iterator[None]:
 
 
 def _current_task() -> "asyncio.Task[Any] | None":
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None:
+    if "asyncio" not in sys.modules:
         return None  # it takes longer to import than all of a measurement, and without it there is no task
+    import asyncio
+
     try:
-        task: asyncio.Task[Any] | None = asyncio.current_task()
-        return task
+        return asyncio.current_task()
     except RuntimeError:  # no event loop runs in this thread
         return None
 

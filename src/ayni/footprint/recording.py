@@ -97,6 +97,7 @@ class Recording:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._devices = devices
+        self._is_gpu_settled = False
         self._now = now
         settings = read_settings(home=request.home)
         self._conditions = conditions_here(request.zone, request.pue, request.grid_files)

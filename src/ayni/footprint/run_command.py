@@ -70,7 +70,7 @@ class CommandOutcome:
     num_left_running: int
 
 
-def run_command(command: Sequence[str], request: Request) -> CommandOutcome:
+def run_command(command: Sequence[str], request: Request, *, may_make_cgroup: bool = True) -> CommandOutcome:
     """Run `command` to its end and meter it. To be called from the main thread of a process with no other.
 
     Raises:
@@ -82,7 +82,7 @@ def run_command(command: Sequence[str], request: Request) -> CommandOutcome:
         raise OnlyOnLinuxError
     program = find_program(command[0])
     adopt_orphans()
-    with blocked_signals() as blocked, _own_cgroup() as cgroup:
+    with blocked_signals() as blocked, _own_cgroup(may_make_cgroup) as cgroup:
         clock = ChildrenCpuClock() if cgroup is None else cgroup.clock()
         recording = Recording(replace(request, program=Path(command[0]).name), cpu_clock=clock)
         try:
@@ -146,8 +146,8 @@ def find_program(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _own_cgroup() -> Iterator[JobCgroup | None]:
-    cgroup = make_job_cgroup(f"ayni-{os.getpid()}")
+def _own_cgroup(may_make: bool) -> Iterator[JobCgroup | None]:
+    cgroup = make_job_cgroup(f"ayni-{os.getpid()}") if may_make else None
     try:
         yield cgroup
     finally:

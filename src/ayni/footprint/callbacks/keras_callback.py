@@ -11,7 +11,7 @@ from ayni.footprint.callbacks.training_measurement import TrainingMeasurement
 from ayni.footprint.measurement import Measurement
 
 
-class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
+class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     """Measures a training, epoch by epoch.
 
         callback = KerasCallback(zone="DE")

@@ -25,7 +25,7 @@ def _callback_class() -> Any:
     return module.Callback
 
 
-class LightningCallback(_callback_class()):  # type: ignore[misc]
+class LightningCallback(_callback_class()):  # type: ignore[misc, unused-ignore]
     """Measures a training, epoch by epoch.
 
         callback = LightningCallback(zone="DE")

@@ -12,7 +12,7 @@ from ayni.footprint.callbacks.training_measurement import TrainingMeasurement
 from ayni.footprint.measurement import Measurement
 
 
-class TransformersCallback(TrainerCallback):  # type: ignore[misc]
+class TransformersCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
     """Measures a training, epoch by epoch.
 
         callback = TransformersCallback(zone="DE")
