@@ -49,7 +49,8 @@ def test_the_commands_in_the_documents_exist_with_their_options(path: Path) -> N
     blocks = re.findall(r"```(?:sh|console)?\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
 
     for line in [match["line"] for block in blocks for match in LINE.finditer(block)]:
-        words = line.split()
+        # What stands behind -- is another program's.
+        words = line.partition(" -- ")[0].split()
         name = max((name for name in COMMANDS if words[: len(name.split())] == name.split()), key=len)
         known = {option for each in COMMANDS[name].params for option in each.opts} | {"--help", "--debug"}
         assert name != "ayni", line

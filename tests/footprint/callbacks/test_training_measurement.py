@@ -59,7 +59,7 @@ def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_callbacks_are_all_that_the_package_offers() -> None:
-    assert dir(callbacks) == callbacks.__all__ == sorted(callbacks._HOME_OF_NAME)
+    assert dir(callbacks) == ["KerasCallback", "LightningCallback", "TransformersCallback"]
     with pytest.raises(AttributeError):
         _ = callbacks.TorchCallback  # type: ignore[attr-defined]
 

@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from ayni.errors import UserError
 
-__all__ = ["KerasCallback", "LightningCallback", "TransformersCallback"]
-
 if TYPE_CHECKING:
-    from ayni.footprint.callbacks.keras_callback import KerasCallback
-    from ayni.footprint.callbacks.lightning_callback import LightningCallback
-    from ayni.footprint.callbacks.transformers_callback import TransformersCallback
+    from ayni.footprint.callbacks.keras_callback import KerasCallback as KerasCallback
+    from ayni.footprint.callbacks.lightning_callback import LightningCallback as LightningCallback
+    from ayni.footprint.callbacks.transformers_callback import TransformersCallback as TransformersCallback
 
 # Where each is, and which package it needs.
 _HOME_OF_NAME = {
@@ -59,4 +57,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """The public names, for tab completion."""
-    return sorted(__all__)
+    return sorted(_HOME_OF_NAME)
