@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,30 @@ def test_what_cannot_be_measured_is_not_started(
     assert said in answer.stderr and "Traceback" not in answer.stderr
 
 
+def test_after_ctrl_c_it_dies_of_the_signal_as_the_command_did_so_that_loops_of_the_shell_end(
+    home: Path,
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "ayni",
+        "footprint",
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "echo ready; exec sleep 600",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+
+    assert process.returncode == -signal.SIGINT
+    assert verify_receipts(Path(said.strip().rpartition("kept in ")[2])) == []
+
+
 def test_a_functional_unit_is_a_name_with_a_number() -> None:
     unit = functional_unit("1k images = 2500")
 
@@ -80,6 +105,7 @@ def test_what_is_no_functional_unit_is_said_with_an_example(text: str) -> None:
 def test_what_went_wrong_stands_in_the_line() -> None:
     outcome = CommandOutcome(
         exit_code=0,
+        ended_by_signal=None,
         folder=Path("/home/footprint/x"),
         footprint=None,
         problems=("No space left on the device.",),

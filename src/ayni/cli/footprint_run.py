@@ -7,6 +7,7 @@ Not covered: the work itself, which `ayni.workflows.measure_command` tells.
 """
 
 import json
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,6 +108,7 @@ def run(
     - `ayni footprint run --zone DE --pue 1.2 --name nightly -- make test`
     - `ayni footprint run --unit "1k images=2500" -- ./classify photos/`
     """
+    from ayni.footprint.command_signals import die_as_interrupted
     from ayni.footprint.run_command import CommandNotStartedError
 
     try:
@@ -127,6 +129,8 @@ def run(
         terminal.complain(f"ayni: {error}")
         raise typer.Exit(NOT_MEASURED) from error
     terminal.complain(_as_json(outcome) if json else summary_line(outcome))
+    if outcome.ended_by_signal == signal.SIGINT:
+        die_as_interrupted()
     raise typer.Exit(outcome.exit_code)
 
 

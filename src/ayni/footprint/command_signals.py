@@ -85,7 +85,7 @@ def spawn(program: str, arguments: list[str], blocked: BlockedSignals) -> int:
 
 
 def wait_for(process_id: int, *, look: Callable[[], None] = lambda: None) -> int:
-    """Wait until a command has ended: its exit code, or 128 + the number of the signal that ended it.
+    """Wait until a command has ended: its exit code, or minus the number of the signal that ended it.
 
     It is not reaped yet, so that its CPU time can still be read. `look` is called every two seconds.
     """
@@ -103,7 +103,13 @@ def wait_for(process_id: int, *, look: Callable[[], None] = lambda: None) -> int
         elif info.si_code != _FROM_KERNEL:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process_id, info.si_signo)
-    return ended.si_status if ended.si_code == os.CLD_EXITED else 128 + ended.si_status
+    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+
+def die_as_interrupted() -> None:
+    """End this process by SIGINT, as the command ended: so that a loop of the shell ends, too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def reap(process_id: int) -> None:

@@ -36,6 +36,7 @@ from ayni.footprint.receipts import (
 )
 from ayni.footprint.sci import FunctionalUnit
 from ayni.footprint.site_conditions import SiteConditions
+from ayni.footprint.windows import Row
 from ayni.signing import SigningKey
 
 MEMBER, SITE = "me", "own"
@@ -93,16 +94,16 @@ def receipts_of_windows(
         NotWritableError, DiskFullError: they cannot be written.
     """
     rows = [row for row in read_json_lines(folder / "meter" / "windows.jsonl") if isinstance(row, dict)]
-    steps = dict.fromkeys(row["step"] for row in rows if row.get("kind") == "window")
+    rows_by_step = _rows_by_step(rows)
     subject = ReceiptSubject(run=terms.id, job=terms.name, member=MEMBER, site=SITE, node=terms.node)
     receipts_folder = folder / "receipts"
     receipts = [read_receipt(path) for path in receipt_paths(receipts_folder)]
     have = {receipt["step"] for receipt in receipts}
-    for step in steps:
-        if step == END or step in have:
+    for step, of_step in rows_by_step.items():
+        if step in have:
             continue
         body = receipt_of_step(
-            rows,
+            of_step,
             step,
             subject=subject,
             conditions=conditions,
@@ -111,6 +112,19 @@ def receipts_of_windows(
         )
         receipts.append(body if key is None else read_receipt(write_receipt(receipts_folder, body, key)))
     return receipts
+
+
+def _rows_by_step(rows: list[Row]) -> dict[str, list[Row]]:
+    """What each step's receipt needs: all meters, and its own lines. Steps are many, hours are long."""
+    meters = [row for row in rows if row.get("kind") == "meter"]
+    by_step: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.get("kind") == "window" and row["step"] != END:
+            by_step.setdefault(row["step"], [*meters]).append(row)
+    for row in rows:
+        if row.get("kind") == "interruption" and row["step"] in by_step:
+            by_step[row["step"]].append(row)
+    return by_step
 
 
 def finish_abandoned(parent: Path, key: SigningKey) -> list[Path]:

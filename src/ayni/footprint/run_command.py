@@ -59,11 +59,13 @@ class OnlyOnLinuxError(UserError):
 class CommandOutcome:
     """What became of a command: its exit code (128 + n when signal n ended it) and what it drew.
 
+    `ended_by_signal` is n, None when it ended by itself.
     `footprint` is None when no receipt could be made; `problems` says why. `num_left_running` processes
     outlived the command and are not measured further.
     """
 
     exit_code: int
+    ended_by_signal: int | None
     folder: Path
     footprint: Footprint | None
     problems: tuple[str, ...]
@@ -90,7 +92,8 @@ def run_command(command: Sequence[str], request: Request, *, may_make_cgroup: bo
         except BaseException:
             recording.discard()
             raise
-        exit_code = wait_for(process_id, look=recording.look_for_gpu)
+        code = wait_for(process_id, look=recording.look_for_gpu)
+        exit_code = code if code >= 0 else 128 - code
         num_left = len(_alive(cgroup) - {process_id})
         recorded = recording.finish(
             _status_of(exit_code),
@@ -101,6 +104,7 @@ def run_command(command: Sequence[str], request: Request, *, may_make_cgroup: bo
         reap(process_id)
     return CommandOutcome(
         exit_code=exit_code,
+        ended_by_signal=-code if code < 0 else None,
         folder=recording.folder,
         footprint=recorded.footprint,
         problems=recorded.problems,
