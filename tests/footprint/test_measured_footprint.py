@@ -57,6 +57,14 @@ def test_the_unit_fits_the_value(joules: float, text: str) -> None:
     assert str(footprint_of([receipt(joules)])).startswith(text)
 
 
+@pytest.mark.parametrize(
+    ("joules", "text"),
+    [(5e7, "5.0 kg CO2e"), (10.0, "0.0010 g CO2e"), (9.0, "0.90 mg CO2e"), (1e-4, "0.010 ug CO2e")],
+)
+def test_carbon_is_said_in_grams_as_far_as_one_can_read_them(joules: float, text: str) -> None:
+    assert f"), {text} (" in str(footprint_of([receipt(joules)]))
+
+
 def test_what_is_unknown_is_said_and_never_0() -> None:
     footprint = footprint_of([receipt(), receipt(None, tier="W5")])
 

@@ -22,8 +22,12 @@ from ayni.footprint.quantities import Quantity, correlated_sum
 from ayni.footprint.receipts import Receipt
 from ayni.units import MICROJOULES_PER_JOULE
 
-_JOULES = ((1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"))
-_GRAMS = ((1e6, "t CO2e"), (1e3, "kg CO2e"), (1.0, "g CO2e"))
+# From which value on a unit is used, its size, its name. Carbon is said in grams as long as they can be read.
+_JOULES = ((1e9, 1e9, "GJ"), (1e6, 1e6, "MJ"), (1e3, 1e3, "kJ"), (1.0, 1.0, "J"), (0.0, 1e-3, "mJ"))
+_GRAMS = (
+    *((1e6, 1e6, "t CO2e"), (1e3, 1e3, "kg CO2e"), (1e-3, 1.0, "g CO2e")),
+    *((1e-6, 1e-3, "mg CO2e"), (0.0, 1e-6, "ug CO2e")),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,9 +134,9 @@ def _energy_text(energy: Quantity | None, tier: str, unknown_parts: Sequence[str
     return _text(energy, _JOULES, digits=digits, note=tier)
 
 
-def _text(quantity: Quantity, scales: Sequence[tuple[float, str]], *, digits: int, note: str) -> str:
+def _text(quantity: Quantity, scales: Sequence[tuple[float, float, str]], *, digits: int, note: str) -> str:
     """`28 J (12 to 73, W3)`, in the unit that fits the value."""
-    size, unit = next(((size, unit) for size, unit in scales if quantity.value >= size), scales[-1])
+    size, unit = next((size, unit) for least, size, unit in scales if quantity.value >= least)
     ends = (quantity.value, quantity.low, quantity.high)
     value, low, high = (_significant(end / size, digits) for end in ends)
     return f"{value} {unit} ({low} to {high}, {note})"
