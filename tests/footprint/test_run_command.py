@@ -166,6 +166,34 @@ def test_ctrl_c_reaches_the_command_once_and_keeps_the_receipt(home: Path) -> No
     assert verify_receipts(Path(folder)) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_before_the_command_is_there_ends_it_all(
+    home: Path, number: signal.Signals
+) -> None:
+    early = f"import os, signal; signal.pthread_sigmask(signal.SIG_BLOCK, [{int(number)}]);"
+    early += f"os.kill(os.getpid(), {int(number)})\n"
+    arguments = command_line("echo", "started")
+    arguments[2] = early + arguments[2]
+
+    answer = subprocess.run(arguments, capture_output=True, text=True, timeout=900, check=False)
+
+    assert answer.returncode == 128 + number, answer.stderr
+    assert answer.stdout == ""
+    assert [path.name for path in (home / "footprint").iterdir()] == [".open"]
+
+
+@pytest.mark.slow
+def test_orphans_that_died_are_waited_for_while_the_command_runs(home: Path) -> None:
+    # Each double fork leaves an orphan behind; without anybody who waits, all of them would stay.
+    script = """
+        for number in 1 2 3 4 5; do (true & ); sleep 1.2; done
+        ps -o stat= --ppid $PPID | grep -c Z
+    """
+    _, output, _, _ = run("sh", "-c", textwrap.dedent(script))
+
+    assert int(output) < 5
+
+
 def test_signals_that_were_ignored_stay_ignored_and_pipes_break_as_usual(home: Path) -> None:
     # Python ignores SIGPIPE; a program that it starts must still die of it.
     code, _, _, _ = run("sh", "-c", "kill -PIPE $$")

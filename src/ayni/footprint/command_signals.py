@@ -16,6 +16,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -60,6 +61,11 @@ def blocked_signals() -> Iterator[BlockedSignals]:
         signal.signal(signal.SIGCHLD, child_before)
 
 
+def came_too_early() -> int | None:
+    """A signal that was meant for the command and came before it was there; None if there was none."""
+    return min(map(int, signal.sigpending() & {*_HANDED_ON}), default=None)
+
+
 def adopt_orphans() -> None:
     """Become the parent of what the command's processes leave behind (Linux)."""
     if sys.platform != "linux":
@@ -92,17 +98,19 @@ def wait_for(process_id: int, *, look: Callable[[], None] = lambda: None) -> int
     watched = {*_HANDED_ON, signal.SIGCHLD}
     dead: set[int] = set()
     has_orphans = False
+    next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
     while (ended := os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOWAIT | os.WNOHANG)) is None:
-        info = signal.sigtimedwait(watched, _SECONDS_BETWEEN_LOOKS)
-        if info is None:
+        info = signal.sigtimedwait(watched, max(0.0, next_look - time.monotonic()))
+        if info is not None and info.si_signo == signal.SIGCHLD:
+            has_orphans = True
+        elif info is not None and info.si_code != _FROM_KERNEL:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process_id, info.si_signo)
+        if time.monotonic() >= next_look:
+            next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
             look()
             dead = _reap(dead, process_id) if has_orphans else dead
             has_orphans = bool(dead)
-        elif info.si_signo == signal.SIGCHLD:
-            has_orphans = True
-        elif info.si_code != _FROM_KERNEL:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process_id, info.si_signo)
     return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
 

@@ -23,6 +23,7 @@ from ayni.footprint.command_signals import (
     BlockedSignals,
     adopt_orphans,
     blocked_signals,
+    came_too_early,
     reap,
     spawn,
     wait_for,
@@ -77,6 +78,7 @@ def run_command(command: Sequence[str], request: Request, *, may_make_cgroup: bo
 
     Raises:
         CommandNotStartedError: it cannot be started; nothing is left behind.
+        KeyboardInterrupt, SystemExit: Ctrl-C, or a signal that ends, came before it was started.
         OnlyOnLinuxError: another system.
         UserError: the zone, a grid file or the home cannot be used; the command was not started.
     """
@@ -88,6 +90,7 @@ def run_command(command: Sequence[str], request: Request, *, may_make_cgroup: bo
         clock = ChildrenCpuClock() if cgroup is None else cgroup.clock()
         recording = Recording(replace(request, program=Path(command[0]).name), cpu_clock=clock)
         try:
+            _give_up_if_told_to()
             process_id = _start(program, list(command), blocked, cgroup)
         except BaseException:
             recording.discard()
@@ -147,6 +150,16 @@ def find_program(name: str) -> str:
     if any(place.exists() for place in places):
         raise CommandNotStartedError(name, "is there and may not be run as a program", NOT_EXECUTABLE)
     raise CommandNotStartedError(name, "command not found", NOT_FOUND)
+
+
+def _give_up_if_told_to() -> None:
+    match came_too_early():
+        case None:
+            return
+        case signal.SIGINT:
+            raise KeyboardInterrupt
+        case number:
+            raise SystemExit(128 + number)
 
 
 @contextlib.contextmanager
