@@ -18,7 +18,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from ayni.settings import environment_of_children
 
@@ -38,21 +37,17 @@ _PR_SET_CHILD_SUBREAPER = 36
 _SECONDS_BETWEEN_LOOKS = 2.0
 
 
-@dataclass(slots=True)
-class BlockedSignals:
-    """Signals are blocked in this thread and those that it starts; `before` is the mask for children."""
-
-    before: set[int] = field(default_factory=set)
-
-
 @contextlib.contextmanager
-def blocked_signals() -> Iterator[BlockedSignals]:
-    """Hold back what would end this process, until the block ends. To be entered before any thread starts."""
+def blocked_signals() -> Iterator[set[int]]:
+    """Hold back what would end this process, until the block ends. To be entered before any thread starts.
+
+    Gives the signals that were blocked before, as they are to be in the command.
+    """
     watched = {*_HANDED_ON, signal.SIGCHLD}
     child_before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
     try:
-        yield BlockedSignals(before={int(number) for number in before})
+        yield {int(number) for number in before}
     finally:
         # What came too late for the command is not for us either: its end is what counts.
         while signal.sigpending() & watched:
@@ -63,7 +58,8 @@ def blocked_signals() -> Iterator[BlockedSignals]:
 
 def came_too_early() -> int | None:
     """A signal that was meant for the command and came before it was there; None if there was none."""
-    return min(map(int, signal.sigpending() & {*_HANDED_ON}), default=None)
+    early = [number for number in _HANDED_ON if number in signal.sigpending()]
+    return next((int(number) for number in early if signal.getsignal(number) != signal.SIG_IGN), None)
 
 
 def adopt_orphans() -> None:
@@ -75,7 +71,7 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def spawn(program: str, arguments: list[str], blocked: BlockedSignals) -> int:
+def spawn(program: str, arguments: list[str], *, blocked: set[int]) -> int:
     """Start a program with this process's files and terminal; its process id.
 
     Raises:
@@ -85,7 +81,7 @@ def spawn(program: str, arguments: list[str], blocked: BlockedSignals) -> int:
         program,
         arguments,
         environment_of_children(),
-        setsigmask=blocked.before,
+        setsigmask=blocked,
         setsigdef=_RESET_IN_CHILD,
     )
 

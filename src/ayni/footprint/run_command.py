@@ -20,7 +20,6 @@ from pathlib import Path
 
 from ayni.errors import UserError
 from ayni.footprint.command_signals import (
-    BlockedSignals,
     adopt_orphans,
     blocked_signals,
     came_too_early,
@@ -172,17 +171,17 @@ def _own_cgroup(may_make: bool) -> Iterator[JobCgroup | None]:
             cgroup.remove()
 
 
-def _start(program: str, command: list[str], blocked: BlockedSignals, cgroup: JobCgroup | None) -> int:
+def _start(program: str, command: list[str], blocked: set[int], cgroup: JobCgroup | None) -> int:
     entered = contextlib.nullcontext() if cgroup is None else cgroup.entered()
     try:
         with entered:
             try:
-                return spawn(program, command, blocked)
+                return spawn(program, command, blocked=blocked)
             except OSError as error:
                 if error.errno != errno.ENOEXEC:
                     raise
                 # A script without its first line: shells run it, and so do we.
-                return spawn("/bin/sh", ["sh", program, *command[1:]], blocked)
+                return spawn("/bin/sh", ["sh", program, *command[1:]], blocked=blocked)
     except OSError as error:
         is_gone = error.errno == errno.ENOENT
         reason = "its interpreter is not there" if is_gone else str(error.strerror or error)
