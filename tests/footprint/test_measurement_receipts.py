@@ -65,6 +65,17 @@ def test_one_that_cannot_be_finished_stays_and_keeps_no_other_from_it(home: Path
     assert {path.name for path in abandoned_folders(folder.parent)} == {copy.name, elsewhere.name}
 
 
+def test_one_that_ended_while_somebody_looked_stays_as_it_ended(home: Path) -> None:
+    folder = kill_one(home)
+    write_json(folder / "result.json", read_result(folder) | {"status": "finished"})
+
+    finish_abandoned(home / "footprint", load_or_create_key(home / "keys" / "signing.pem"))
+
+    assert read_result(folder)["status"] == "finished"
+    assert not (folder / "receipts").exists()
+    assert list((folder.parent / ".open").iterdir()) == []
+
+
 def test_one_that_was_killed_before_its_first_window_measured_nothing(home: Path) -> None:
     folder = kill_one(home)
     (folder / "meter" / "windows.jsonl").unlink()

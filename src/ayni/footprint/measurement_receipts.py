@@ -145,6 +145,8 @@ def finish_abandoned(parent: Path, key: SigningKey) -> list[Path]:
 
 def _finish(folder: Path, key: SigningKey) -> None:
     data = read_result(folder)
+    if data["status"] != "running":
+        return  # it ended between the look at its mark and the look at its lock
     terms = Terms.from_json(data)
     if terms.node != os.uname().nodename:
         raise ValueError(f"{folder} was measured on {terms.node}, whose locks are not seen from here")
