@@ -21,7 +21,8 @@ Made by `python dev/document_cli.py` from the commands; do not edit.
 
 `ayni COMMAND --help` says the same. Results go to standard output; progress, questions and errors to
 standard error. With `--json`, standard output holds one JSON value and nothing else (with `--follow`
-one on each line).
+one on each line; of `ayni footprint run`, whose standard output is the command's, it is the last line of
+standard error).
 
 | exit code | meaning |
 |---|---|
@@ -29,6 +30,7 @@ one on each line).
 | 1 | something failed that the caller did not cause, or `ayni verify` found a change |
 | 2 | the caller can mend it: arguments, job, task, configuration |
 | 130 | stopped with Ctrl-C; what is finished is kept |
+| 125, 126, 127, others | of `ayni footprint run` alone, see [footprint.md](footprint.md#a-command) |
 
 [errors.md](errors.md) names the errors, [settings.md](settings.md) the variables.
 """
