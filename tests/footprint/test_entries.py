@@ -1,0 +1,114 @@
+import copy
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ayni.footprint.amounts import Amount
+from ayni.footprint.entries import EarlierReceiptError, entry_of_receipt, without_nested
+from ayni.footprint.receipts import DamagedReceiptError
+from ayni.footprint.sci import FunctionalUnit
+
+RECEIPT: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "receipt_2.json").read_text())
+PATH = Path("receipts/0002-train.json")
+
+
+def changed(**values: Any) -> dict[str, Any]:
+    return {**copy.deepcopy(RECEIPT), **values}
+
+
+def test_an_entry_has_the_figures_of_its_receipt_with_their_intervals() -> None:
+    entry = entry_of_receipt(RECEIPT, PATH)
+
+    assert (entry.run, entry.step, entry.member, entry.node) == (
+        "20260301-120000-000-digits",
+        "train",
+        "lab-a",
+        "node-1",
+    )
+    assert entry.energy == Amount(value=3_600_000_000_000, low=1_800_000_000_000, high=7_200_000_000_000)
+    assert entry.facility_microjoules == 4_320_000_000_000
+    assert entry.carbon == Amount(value=480.0, low=240.0, high=960.0)
+    assert entry.embodied == Amount(value=45.0, low=22.5, high=90.0)
+    assert entry.on_site_litres == Amount(value=1.8, low=0.9, high=3.6)
+    assert (entry.electricity_microcredits, entry.machine_microcredits) == (360_000, 40_000)
+    assert entry.unit == FunctionalUnit(name="1k images", count=2500.0)
+    assert entry.month == "2026-03"
+
+
+def test_times_are_in_utc_so_that_a_month_means_the_same_everywhere() -> None:
+    entry = entry_of_receipt(changed(started_at="2026-04-01T01:30:00+02:00"), PATH)
+
+    assert entry.started_at == datetime(2026, 3, 31, 23, 30, tzinfo=UTC)
+    assert entry.month == "2026-03"
+
+
+def test_what_a_receipt_does_not_know_is_none_and_never_zero() -> None:
+    carbon = {**RECEIPT["carbon"], "grams_co2e": None, "low_grams_co2e": None, "high_grams_co2e": None}
+    water = {**RECEIPT["water"], "on_site_litres": None, "off_site_litres": None, "total_litres": None}
+
+    entry = entry_of_receipt(
+        changed(
+            energy_microjoules=None,
+            energy_low_microjoules=None,
+            energy_high_microjoules=None,
+            facility_energy_microjoules=None,
+            tier="W5",
+            carbon=carbon,
+            water=water,
+            cost={**RECEIPT["cost"], "electricity_microcredits": None},
+            functional_unit=None,
+            node_account={**RECEIPT["node_account"], "node_microjoules": None},
+        ),
+        PATH,
+    )
+
+    unknown = (entry.energy, entry.facility_microjoules, entry.carbon, entry.on_site_litres)
+    assert unknown == (None, None, None, None)
+    assert (entry.electricity_microcredits, entry.unit, entry.node_account) == (None, None, None)
+
+
+def test_a_receipt_of_an_earlier_version_is_refused_by_name() -> None:
+    with pytest.raises(EarlierReceiptError, match=r"0002-train.json has the schema 'ayni/receipt/1'"):
+        entry_of_receipt(changed(schema="ayni/receipt/1"), PATH)
+
+
+NOT_IN_ENTRIES = {"schema", "attempts", "windows", "previous_hash", "meter_notes", "signature"}
+
+
+@pytest.mark.parametrize("key", sorted(set(RECEIPT) - NOT_IN_ENTRIES))
+def test_a_receipt_whose_fields_lost_their_form_is_an_error_and_no_crash(key: str) -> None:
+    damaged = changed()
+    del damaged[key]
+
+    with pytest.raises(DamagedReceiptError):
+        entry_of_receipt(damaged, PATH)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"energy_microjoules": 3.6e12},
+        {"energy_microjoules": True},
+        {"energy_low_microjoules": 7_300_000_000_000},
+        {"started_at": "2026-03-01T12:00:00"},
+        {"started_at": "yesterday"},
+        {"within": "r1"},
+        {"functional_unit": {"name": "bananas", "count": 3}},
+        {"carbon": []},
+    ],
+)
+def test_values_that_no_receipt_has_are_an_error(wrong: dict[str, Any]) -> None:
+    with pytest.raises(DamagedReceiptError):
+        entry_of_receipt(changed(**wrong), PATH)
+
+
+def test_a_measurement_inside_another_is_left_out_only_while_the_outer_one_is_there() -> None:
+    outer = replace(entry_of_receipt(RECEIPT, PATH), run="outer")
+    inner = replace(outer, run="inner", within="outer")
+
+    assert without_nested([outer, inner]) == ([outer], [inner])
+    assert without_nested([inner]) == ([inner], [])
