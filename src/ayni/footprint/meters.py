@@ -11,6 +11,7 @@ difference of two readings: a counter that is read twice, late or by two readers
     W2    model of CPU time calibrated on this node 0.68 .. 1.45, see node_model
     W3    model of CPU time from the design power   0.35 .. 2.6, see power_model
     W4    model of CPU time from declared watts     0.5 .. 2.0
+    third-party   what another tool wrote           nobody states them
     W5    unknown                                   none: the energy is None, never 0
 
 W0 and W1+ stand for the whole machine, W1 and W3 for the component (processor, memory, accelerator), W2
@@ -18,7 +19,12 @@ for what it was calibrated against. The rest of a machine (board, disks, power s
 component; on a workstation it was 45 % of what the plug showed. So a better tier is not a larger scope:
 both stand on the receipt.
 
-Not covered: figures of other tools, which are no tier of ours.
+Figures of other tools (`third_party`) are worse than declared watts, whose assumption and interval can be
+read, and better than nothing known: somebody stands for them. Three tools gave 28, 95 and 217 W for one
+busy core of one machine, without an interval, so no factors are made up for them here. No counter has this
+tier.
+
+Not covered: meters of other machines.
 """
 
 from dataclasses import dataclass
@@ -27,7 +33,7 @@ from typing import Any, Protocol
 from ayni.errors import AyniError
 
 # From best to worst: a sum is only as good as its worst part.
-TIERS = ("W0", "W1", "W1+", "W2", "W3", "W4", "W5")
+TIERS = ("W0", "W1", "W1+", "W2", "W3", "W4", "third-party", "W5")
 
 
 class MeterUnavailableError(AyniError):
