@@ -15,10 +15,9 @@ from typing import Any, Literal
 
 from ayni.errors import UserError
 from ayni.footprint.amounts import Amount
-from ayni.footprint.receipts import DamagedReceiptError, Receipt
+from ayni.footprint.receipts import SCHEMA, DamagedReceiptError, Receipt
 from ayni.footprint.sci import FunctionalUnit
 
-READABLE_SCHEMA = "ayni/receipt/2"
 Origin = Literal["receipt", "third-party"]
 RECEIPT: Origin = "receipt"
 THIRD_PARTY: Origin = "third-party"
@@ -31,7 +30,7 @@ class EarlierReceiptError(UserError):
         self.path = path
         self.schema = schema
         super().__init__(
-            f"{path} has the schema {schema!r}, and this version adds up receipts of {READABLE_SCHEMA!r}. "
+            f"{path} has the schema {schema!r}, and this version adds up receipts of {SCHEMA!r}. "
             "Read it with the version of Ayni that wrote it."
         )
 
@@ -121,7 +120,7 @@ def entry_of_receipt(receipt: Receipt, path: Path) -> FootprintEntry:
         EarlierReceiptError: another version of Ayni wrote it.
         DamagedReceiptError: it lacks its form.
     """
-    if receipt.get("schema") != READABLE_SCHEMA:
+    if receipt.get("schema") != SCHEMA:
         raise EarlierReceiptError(path, receipt.get("schema"))
     try:
         return FootprintEntry(

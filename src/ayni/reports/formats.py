@@ -30,6 +30,8 @@ JOULE_SCALES: tuple[Scale, ...] = (
     (1e6, "MJ"),
     (1e9, "GJ"),
 )
+# No mWh: it would differ from MWh by the case of a letter.
+WATT_HOUR_SCALES: tuple[Scale, ...] = ((1.0, "Wh"), (1e3, "kWh"), (1e6, "MWh"), (1e9, "GWh"))
 GRAM_SCALES: tuple[Scale, ...] = ((1e-6, "ug"), (1e-3, "mg"), (1.0, "g"), (1e3, "kg"), (1e6, "t"))
 LITRE_SCALES: tuple[Scale, ...] = ((1e-6, "ul"), (1e-3, "ml"), (1.0, "l"))
 BYTE_SCALES: tuple[Scale, ...] = ((1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"))
@@ -107,9 +109,18 @@ def grams(
     return quantity(value, GRAM_SCALES, low=low, high=high, significant=2, like=like)
 
 
-def litres(value: float | None) -> str:
-    """Water, two digits."""
-    return quantity(value, LITRE_SCALES, significant=2)
+def watt_hours(
+    value: float | None, low: float | None = None, high: float | None = None, *, like: float | None = None
+) -> str:
+    """Energy in the unit of bills, with its interval, two digits."""
+    return quantity(value, WATT_HOUR_SCALES, low=low, high=high, significant=2, like=like)
+
+
+def litres(
+    value: float | None, low: float | None = None, high: float | None = None, *, like: float | None = None
+) -> str:
+    """Water with its interval, two digits."""
+    return quantity(value, LITRE_SCALES, low=low, high=high, significant=2, like=like)
 
 
 def stored_bytes(value: float | None, *, like: float | None = None) -> str:

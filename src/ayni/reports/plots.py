@@ -15,11 +15,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from ayni.reports.labels import place_labels, spread_apart
 from ayni.reports.plot_marks import CHOSEN, FRONT, PALE, PLAIN, RING, WHISKER
 from ayni.reports.scales import Axis, padded
+from ayni.reports.svg import svg_figure, svg_text
 
 WIDTH = 460.0
 HEIGHT = 300.0
@@ -112,7 +113,7 @@ def line_plot(figure: Figure, series: Sequence[Series]) -> Markup:
     )
     for index, (one, label_y) in enumerate(zip(drawn, ends, strict=True)):
         parts += _line(figure, one, x_axis, y_axis, index=index, label_y=label_y)
-    return _svg(figure, parts)
+    return _framed(figure, parts)
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
@@ -165,7 +166,7 @@ def trade_off_plot(
     parts += _names(near, x_axis, y_axis)
     for index, point in enumerate(far):
         parts += _outside(figure, point.name, point.y, y_axis, x=x_axis.position(point.x), index=index)
-    return _svg(figure, parts)
+    return _framed(figure, parts)
 
 
 def _told(far: Sequence[Point]) -> list[Point]:
@@ -246,26 +247,15 @@ def _num_outside(
     return sum(value <= y_range[0] for value in values), sum(value >= y_range[1] for value in values)
 
 
-def _svg(figure: Figure, parts: Iterable[Markup]) -> Markup:
-    body = Markup("\n").join(parts)
-    return Markup(
-        '<svg class="plot" viewBox="0 0 {width:g} {height:g}" role="img" '
-        'aria-labelledby="{key}-title {key}-desc">\n'
-        '<title id="{key}-title">{title}</title>\n<desc id="{key}-desc">{description}</desc>\n{body}\n</svg>'
-    ).format(
-        width=WIDTH,
-        height=HEIGHT,
+def _framed(figure: Figure, parts: Iterable[Markup]) -> Markup:
+    return svg_figure(
+        parts,
         key=figure.key,
         title=figure.title,
         description=figure.description,
-        body=body,
+        width=WIDTH,
+        height=HEIGHT,
     )
-
-
-def _text(x: float, y: float, content: str, *, css: str = "tick", anchor: str = "start") -> Markup:
-    return Markup(
-        '<text x="{x:.1f}" y="{y:.1f}" class="{css}" text-anchor="{anchor}">{content}</text>'
-    ).format(x=x, y=y, css=css, anchor=anchor, content=escape(content))
 
 
 def _frame(figure: Figure, x_axis: Axis, y_axis: Axis) -> Iterable[Markup]:
@@ -275,7 +265,7 @@ def _frame(figure: Figure, x_axis: Axis, y_axis: Axis) -> Iterable[Markup]:
         yield Markup('<line class="grid" x1="{:g}" x2="{:g}" y1="{:.1f}" y2="{:.1f}"/>').format(
             LEFT, x_axis.end, y, y
         )
-        yield _text(LEFT - 8, y + 4, short(figure.write_y(tick)), anchor="end")
+        yield svg_text(LEFT - 8, y + 4, short(figure.write_y(tick)), anchor="end")
     floor = HEIGHT - BOTTOM
     yield Markup('<line class="axis" x1="{:g}" x2="{:g}" y1="{:g}" y2="{:g}"/>').format(
         LEFT, x_axis.end, floor, floor
@@ -285,10 +275,10 @@ def _frame(figure: Figure, x_axis: Axis, y_axis: Axis) -> Iterable[Markup]:
         yield Markup('<line class="axis" x1="{:.1f}" x2="{:.1f}" y1="{:g}" y2="{:g}"/>').format(
             x, x, floor, floor + 4
         )
-        yield _text(x, floor + 18, short(figure.write_x(tick)), anchor="middle")
+        yield svg_text(x, floor + 18, short(figure.write_x(tick)), anchor="middle")
     # The name of the y axis lies flat above it: nobody reads sideways.
-    yield _text(0, 14, figure.y_label, css="axis-name")
-    yield _text(x_axis.end, HEIGHT - 6, figure.x_label, css="axis-name", anchor="end")
+    yield svg_text(0, 14, figure.y_label, css="axis-name")
+    yield svg_text(x_axis.end, HEIGHT - 6, figure.x_label, css="axis-name", anchor="end")
 
 
 def _line(
@@ -302,8 +292,8 @@ def _line(
         index % 4, last_x, last_y
     )
     value = figure.write_y(series.points[-1][1])
-    yield _text(last_x + 9, label_y - 2, value, css="value")
-    yield _text(last_x + 9, label_y + 13, series.name, css="label")
+    yield svg_text(last_x + 9, label_y - 2, value, css="value")
+    yield svg_text(last_x + 9, label_y + 13, series.name, css="label")
 
 
 def _marked(point: Point, x_axis: Axis, y_axis: Axis, *, ring: float | None) -> Markup:
@@ -342,7 +332,7 @@ def _names(points: Sequence[Point], x_axis: Axis, y_axis: Axis) -> Iterable[Mark
     for point, (x, y, anchor) in zip(points, places, strict=True):
         if point.is_named:
             css = "label strong" if point.is_chosen else "label pale" if point.is_pale else "label"
-            yield _text(x, y, point.name, css=css, anchor=anchor)
+            yield svg_text(x, y, point.name, css=css, anchor=anchor)
 
 
 def _front(points: Sequence[Point], x_axis: Axis, y_axis: Axis, *, is_higher_better: bool) -> Markup:
@@ -369,7 +359,7 @@ def _reference(
     yield Markup('<line class="reference" x1="{:g}" x2="{:g}" y1="{:.1f}" y2="{:.1f}"/>').format(
         LEFT, x_axis.end, y, y
     )
-    yield _text(LEFT + 4, y - 5, f"{name} {figure.write_y(value)}", css="tick")
+    yield svg_text(LEFT + 4, y - 5, f"{name} {figure.write_y(value)}", css="tick")
 
 
 def _outside(
@@ -381,8 +371,8 @@ def _outside(
     edge = HEIGHT - BOTTOM - 6 - LINE * index if is_below else TOP + 6 + LINE * index
     text = f"{name} {figure.write_y(value)}"
     if x is None:
-        yield _text(LEFT + OUTSIDE_GAP, edge, f"{arrow} {text}", css="tick")
+        yield svg_text(LEFT + OUTSIDE_GAP, edge, f"{arrow} {text}", css="tick")
     elif x > WIDTH / 2:
-        yield _text(x + 4, edge, f"{text} {arrow}", css="tick", anchor="end")
+        yield svg_text(x + 4, edge, f"{text} {arrow}", css="tick", anchor="end")
     else:
-        yield _text(x - 4, edge, f"{arrow} {text}", css="tick")
+        yield svg_text(x - 4, edge, f"{arrow} {text}", css="tick")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ayni.footprint.entries import EarlierReceiptError
-from ayni.footprint.measurements import NoFootprintError, read_measurement, read_what_can_be_read
+from ayni.footprint.kept_footprints import NoFootprintError, read_kept, read_kept_leniently
 from ayni.footprint.receipts import DamagedReceiptError
 from ayni.footprint.third_party import import_codecarbon
 
@@ -28,8 +28,8 @@ def write(path: Path, **changes: Any) -> None:
 
 
 def test_a_run_its_receipts_and_one_of_them_can_be_read(run: Path) -> None:
-    whole, folder = read_measurement(run), read_measurement(run / "receipts")
-    one = read_measurement(run / "receipts" / "0002-compress.json")
+    whole, folder = read_kept(run), read_kept(run / "receipts")
+    one = read_kept(run / "receipts" / "0002-compress.json")
 
     assert [entry.step for entry in whole.entries] == ["train", "compress"]
     assert folder.entries == whole.entries
@@ -40,16 +40,16 @@ def test_a_run_its_receipts_and_one_of_them_can_be_read(run: Path) -> None:
 
 def test_where_no_receipt_is_nothing_is_read_and_the_error_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(NoFootprintError, match=r"holds no receipt. Give a run"):
-        read_measurement(tmp_path / "nowhere")
-    assert read_what_can_be_read(tmp_path).entries == ()
+        read_kept(tmp_path / "nowhere")
+    assert read_kept_leniently(tmp_path).entries == ()
 
 
 def test_a_damaged_receipt_is_an_error_or_a_sentence_beside_the_others(run: Path) -> None:
     (run / "receipts" / "0001-train.json").write_text("{")
 
     with pytest.raises(DamagedReceiptError):
-        read_measurement(run)
-    found = read_what_can_be_read(run)
+        read_kept(run)
+    found = read_kept_leniently(run)
     assert [entry.step for entry in found.entries] == ["compress"]
     assert len(found.problems) == 1 and "0001-train.json" in found.problems[0]
 
@@ -58,8 +58,8 @@ def test_receipts_of_an_earlier_version_are_refused_or_said_to_be_left_out(run: 
     write(run / "receipts" / "0001-train.json", schema="ayni/receipt/1")
 
     with pytest.raises(EarlierReceiptError):
-        read_measurement(run)
-    assert "ayni/receipt/1" in read_what_can_be_read(run).problems[0]
+        read_kept(run)
+    assert "ayni/receipt/1" in read_kept_leniently(run).problems[0]
 
 
 def test_an_import_is_read_as_what_it_is(tmp_path: Path) -> None:
@@ -69,6 +69,6 @@ def test_an_import_is_read_as_what_it_is(tmp_path: Path) -> None:
     )
     folder = import_codecarbon(file, imports=tmp_path / "in", now=datetime(2026, 4, 1, tzinfo=UTC)).folder
 
-    assert read_measurement(folder).is_third_party
+    assert read_kept(folder).is_third_party
     (folder / "emissions.csv").write_text("changed")
-    assert "was changed after it was imported" in read_what_can_be_read(folder).problems[0]
+    assert "was changed after it was imported" in read_kept_leniently(folder).problems[0]

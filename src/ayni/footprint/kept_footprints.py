@@ -28,7 +28,7 @@ class NoFootprintError(UserError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
+class KeptFootprint:
     """The entries of one folder or file, and what of it could not be read, as sentences.
 
     `receipts` are the signed records behind the entries, in the order of their chain.
@@ -46,7 +46,7 @@ class Measurement:
         return any(entry.origin == THIRD_PARTY for entry in self.entries)
 
 
-def read_measurement(path: Path) -> Measurement:
+def read_kept(path: Path) -> KeptFootprint:
     """What a run's folder, a measurement's folder, a folder of receipts or one receipt holds.
 
     Raises:
@@ -56,18 +56,18 @@ def read_measurement(path: Path) -> Measurement:
     return _read(path, is_lenient=False)
 
 
-def read_what_can_be_read(path: Path) -> Measurement:
+def read_kept_leniently(path: Path) -> KeptFootprint:
     """The same, with a sentence for each file that cannot be added up instead of an error."""
     return _read(path, is_lenient=True)
 
 
-def _read(path: Path, *, is_lenient: bool) -> Measurement:
+def _read(path: Path, *, is_lenient: bool) -> KeptFootprint:
     if (path / IMPORT_FILE).is_file():
         return _imported(path, is_lenient=is_lenient)
     paths = _receipts_of(path)
     if not paths:
         if is_lenient:
-            return Measurement(name=path.name, path=path, entries=())
+            return KeptFootprint(name=path.name, path=path, entries=())
         raise NoFootprintError(path)
     entries, receipts, problems = [], [], []
     for each in paths:
@@ -79,19 +79,19 @@ def _read(path: Path, *, is_lenient: bool) -> Measurement:
             if not is_lenient:
                 raise
             problems.append(str(error))
-    return Measurement(
+    return KeptFootprint(
         name=path.name, path=path, entries=tuple(entries), receipts=tuple(receipts), problems=tuple(problems)
     )
 
 
-def _imported(path: Path, *, is_lenient: bool) -> Measurement:
+def _imported(path: Path, *, is_lenient: bool) -> KeptFootprint:
     try:
         statement = read_import(path)
     except AyniError as error:
         if not is_lenient:
             raise
-        return Measurement(name=path.name, path=path, entries=(), problems=(str(error),))
-    return Measurement(name=path.name, path=path, entries=statement.entries)
+        return KeptFootprint(name=path.name, path=path, entries=(), problems=(str(error),))
+    return KeptFootprint(name=path.name, path=path, entries=statement.entries)
 
 
 def _receipts_of(path: Path) -> list[Path]:
