@@ -8,9 +8,19 @@ from typing import Any
 import pytest
 
 from ayni.footprint.amounts import Amount
+from ayni.footprint.embodied import declared_device
 from ayni.footprint.entries import EarlierReceiptError, entry_of_receipt, without_nested
-from ayni.footprint.receipts import DamagedReceiptError
+from ayni.footprint.meters import Trust
+from ayni.footprint.receipts import (
+    DamagedReceiptError,
+    ReceiptSubject,
+    read_receipt,
+    receipt_of_step,
+    write_receipt,
+)
 from ayni.footprint.sci import FunctionalUnit
+from ayni.footprint.site_conditions import SiteConditions
+from ayni.signing import load_or_create_key
 
 RECEIPT: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "receipt_2.json").read_text())
 PATH = Path("receipts/0002-train.json")
@@ -37,6 +47,39 @@ def test_an_entry_has_the_figures_of_its_receipt_with_their_intervals() -> None:
     assert (entry.electricity_microcredits, entry.machine_microcredits) == (360_000, 40_000)
     assert entry.unit == FunctionalUnit(name="1k images", count=2500.0)
     assert entry.month == "2026-03"
+
+
+def test_what_is_written_as_a_receipt_can_be_read_as_an_entry(tmp_path: Path) -> None:
+    meter = {
+        **{"kind": "meter", "meter": 1, "cores": 4, "reserved_cores": 2, "notes": [], "unknown": []},
+        "processor": Trust(
+            tier="W3", low_factor=0.5, high_factor=2.0, method="model of CPU time", scope="processor"
+        ).to_json(),
+        "device": None,
+    }
+    share = {"cpu_seconds": 9.0, "dynamic_microjoules": 5, "idle_microjoules": 2, "device_microjoules": 0}
+    window = {
+        **{"kind": "window", "window": 1, "meter": 1, "step": "run", "attempt": 1, "seconds": 3600.0},
+        **{"started_at": "2026-03-01T12:00:00+00:00", "ended_at": "2026-03-01T13:00:00+00:00"},
+        **{"busy_cpu_seconds": 10.0, "node_microjoules": 12, "other_microjoules": 4},
+        **{"unreserved_idle_microjoules": 1, "jobs": {"r1": share}},
+    }
+    body = receipt_of_step(
+        [meter, window],
+        "run",
+        subject=ReceiptSubject(run="r1", job="nightly", member="me", site="own", node="vm"),
+        conditions=SiteConditions(zone="DE", machine=declared_device("server", kilograms_co2e=1752.0)),
+        functional_unit=FunctionalUnit(name="1k images", count=2500.0),
+    )
+    path = write_receipt(tmp_path, body, load_or_create_key(tmp_path / "key.pem"))
+
+    entry = entry_of_receipt(read_receipt(path), path)
+
+    assert entry.energy == Amount(value=7, low=4, high=14)
+    assert (entry.basis, entry.zone) == ("average, location-based, life-cycle", "DE")
+    assert entry.embodied is not None and entry.embodied.value == pytest.approx(25.0)
+    assert entry.unit == FunctionalUnit(name="1k images", count=2500.0)
+    assert entry.node_account is not None and sum(entry.node_account.values()) == 24
 
 
 def test_times_are_in_utc_so_that_a_month_means_the_same_everywhere() -> None:

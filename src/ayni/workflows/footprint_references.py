@@ -56,6 +56,6 @@ def find_footprint(reference: str, settings: Settings) -> Path:
     matches = [name for name in by_name if reference and name.startswith(reference)]
     if len(matches) == 1:
         return by_name[matches[0]]
-    if not matches and Path(reference).exists():
+    if reference and not matches and Path(reference).exists():
         return Path(reference)
     raise FootprintNotFoundError(reference, matches or sorted(by_name, reverse=True))
