@@ -151,7 +151,35 @@ def test_values_that_no_receipt_has_are_an_error(wrong: dict[str, Any]) -> None:
 
 def test_a_measurement_inside_another_is_left_out_only_while_the_outer_one_is_there() -> None:
     outer = replace(entry_of_receipt(RECEIPT, PATH), run="outer")
-    inner = replace(outer, run="inner", within="outer")
+    inner = replace(outer, run="inner", within=("outer",))
 
     assert without_nested([outer, inner]) == ([outer], [inner])
     assert without_nested([inner]) == ([inner], [])
+
+
+def test_what_of_a_measurement_no_outer_meter_saw_is_added_up() -> None:
+    outer = replace(entry_of_receipt(RECEIPT, PATH), run="outer")
+    inner = replace(outer, run="inner", within=("gone", "outer"), within_microjoules=2_700_000_000_000)
+
+    (_, rest), nested = without_nested([outer, inner])
+
+    assert nested == []
+    assert rest.energy == Amount(value=900_000_000_000, low=450_000_000_000, high=1_800_000_000_000)
+    assert (rest.facility_microjoules, rest.machine_microcredits) == (1_080_000_000_000, 10_000)
+    assert rest.carbon == Amount(value=120.0, low=60.0, high=240.0)
+
+
+def test_of_unknown_energy_within_another_run_nothing_is_added_up() -> None:
+    outer = replace(entry_of_receipt(RECEIPT, PATH), run="outer")
+    inner = replace(outer, run="inner", within=("outer",), energy=None)
+
+    assert without_nested([outer, inner]) == ([outer], [inner])
+
+
+def test_all_runs_around_a_receipt_are_read() -> None:
+    within = {"run": "inner", "runs": ["inner", "outer"], "energy_microjoules": 5}
+
+    entry = entry_of_receipt(changed(within=within), PATH)
+
+    assert (entry.within, entry.within_microjoules) == (("inner", "outer"), 5)
+    assert entry_of_receipt(changed(within={"run": "outer"}), PATH).within == ("outer",)

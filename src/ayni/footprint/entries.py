@@ -8,7 +8,7 @@ Not covered: whether a receipt is signed and true to its windows (`verification`
 """
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -45,7 +45,8 @@ class FootprintEntry:
         carbon: operational grams of CO2e, counted on `basis` (None where nobody says what was counted).
         embodied: grams of CO2e of making the machines, `devices` says which.
         node_account: where the energy of the node went meanwhile, in microjoules.
-        within: the run that was metered around this one, whose energy holds this one's.
+        within: the runs that were metered around this one, nearest first.
+        within_microjoules: how much of the energy they count as well; None is all of it.
         source: the file that it was read from, relative to its measurement.
     """
 
@@ -85,7 +86,8 @@ class FootprintEntry:
     unit: FunctionalUnit | None = None
     node_account: Mapping[str, int] | None = None
     unmetered_seconds_at_most: float = 0.0
-    within: str | None = None
+    within: tuple[str, ...] = ()
+    within_microjoules: int | None = None
     model: str | None = None
     origin: Origin = RECEIPT
     source: str = ""
@@ -156,23 +158,71 @@ def moment(text: str) -> datetime:
 def without_nested(entries: Iterable[FootprintEntry]) -> tuple[list[FootprintEntry], list[FootprintEntry]]:
     """Entries to add up, and those that lie within another run among them, whose energy holds theirs.
 
-    One whose outer run is not here is added up: else its energy would be nowhere.
+    Of one that lies only partly within, the rest is added up. One whose outer run is not here is added up
+    as it is: else its energy would be nowhere.
     """
     given = list(entries)
     there = {entry.run for entry in given}
-    nested = [entry for entry in given if entry.within in there]
-    return [entry for entry in given if entry.within not in there], nested
+    counted, nested = [], []
+    for entry in given:
+        if not there & set(entry.within):
+            counted.append(entry)
+        elif (rest := _outside(entry)) is None:
+            nested.append(entry)
+        else:
+            counted.append(rest)
+    return counted, nested
+
+
+def _outside(entry: FootprintEntry) -> FootprintEntry | None:
+    """What of an entry no outer meter counted, all figures in proportion to the energy; None for nothing."""
+    if entry.energy is None or entry.within_microjoules is None:
+        return None
+    rest = round(entry.energy.value) - entry.within_microjoules
+    if rest <= 0:
+        return None
+    share = rest / entry.energy.value
+    links = entry.facility_microjoules_by_link
+    return replace(
+        entry,
+        energy=replace(entry.energy.times(share), value=rest),
+        facility_microjoules=_part(entry.facility_microjoules, share),
+        facility_microjoules_by_link={link: round(energy * share) for link, energy in links.items()},
+        carbon=_times(entry.carbon, share),
+        embodied=_times(entry.embodied, share),
+        on_site_litres=_times(entry.on_site_litres, share),
+        off_site_litres=_times(entry.off_site_litres, share),
+        electricity_microcredits=_part(entry.electricity_microcredits, share),
+        machine_microcredits=round(entry.machine_microcredits * share),
+    )
+
+
+def _part(whole: int | None, share: float) -> int | None:
+    return None if whole is None else round(whole * share)
+
+
+def _times(amount: Amount | None, share: float) -> Amount | None:
+    return None if amount is None else amount.times(share)
 
 
 def _subject(receipt: Receipt) -> dict[str, Any]:
-    within = receipt["within"]
     return {
         **{name: str(receipt[name]) for name in ("run", "job", "step", "member", "site", "node")},
         "started_at": moment(receipt["started_at"]),
         "ended_at": moment(receipt["ended_at"]),
         "wall_seconds": float(receipt["wall_seconds"]),
         "cpu_seconds": float(receipt["cpu_seconds"]),
-        "within": None if within is None else str(within["run"]),
+        **_within(receipt["within"]),
+    }
+
+
+def _within(data: Mapping[str, Any] | None) -> dict[str, Any]:
+    if data is None:
+        return {}
+    runs = data.get("runs") or [data["run"]]
+    return {
+        "within": tuple(map(str, runs)),
+        "within_microjoules": _whole(data.get("energy_microjoules")),
     }
 
 

@@ -93,7 +93,7 @@ def test_counts_of_one_unit_add_up_and_two_units_are_refused() -> None:
 
 
 def test_a_measurement_inside_another_counts_once() -> None:
-    inner = replace(ENTRY, run="inner", within=ENTRY.run, unit=None)
+    inner = replace(ENTRY, run="inner", within=(ENTRY.run,), unit=None)
 
     assert len(sci_report([ENTRY, inner])["components"]) == 1
 

@@ -73,10 +73,15 @@ def _interrupted(entries: Sequence[FootprintEntry]) -> list[str]:
 
 
 def _within_each_other(selection: Selection) -> list[str]:
-    num = len(selection.nested)
-    if not num:
-        return []
-    return [f"{count(num)} receipts lie within another run, whose energy holds theirs: they count once."]
+    told = []
+    if num := len(selection.nested):
+        told.append(
+            f"{count(num)} receipts lie within another run, whose energy holds theirs: they count once."
+        )
+    runs = {entry.run for entry in [*selection.counted, *selection.nested]}
+    if num := sum(not runs.isdisjoint(entry.within) for entry in selection.counted):
+        told.append(f"{count(num)} receipts lie partly within another run; the rest of them is added up.")
+    return told
 
 
 def _overlapping(entries: Sequence[FootprintEntry]) -> list[str]:

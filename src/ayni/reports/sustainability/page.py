@@ -32,6 +32,7 @@ ACCOUNT_NAMES = {
     "other_jobs_microjoules": "other jobs",
     "other_microjoules": "other processes",
     "unreserved_idle_microjoules": "idle, reserved by nobody",
+    "neighbours_microjoules": "other meters",
 }
 
 
