@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ayni.footprint.amounts import Amount
 from ayni.footprint.embodied import declared_device
@@ -167,6 +169,22 @@ def test_what_of_a_measurement_no_outer_meter_saw_is_added_up() -> None:
     assert rest.energy == Amount(value=900_000_000_000, low=450_000_000_000, high=1_800_000_000_000)
     assert (rest.facility_microjoules, rest.machine_microcredits) == (1_080_000_000_000, 10_000)
     assert rest.carbon == Amount(value=120.0, low=60.0, high=240.0)
+
+
+@given(st.integers(1, 10**16), st.integers(0, 10**16), st.integers(0, 10**16), st.data())
+def test_the_rest_of_any_energy_is_exact_and_stays_inside_its_interval(
+    energy: int, below: int, above: int, data: st.DataObject
+) -> None:
+    whole = Amount(value=energy, low=max(0, energy - below), high=energy + above)
+    shared = data.draw(st.integers(0, energy))
+    outer = replace(entry_of_receipt(RECEIPT, PATH), run="outer")
+    inner = replace(outer, run="inner", within=("outer",), within_microjoules=shared, energy=whole)
+
+    counted, nested = without_nested([outer, inner])
+
+    rest = sum(entry.energy.value for entry in counted[1:] if entry.energy is not None)
+    assert rest == energy - shared
+    assert len(nested) == (shared == energy)
 
 
 def test_of_unknown_energy_within_another_run_nothing_is_added_up() -> None:

@@ -22,6 +22,10 @@
     scheduling    when to run, and what waiting was really worth
     comparison    less, more, or nobody can tell
     receipts      signed records of what a step drew
+    amounts, entries, totals      what many receipts add up to, with what is unknown
+    kept_footprints                    the receipts of a run, a measurement or an import
+    exports       receipts as SCI, BoAmps, CodeCarbon's columns, Prometheus text, model card
+    third_party   figures of other tools, told apart; codecarbon_files reads CodeCarbon's
     verification  the checks that anybody can repeat from the files alone
     measurement   `with measure("name"):`, and a decorator; `open_measurements` keeps what is open
     run_command   any command, metered with all its processes; `command_signals`, `job_cgroup`

@@ -185,7 +185,7 @@ def _outside(entry: FootprintEntry) -> FootprintEntry | None:
     links = entry.facility_microjoules_by_link
     return replace(
         entry,
-        energy=replace(entry.energy.times(share), value=rest),
+        energy=_scaled_to(rest, entry.energy),
         facility_microjoules=_part(entry.facility_microjoules, share),
         facility_microjoules_by_link={link: round(energy * share) for link, energy in links.items()},
         carbon=_times(entry.carbon, share),
@@ -195,6 +195,15 @@ def _outside(entry: FootprintEntry) -> FootprintEntry | None:
         electricity_microcredits=_part(entry.electricity_microcredits, share),
         machine_microcredits=round(entry.machine_microcredits * share),
     )
+
+
+def _scaled_to(value: int, whole: Amount) -> Amount:
+    """An energy with the interval of the whole in proportion, whose ends stay around it when rounded."""
+    if whole.low is None or whole.high is None:
+        return Amount(value=value)
+    share = value / whole.value
+    low, high = round(whole.low * share), round(whole.high * share)
+    return Amount(value=value, low=min(value, low), high=max(value, high))
 
 
 def _part(whole: int | None, share: float) -> int | None:

@@ -18,10 +18,6 @@ from ayni.footprint.meters import TIERS, worst_tier
 UNDECLARED_BASIS = "not declared"
 
 
-class MixedOriginsError(ValueError):
-    """Figures that were metered here and figures of other tools were to be added up."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FootprintTotal:
     """Sums over entries. Energies are in microjoules, carbon in grams of CO2e, water in litres.
@@ -87,11 +83,11 @@ def total_of(entries: Iterable[FootprintEntry]) -> FootprintTotal:
     """Add entries up.
 
     Raises:
-        MixedOriginsError: receipts and figures of other tools among them.
+        ValueError: receipts and figures of other tools among them.
     """
     given = list(entries)
     if len({entry.origin for entry in given}) > 1:
-        raise MixedOriginsError("receipts and figures of other tools are never added up")
+        raise ValueError("receipts and figures of other tools are never added up")
     known_costs = [e.electricity_microcredits for e in given if e.electricity_microcredits is not None]
     return FootprintTotal(
         num_entries=len(given),
