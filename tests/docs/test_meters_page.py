@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from ayni import footprint_wiring
 from ayni.footprint.cascade import WALL_FILE_NAME
 from ayni.footprint.node_model import FILE_NAME, MIN_SPREAD_OF_LOAD
+from ayni.wiring import footprint as footprint_wiring
 from ayni.workflows.calibrate_node import CalibrateRequest, calibrate
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "meters.md").read_text(encoding="utf-8")

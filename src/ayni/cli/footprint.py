@@ -1,5 +1,7 @@
 """`ayni footprint ...`: what work drew and weighs, and when to do it.
 
+    footprint_run         meter any command
+    footprint_report      receipts for others, figures of others, and the report of a home
     footprint_when        when to run
     footprint_node        which meter this node has, and how to calibrate it
     footprint_grid        what a file of the grid holds
@@ -9,7 +11,7 @@ This file only joins the commands to one group.
 
 import typer
 
-from ayni.cli import footprint_grid, footprint_node, footprint_when
+from ayni.cli import footprint_grid, footprint_node, footprint_report, footprint_run, footprint_when
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +25,10 @@ def _group() -> None:
     """Know what work draws and weighs: energy, carbon, water and cost."""
 
 
+app.command("run", context_settings=footprint_run.CONTEXT_SETTINGS)(footprint_run.run)
+app.command("report")(footprint_report.report)
+app.command("export")(footprint_report.export)
+app.command("import")(footprint_report.import_figures)
 app.command("when")(footprint_when.when)
 app.command("meters")(footprint_node.meters)
 app.command("calibrate")(footprint_node.calibrate)

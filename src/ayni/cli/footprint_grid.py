@@ -64,7 +64,7 @@ def grid(
     - `ayni footprint grid table.csv --zone DE-LU --counting direct --unit kg/MWh`
     - `ayni footprint grid --live --zone FR --days 30 --out fr.json`
     """
-    from ayni import footprint_wiring
+    from ayni.wiring import footprint as footprint_wiring
 
     kind: Counting | None = None if counting is None else counting.value
     if live:

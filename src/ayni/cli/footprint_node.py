@@ -25,7 +25,7 @@ def meters(
 
     Example: `ayni footprint meters`
     """
-    from ayni import footprint_wiring
+    from ayni.wiring import footprint as footprint_wiring
 
     view = footprint_wiring.meters(seconds=seconds)
     if json:
@@ -95,7 +95,7 @@ def calibrate(
         is_borrowed=borrowed,
         is_only_setup=only_setup,
     )
-    from ayni import footprint_wiring
+    from ayni.wiring import footprint as footprint_wiring
 
     try:
         with terminal.progress("Calibrating this node: let nothing else run meanwhile") as progress:

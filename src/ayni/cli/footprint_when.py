@@ -91,7 +91,7 @@ def when(
     - `ayni footprint when --hours 4 --zone US-CAL-CISO` needs no file: what is usual there is shipped
     - `ayni footprint when --hours 2 --within 2d --zone FR --live --plot when.svg`
     """
-    from ayni import footprint_wiring
+    from ayni.wiring import footprint as footprint_wiring
     from ayni.workflows.advise_start import StartRequest
 
     request = StartRequest(
@@ -121,7 +121,7 @@ def when(
 
 
 def _draw(view: dict[str, Any], path: Path) -> None:
-    from ayni import footprint_wiring
+    from ayni.wiring import footprint as footprint_wiring
 
     if footprint_wiring.draw_when(view, path):
         terminal.complain(f"Drawn: {path}")

@@ -45,7 +45,7 @@ text.now, text.then { font-weight: 650; }
 
 
 def start_plot(view: Json) -> str:
-    """The SVG of what `ayni.footprint_wiring.when` found.
+    """The SVG of what `ayni.wiring.footprint.when` found.
 
     Raises:
         ValueError: no hour to come is known.

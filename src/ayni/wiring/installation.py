@@ -18,6 +18,7 @@ from ayni.settings import Settings
 if TYPE_CHECKING:
     from ayni.database import Database
     from ayni.footprint.cascade import NodeCounters
+    from ayni.footprint.electricity_maps_api import ElectricityMapsApi
     from ayni.footprint.embodied import Device
     from ayni.footprint.node_meter import NodeMeter
     from ayni.footprint.power_model import PowerModel
@@ -102,9 +103,18 @@ class Installation:
             make_power_model=self._make_power_model,
             make_meter=self._make_meter,
             machine=_machine,
-            live_grid=None,
+            live_grid=self._live_grid,
             now=lambda: datetime.now(UTC),
         )
+
+    @property
+    def _live_grid(self) -> "ElectricityMapsApi | None":
+        from ayni.wiring.footprint import NoTokenError, electricity_maps
+
+        try:
+            return electricity_maps(self._settings)
+        except NoTokenError:
+            return None
 
     def _make_counters(self, spec: "JobSpec") -> "NodeCounters":
         from ayni.footprint.cascade import choose_counters

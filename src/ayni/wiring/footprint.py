@@ -1,7 +1,7 @@
 """The composition root of `ayni footprint`: settings become concrete objects, and its functions use them.
 
-Apart from `wiring`, because a person who only meters needs neither jobs nor hub nor database, and nothing
-here imports them.
+Apart from the rest of `wiring`, because a person who only meters needs neither jobs nor hub nor database, and
+nothing here imports them.
 """
 
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ def when(
 
     present = datetime.now(UTC).replace(microsecond=0)
     asked_at = present if now is None else parse_moment(now, now=present).astimezone(UTC)
-    api = _api(read_settings(home=home), request.counting) if live else None
+    api = electricity_maps(read_settings(home=home), request.counting) if live else None
     return advise_start(request, now=asked_at, api=api)
 
 
@@ -83,7 +83,7 @@ def live_grid(
     from ayni.files import write_atomically
     from ayni.workflows.describe_grid import api_json, describe_series
 
-    api = _api(read_settings(home=home), counting)
+    api = electricity_maps(read_settings(home=home), counting)
     series = api.lately(zone, end=datetime.now(UTC), num_days=num_days)
     if out is not None:
         write_atomically(out, api_json(series).encode())
@@ -138,7 +138,12 @@ def meters(*, seconds: float = 1.0, home: Path | None = None) -> dict[str, Any]:
     return {**found.to_json(), "folder": str(folder), "watts": describe_power(counter, watts)}
 
 
-def _api(settings: Settings, counting: "Counting | None") -> "ElectricityMapsApi":
+def electricity_maps(settings: Settings, counting: "Counting | None" = None) -> "ElectricityMapsApi":
+    """The API of Electricity Maps with the token of the settings; nothing is asked yet.
+
+    Raises:
+        NoTokenError: there is none, or none that can be.
+    """
     from ayni.footprint.electricity_maps_api import BASE_URL, ElectricityMapsApi
 
     if settings.electricity_maps_token is None:
