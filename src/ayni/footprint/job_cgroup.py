@@ -13,12 +13,15 @@ Not covered: limits. The group counts and restrains nothing.
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from ayni.footprint.cpu_time import CGROUP_MOUNT, CgroupCpuClock
 
 _PROCESSES = "cgroup.procs"
+_PREFIX = "ayni-"
+_ABANDONED_AFTER_SECONDS = 60.0
 
 
 class JobCgroup:
@@ -57,14 +60,18 @@ class JobCgroup:
             self.folder.rmdir()
 
 
-def make_job_cgroup(name: str, *, proc: Path = Path("/proc"), mount: Path = CGROUP_MOUNT) -> JobCgroup | None:
-    """A new group that counts CPU time and that this process can enter and leave; None where it cannot."""
+def make_job_cgroup(*, proc: Path = Path("/proc"), mount: Path = CGROUP_MOUNT) -> JobCgroup | None:
+    """A new group that counts CPU time and that this process can enter and leave; None where it cannot.
+
+    Empty groups that killed processes of ours left are taken away.
+    """
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()
     except OSError:
         return None
     for parent in _possible_parents(lines, mount):
-        group = JobCgroup(parent / name, parent)
+        _remove_abandoned(parent, proc)
+        group = JobCgroup(parent / f"{_PREFIX}{os.getpid()}", parent)
         try:
             group.folder.mkdir()
         except OSError:
@@ -79,6 +86,16 @@ def make_job_cgroup(name: str, *, proc: Path = Path("/proc"), mount: Path = CGRO
             continue
         return group
     return None
+
+
+def _remove_abandoned(parent: Path, proc: Path) -> None:
+    for folder in parent.glob(f"{_PREFIX}*"):
+        process_id = folder.name.removeprefix(_PREFIX)
+        with contextlib.suppress(OSError):  # it is gone, or something lives in it still
+            # One that was made just now may belong to a container whose processes have other numbers.
+            is_old = time.time() - folder.stat().st_mtime > _ABANDONED_AFTER_SECONDS
+            if is_old and process_id.isdigit() and not (proc / process_id).exists():
+                folder.rmdir()
 
 
 def _possible_parents(lines: list[str], mount: Path) -> list[Path]:

@@ -163,7 +163,7 @@ def _give_up_if_told_to() -> None:
 
 @contextlib.contextmanager
 def _own_cgroup(may_make: bool) -> Iterator[JobCgroup | None]:
-    cgroup = make_job_cgroup(f"ayni-{os.getpid()}") if may_make else None
+    cgroup = make_job_cgroup() if may_make else None
     try:
         yield cgroup
     finally:
