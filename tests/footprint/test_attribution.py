@@ -12,6 +12,8 @@ from ayni.footprint.attribution import (
     attribute_device,
     attribute_window,
 )
+from ayni.footprint.reservation_shares import Standing
+from ayni.footprint.reservations import Reservation
 
 seconds = st.floats(min_value=0, max_value=1e4, allow_nan=False)
 uses = st.dictionaries(
@@ -175,3 +177,57 @@ def test_a_device_used_by_a_job_that_is_not_on_the_node_is_a_mistake_and_not_los
 
     with pytest.raises(ValueError, match="stranger"):
         attribute(1, {}, devices=[window])
+
+
+def held(holder: str, cores: int, *, has_devices: bool = False) -> Reservation:
+    return Reservation(
+        holder=holder,
+        job=holder,
+        cores=cores,
+        has_devices=has_devices,
+        lineage=(holder,),
+        entered_seconds=0.0,
+    )
+
+
+def beside(own: Reservation, *others: Reservation) -> Standing:
+    return Standing(own=own, others=others, since_seconds=0.0, until_seconds=1.0, num_cores=20)
+
+
+@given(
+    energy=st.integers(0, 10**13),
+    device=st.integers(0, 10**13),
+    cores=st.lists(st.integers(0, 20), min_size=1, max_size=8),
+    cpu_seconds=st.lists(st.floats(0, 1), min_size=8, max_size=8),
+    idle_watts=st.floats(0, 1e3),
+)
+def test_jobs_of_meters_side_by_side_and_what_none_of_them_has_are_the_whole_node(
+    energy: int, device: int, cores: list[int], cpu_seconds: list[float], idle_watts: float
+) -> None:
+    ranks = [held(str(rank), number, has_devices=True) for rank, number in enumerate(cores)]
+    shares = [
+        attribute(
+            energy,
+            {"r": JobUse(cpu_seconds=cpu, reserved_cores=rank.cores, device_microjoules=device)},
+            idle_watts=idle_watts,
+            busy_cpu_seconds=sum(cpu_seconds[: len(ranks)]),
+            standing=beside(rank, *(other for other in ranks if other is not rank)),
+        )
+        for rank, cpu in zip(ranks, cpu_seconds, strict=False)
+    ]
+
+    assert all(each.total_microjoules == energy + device for each in shares)
+    jobs = sum(each.jobs["r"].total_microjoules for each in shares)
+    # Who works and who reserves is known to the microjoule; work is split by each meter for itself.
+    is_idle_node = not any(cpu_seconds[: len(ranks)])
+    others = shares[0].other_microjoules if is_idle_node else 0
+    assert abs(jobs + shares[0].unreserved_idle_microjoules + others - energy - device) <= len(ranks)
+
+
+def test_jobs_of_one_meter_divide_what_its_neighbours_leave_to_it() -> None:
+    jobs = {"a": JobUse(cpu_seconds=0.0, reserved_cores=5), "b": JobUse(cpu_seconds=0.0, reserved_cores=10)}
+
+    shares = attribute(2_000_000, jobs, standing=beside(held("own", 15), held("other", 15)))
+
+    assert (shares.jobs["a"].idle_microjoules, shares.jobs["b"].idle_microjoules) == (333_333, 666_667)
+    assert shares.neighbours_microjoules == 1_000_000

@@ -13,11 +13,15 @@ it busy and r_i the share of it that job i reserves:
     idle_i     = E * (1 - sum u) * r_i
     unreserved = E * (1 - sum u) * (1 - sum r)
 
-held alone: r = 1. Shared by utilisation: u is the time of the job's processes on the multiprocessors,
-and r what was promised, perhaps 0. Slices of a device (MIG): r = slices / slices of the whole, u = 0.
+Where other meters of the node hold reservations too, the idle energy and the devices are shared with them as
+`reservation_shares` says, and what is theirs is in the account of the neighbours. Their work is in `other`.
 
-Integers of microjoules, split by largest remainder: sum(jobs) + other + unreserved = E, exactly. What
-nobody reserved is reported to the owner of the node, never dropped.
+A device held alone: r = 1. Shared by utilisation: u is the time of the job's processes on the
+multiprocessors, and r what was promised, perhaps 0. Slices of a device (MIG): r = slices / slices of the
+whole, u = 0.
+
+Integers of microjoules, split by largest remainder: sum(jobs) + other + unreserved + neighbours = E, exactly.
+What nobody reserved is reported to the owner of the node, never dropped.
 
 Not covered: memory by bytes reserved.
 """
@@ -25,6 +29,7 @@ Not covered: memory by bytes reserved.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ayni.footprint.reservation_shares import Portion, Standing
 from ayni.units import MICROJOULES_PER_JOULE, split_exactly
 
 # Shares that people reserve are typed in or are sums of sevenths; they may exceed 1 by rounding alone.
@@ -89,17 +94,22 @@ class JobShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowShares:
-    """The energy of one window, every microjoule in one account."""
+    """The energy of one window, every microjoule in one account.
+
+    `neighbours_microjoules` is what jobs of other meters reserve: idle power of their cores, and GPUs.
+    """
 
     jobs: Mapping[str, JobShare]
     other_microjoules: int
     unreserved_idle_microjoules: int
+    neighbours_microjoules: int = 0
 
     @property
     def total_microjoules(self) -> int:
         """The energy of the node."""
         jobs = sum(share.total_microjoules for share in self.jobs.values())
-        return jobs + self.other_microjoules + self.unreserved_idle_microjoules
+        rest = self.unreserved_idle_microjoules + self.neighbours_microjoules
+        return jobs + self.other_microjoules + rest
 
 
 def attribute_window(
@@ -111,11 +121,15 @@ def attribute_window(
     busy_cpu_seconds: float,
     num_cores: int,
     devices: Sequence[DeviceWindow] = (),
+    standing: Standing | None = None,
 ) -> WindowShares:
     """Split the energy of one window: the processor's by CPU time, that of shared `devices` by their use.
 
     Clocks tick: jobs may seem to have used more CPU time than the node. Then their times are scaled
     to the node's, and nothing is left for others. Jobs may not reserve more cores than there are.
+
+    `standing` says who else reserves parts of the node; without it these jobs have it to themselves. Then
+    idle energy and the devices that jobs held alone are divided with the neighbours.
 
     Raises:
         ValueError: negative energy or time, more cores or more of a device reserved than there is, or a
@@ -131,7 +145,8 @@ def attribute_window(
     cpu_seconds = [use.cpu_seconds for use in uses.values()]
     others_seconds = max(0.0, busy_cpu_seconds - sum(cpu_seconds))
     *dynamic_parts, other = split_exactly(processor_microjoules - idle, [*cpu_seconds, others_seconds])
-    *idle_parts, unreserved = split_exactly(idle, [*map(float, reserved), float(num_cores - sum(reserved))])
+    idle_parts, idle_portion = _split_idle(idle, reserved, num_cores, standing)
+    held = [_split_held(use.device_microjoules, standing) for use in uses.values()]
     of_devices = [attribute_device(device) for device in devices]
     if strangers := {job for shares in of_devices for job in shares.jobs} - set(uses):
         raise ValueError(f"devices are used by jobs that do not use the node: {sorted(strangers)}")
@@ -139,16 +154,34 @@ def attribute_window(
         job: JobShare(
             dynamic_microjoules=dynamic,
             idle_microjoules=idle_part,
-            device_microjoules=use.device_microjoules + sum(shares.jobs.get(job, 0) for shares in of_devices),
+            device_microjoules=portion.own + sum(shares.jobs.get(job, 0) for shares in of_devices),
         )
-        for (job, use), dynamic, idle_part in zip(uses.items(), dynamic_parts, idle_parts, strict=True)
+        for job, dynamic, idle_part, portion in zip(uses, dynamic_parts, idle_parts, held, strict=True)
     }
     return WindowShares(
         jobs=jobs,
         other_microjoules=other + sum(shares.other_microjoules for shares in of_devices),
-        unreserved_idle_microjoules=unreserved
+        unreserved_idle_microjoules=idle_portion.unreserved
         + sum(shares.unreserved_idle_microjoules for shares in of_devices),
+        neighbours_microjoules=idle_portion.neighbours + sum(portion.neighbours for portion in held),
     )
+
+
+def _split_idle(
+    idle: int, reserved: Sequence[int], num_cores: int, standing: Standing | None
+) -> tuple[list[int], Portion]:
+    """Idle energy of each job, and that of all of them beside neighbours and nobody."""
+    if standing is None or not reserved:
+        *parts, unreserved = split_exactly(idle, [*map(float, reserved), float(num_cores - sum(reserved))])
+        return parts, Portion(own=idle - unreserved, neighbours=0, unreserved=unreserved)
+    portion = standing.split_idle(idle)
+    return split_exactly(portion.own, [float(cores) for cores in reserved]), portion
+
+
+def _split_held(microjoules: int, standing: Standing | None) -> Portion:
+    if standing is None:
+        return Portion(own=microjoules, neighbours=0, unreserved=0)
+    return standing.split_devices(microjoules)
 
 
 def attribute_device(device: DeviceWindow) -> DeviceShares:

@@ -36,6 +36,8 @@ from ayni.footprint.node_model import NodeModel, read_node_model
 from ayni.footprint.nvml_counter import NvmlCounter
 from ayni.footprint.power_model import PowerModel, this_machine
 from ayni.footprint.rapl_counter import POWERCAP, RaplCounter
+from ayni.footprint.reservation_folder import ReservationFolder
+from ayni.footprint.reservations import Reservations
 from ayni.footprint.wall_meter import WallCounter, WallSource
 
 WALL_FILE_NAME = "wall.json"
@@ -47,7 +49,8 @@ class NodeCounters:
 
     `processor` is split among the jobs by CPU time. `device` (the GPUs) belongs to the job as a
     whole; it is None when the job uses none. `unknown` names what the job uses and nothing can meter.
-    `notes` says what was tried and refused, for the method text of receipts.
+    `notes` says what was tried and refused, for the method text of receipts. `reservations` is where the
+    meters of this node tell each other what their jobs reserve; None for a node that has one meter alone.
     """
 
     processor: EnergyCounter
@@ -55,6 +58,7 @@ class NodeCounters:
     unknown: tuple[str, ...]
     notes: tuple[str, ...]
     cpu_clock: CpuClock
+    reservations: Reservations | None = None
 
     @property
     def tier(self) -> str:
@@ -102,7 +106,12 @@ def choose_counters(
     else:
         processor = RestCounter(wall, device)
     return NodeCounters(
-        processor=processor, device=device, unknown=unknown, notes=tuple(notes), cpu_clock=clock
+        processor=processor,
+        device=device,
+        unknown=unknown,
+        notes=tuple(notes),
+        cpu_clock=clock,
+        reservations=ReservationFolder(),
     )
 
 

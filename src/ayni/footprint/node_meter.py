@@ -12,6 +12,9 @@ unmetered.
 Counters may change while the meter runs, such as when a wall meter falls silent: the open window is closed
 with the old ones, a new entry of the file names the new ones, and no window mixes two tiers.
 
+Meters of the same node know of each other (`reservations`): side by side they share its idle power, and what
+belongs to the others has an account of its own in every window.
+
 Not covered: several jobs under one meter (the file has room for them), machines other than this one.
 """
 
@@ -27,6 +30,8 @@ from ayni.files import append_json_line, read_json_lines
 from ayni.footprint.attribution import JobShare, JobUse, WindowShares, attribute_window
 from ayni.footprint.cascade import NodeCounters
 from ayni.footprint.meters import CounterReading, EnergyEstimate, energy_between
+from ayni.footprint.reservation_shares import Standing
+from ayni.footprint.reservations import Presence
 from ayni.footprint.windows import Row, WindowSpan, window_row
 from ayni.units import MICROJOULES_PER_JOULE
 
@@ -36,6 +41,8 @@ END = "end"
 _LONGEST_AFTERLIFE_SECONDS = 10.0
 # One window without energy may be a slow answer; after three the counter is taken for lost.
 _LOST_WINDOWS = 3
+# Longer windows would leave a first one of any length.
+_LONGEST_COMMON_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +59,15 @@ class _Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Difference:
-    """What happened between two snapshots; `shares` is None when a counter lost track or is missing."""
+    """What happened between two snapshots.
+
+    `shares` is None when a counter lost track or is missing, `standing` when the node has no other meters.
+    """
 
     seconds: float
     busy_cpu_seconds: float
     job_cpu_seconds: float
+    standing: Standing | None
     shares: WindowShares | None
 
 
@@ -68,7 +79,8 @@ class NodeMeter:
             ...
             meter.end_step()
 
-    `reserved_cores` is what the job keeps from others, used or not: their idle power is its own.
+    `reserved_cores` is what the job keeps from others, used or not: their idle power is its own, shared in
+    proportion where the reservations of all meters together exceed the node.
     `interval_seconds` (1 s) trades detail against size of the file and CPU time; no energy is lost by
     a longer one. `choose_again` gives other counters after three windows in a row in which these lost
     track; without it, windows stay unknown until they answer. Safe to call from several threads.
@@ -93,6 +105,7 @@ class NodeMeter:
         self._reserved_cores = min(reserved_cores, self._num_cores)
         self._interval_seconds = interval_seconds
         self._choose_again = choose_again
+        self._presence = Presence(counters.reservations, job=job, cores=self._reserved_cores)
         self._num_lost = 0
         self._next_counters: NodeCounters | None = None
         self._now = now
@@ -122,8 +135,14 @@ class NodeMeter:
         self._unmetered_since = _open_end(rows)
         self._started_at = datetime.now(UTC)
         self._start_seconds = self._now()
-        append_json_line(self._path, self._meter_row())
-        self._last = self._read_all()
+        # Before the first reading: whoever closes a window after it must already know of this meter.
+        self._enter()
+        try:
+            append_json_line(self._path, self._meter_row())
+            self._last = self._read_all()
+        except Exception:
+            self._presence.leave(now_seconds=self._now())
+            raise
         self._thread = threading.Thread(target=self._sample, name="ayni-node-meter", daemon=True)
         self._thread.start()
 
@@ -166,6 +185,13 @@ class NodeMeter:
         self._stopping.set()
         self._thread.join()
         self._thread = None
+        try:
+            self._close_file()
+        finally:
+            self._presence.leave(now_seconds=self._last.at_seconds)
+        self._raise_failure()
+
+    def _close_file(self) -> None:
         with self._lock:
             if self._step is not None:
                 self._step = self._step if self._in_step else END
@@ -174,7 +200,6 @@ class NodeMeter:
             if self._unmetered_since is None:
                 at = self._instant(self._last.at_seconds).isoformat()
                 append_json_line(self._path, {"kind": "stop", "at": at, "after_window": self._window})
-        self._raise_failure()
 
     def measure(self, function: Callable[[], int]) -> EnergyEstimate:
         """Energy of one call of `function`, all of it; `function` returns how many repeats it did.
@@ -217,7 +242,7 @@ class NodeMeter:
 
     def _sample(self) -> None:
         # Deadlines of a fixed grid: a late window does not shift those after it.
-        deadline = self._now() + self._interval_seconds
+        deadline = self._first_deadline()
         while not self._stopping.wait(max(0.0, deadline - self._now())):
             late = max(0.0, self._now() - deadline)
             deadline += self._interval_seconds * (1 + late // self._interval_seconds)
@@ -227,6 +252,12 @@ class NodeMeter:
             except Exception as error:
                 # Kept for the job's own thread; the open window stays open, so its energy is not lost.
                 self._failure = error
+
+    def _first_deadline(self) -> float:
+        """One grid for all meters of the node: who closes the same windows sees the same node in them."""
+        now, interval = self._now(), self._interval_seconds
+        is_common = interval <= _LONGEST_COMMON_SECONDS
+        return (now // interval + 1) * interval if is_common else now + interval
 
     def _tick(self) -> None:
         if self._in_step:
@@ -250,6 +281,7 @@ class NodeMeter:
         self._counters, self._next_counters = self._next_counters, None
         self._num_lost = 0
         self._meter += 1
+        self._enter()
         ended_seconds, self._last = self._last.at_seconds, self._read_all()
         until = self._instant(self._last.at_seconds)
         append_json_line(self._path, self._meter_row(at=until))
@@ -273,6 +305,8 @@ class NodeMeter:
             seconds=difference.seconds,
             busy_cpu_seconds=difference.busy_cpu_seconds,
             job_cpu_seconds={self._job: difference.job_cpu_seconds},
+            reserved_cores={self._job: self._cores_left(difference.standing)},
+            within=() if difference.standing is None else difference.standing.outers,
         )
         # Not flushed to the device each second: a killed process loses nothing by that, and what a power
         # loss takes is inside the bound of the interruption. Moved on only once it is written.
@@ -288,6 +322,7 @@ class NodeMeter:
         device: int | None = 0
         if before.device is not None and after.device is not None:
             device = energy_between(before.device, after.device)
+        standing = self._standing(before.at_seconds, after.at_seconds)
         shares = None
         is_one_meter = before.meter == after.meter
         if is_one_meter and processor is not None and device is not None and not self._counters.unknown:
@@ -299,8 +334,31 @@ class NodeMeter:
                 idle_watts=self._counters.processor.idle_watts,
                 busy_cpu_seconds=busy,
                 num_cores=self._num_cores,
+                standing=standing,
             )
-        return _Difference(seconds=seconds, busy_cpu_seconds=busy, job_cpu_seconds=used, shares=shares)
+        return _Difference(
+            seconds=seconds, busy_cpu_seconds=busy, job_cpu_seconds=used, standing=standing, shares=shares
+        )
+
+    def _enter(self) -> None:
+        self._presence.enter(has_devices=self._counters.device is not None, now_seconds=self._now())
+
+    def _standing(self, since_seconds: float, until_seconds: float) -> Standing | None:
+        """Where the job stands among those of other meters; None when there are none."""
+        own = self._presence.own
+        others = self._presence.others(since_seconds=since_seconds, until_seconds=until_seconds)
+        if own is None or not others:
+            return None
+        return Standing(
+            own=own,
+            others=others,
+            since_seconds=since_seconds,
+            until_seconds=until_seconds,
+            num_cores=self._num_cores,
+        )
+
+    def _cores_left(self, standing: Standing | None) -> float:
+        return float(self._reserved_cores) if standing is None else standing.cores
 
     def _read_all(self) -> _Snapshot:
         device = self._counters.device
@@ -327,6 +385,7 @@ class NodeMeter:
             "reserved_cores": self._reserved_cores,
             "idle_watts": self._counters.processor.idle_watts,
             **self._counters.to_json(),
+            "notes": [*self._counters.notes, *([self._presence.note] if self._presence.note else [])],
         }
 
     def _note_interruption(self, step: str, attempt: int) -> None:

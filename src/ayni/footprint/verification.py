@@ -83,11 +83,12 @@ def _check_conservation(window: Row) -> list[str]:
         return []
     parts = [job_microjoules(window, job) for job in window["jobs"]]
     parts += [window["other_microjoules"], window["unreserved_idle_microjoules"]]
+    parts += [window.get("neighbours_microjoules", 0)]
     known = [part for part in parts if part is not None]
     if len(known) < len(parts) or min(known, default=0) < 0 or sum(known) != node:
         return [
-            f"window {window['window']}: jobs, others and idle add up to {sum(known)} microjoules, "
-            f"the node drew {node}"
+            f"window {window['window']}: jobs, others, neighbours and idle add up to {sum(known)} "
+            f"microjoules, the node drew {node}"
         ]
     return []
 

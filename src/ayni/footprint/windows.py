@@ -5,6 +5,10 @@
     {"kind": "stop", ...}                       the meter was stopped in good order
     {"kind": "interruption", ...}               it was not: at most so many seconds ran unmetered
 
+In each window jobs + other + unreserved idle + neighbours = node. `neighbours_microjoules` is what jobs of
+other meters on the node reserve, and `within` names the meters around this one, nearest first: what the
+window says of the job is in their windows as well ("devices": its GPUs, too).
+
 Windows are numbered 1, 2, 3 ... over all attempts of a run. `node_microjoules` and the shares are null
 when a counter lost track or is unknown; a sum that holds such a window is None, never a partial sum.
 
@@ -12,12 +16,13 @@ Not covered: rotation of the file. At one window a second it grows by about 1.7 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from ayni.footprint.attribution import WindowShares
 from ayni.footprint.meters import Trust, worst_tier
+from ayni.footprint.reservation_shares import Outer
 from ayni.signing import canonical_json, sha256_hex
 
 Row = dict[str, Any]
@@ -26,7 +31,11 @@ _Number = TypeVar("_Number", int, float)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowSpan:
-    """When a window was, what it was for, and the CPU seconds in it."""
+    """When a window was, what it was for, and the CPU seconds in it.
+
+    `reserved_cores` are those that were left to each job after sharing with other meters; without an entry,
+    what its meter's line says.
+    """
 
     window: int
     meter: int
@@ -37,6 +46,8 @@ class WindowSpan:
     seconds: float
     busy_cpu_seconds: float
     job_cpu_seconds: Mapping[str, float]
+    reserved_cores: Mapping[str, float] = field(default_factory=dict)
+    within: tuple[Outer, ...] = ()
 
 
 def window_row(span: WindowSpan, shares: WindowShares | None) -> Row:
@@ -54,13 +65,18 @@ def window_row(span: WindowSpan, shares: WindowShares | None) -> Row:
         "node_microjoules": None if shares is None else shares.total_microjoules,
         "other_microjoules": None if shares is None else shares.other_microjoules,
         "unreserved_idle_microjoules": None if shares is None else shares.unreserved_idle_microjoules,
-        "jobs": {job: _job_row(job, seconds, shares) for job, seconds in span.job_cpu_seconds.items()},
+        "neighbours_microjoules": None if shares is None else shares.neighbours_microjoules,
+        "within": [outer.to_json() for outer in span.within],
+        "jobs": {job: _job_row(job, span, shares) for job in span.job_cpu_seconds},
     }
 
 
-def _job_row(job: str, cpu_seconds: float, shares: WindowShares | None) -> Row:
+def _job_row(job: str, span: WindowSpan, shares: WindowShares | None) -> Row:
     share = None if shares is None else shares.jobs[job]
+    cpu_seconds = span.job_cpu_seconds[job]
+    cores = {"reserved_cores": round(span.reserved_cores[job], 6)} if job in span.reserved_cores else {}
     return {
+        **cores,
         "cpu_seconds": round(cpu_seconds, 6),
         "dynamic_microjoules": None if share is None else share.dynamic_microjoules,
         "idle_microjoules": None if share is None else share.idle_microjoules,
@@ -74,8 +90,10 @@ class EnergyTotal:
 
     Energies are integer microjoules; None when any window's energy is unknown. `low` and `high`
     enclose the job's energy with 90 %: the error of one meter is the same in all its windows, so it
-    does not shrink with their number. `core_seconds` are those reserved, used or not. `windows_sha256`
-    covers the windows and their meters.
+    does not shrink with their number. `core_seconds` are those reserved, used or not, after sharing
+    with other meters. `within_runs` are the jobs of the meters around this one, and
+    `within_microjoules` is how much of the job's energy they count as well. `windows_sha256` covers
+    the windows and their meters.
     """
 
     step: str
@@ -98,6 +116,9 @@ class EnergyTotal:
     window_ranges: tuple[tuple[int, int], ...]
     windows_sha256: str
     unmetered_seconds_at_most: float
+    neighbours_microjoules: int | None = 0
+    within_runs: tuple[str, ...] = ()
+    within_microjoules: int | None = 0
 
 
 def total_of_windows(rows: Iterable[Row], step: str, *, job: str) -> EnergyTotal:
@@ -120,7 +141,7 @@ def total_of_windows(rows: Iterable[Row], step: str, *, job: str) -> EnergyTotal
         ended_at=windows[-1]["ended_at"],
         wall_seconds=round(sum(window["seconds"] for window in windows), 6),
         core_seconds=round(
-            sum(window["seconds"] * meters[window["meter"]]["reserved_cores"] for window in windows), 6
+            sum(window["seconds"] * _reserved_cores(window, job, meters) for window in windows), 6
         ),
         cpu_seconds=round(sum(_of_job(window, job).get("cpu_seconds", 0.0) for window in windows), 6),
         job_microjoules=_sum_or_none(job_microjoules(window, job) for window in windows),
@@ -143,6 +164,9 @@ def total_of_windows(rows: Iterable[Row], step: str, *, job: str) -> EnergyTotal
             ),
             3,
         ),
+        neighbours_microjoules=_sum_or_none(window.get("neighbours_microjoules", 0) for window in windows),
+        within_runs=tuple(dict.fromkeys(outer["run"] for window in windows for outer in outers(window))),
+        within_microjoules=_sum_or_none(within_microjoules(window, job) for window in windows),
     )
 
 
@@ -152,6 +176,28 @@ def job_microjoules(window: Row, job: str) -> int | None:
     if not share and window["node_microjoules"] is not None:
         return 0
     return _sum_or_none(share.get(name) for name in _SHARE_NAMES)
+
+
+def outers(window: Row) -> list[Row]:
+    """The meters around that of a window, nearest first; none in files from before there were any."""
+    found: list[Row] = window.get("within", [])
+    return found
+
+
+def within_microjoules(window: Row, job: str) -> int | None:
+    """How much of a job's energy in a window is in the windows of an outer meter as well."""
+    around = outers(window)
+    if not around:
+        return 0
+    energy = job_microjoules(window, job)
+    if energy is None or any(outer["devices"] for outer in around):
+        return energy
+    return energy - int(_of_job(window, job).get("device_microjoules", 0))
+
+
+def _reserved_cores(window: Row, job: str, meters: Mapping[int, Row]) -> float:
+    left: float | None = _of_job(window, job).get("reserved_cores")
+    return float(meters[window["meter"]]["reserved_cores"]) if left is None else left
 
 
 _SHARE_NAMES = ("dynamic_microjoules", "idle_microjoules", "device_microjoules")
