@@ -229,7 +229,7 @@ def test_a_re_signed_lie_is_caught_by_the_windows(run: Path, key: SigningKey, fi
 
     sign_again(run, key, raise_it)
 
-    assert [problem for problem in verify_receipts(run, key.public_key) if f" {name} is " in problem]
+    assert [problem for problem in verify_receipts(run, key.public_key) if f" {field} is " in problem]
 
 
 def test_a_re_signed_cost_whose_parts_still_add_up_is_caught(run: Path, key: SigningKey) -> None:

@@ -10,6 +10,8 @@
     cpu_time      CPU seconds of the node and of the job, dead children included
     attribution   one window of energy -> jobs, others, idle; exact to the microjoule
     gpu_sharing   who uses a GPU that several jobs share
+    reservations, reservation_folder   what the meters of one node tell each other, by files and locks
+    reservation_shares                 idle power and GPUs, divided among what is reserved
     node_meter    the sampling thread that writes windows while a job runs
     windows       the file of windows, and what they add up to
     carbon        annual grams of CO2e per kWh, by zone, with interval; `basis` says what they count

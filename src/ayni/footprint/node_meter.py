@@ -25,6 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from ayni.files import append_json_line, read_json_lines
 from ayni.footprint.attribution import JobShare, JobUse, WindowShares, attribute_window
@@ -305,8 +306,7 @@ class NodeMeter:
             seconds=difference.seconds,
             busy_cpu_seconds=difference.busy_cpu_seconds,
             job_cpu_seconds={self._job: difference.job_cpu_seconds},
-            reserved_cores={self._job: self._cores_left(difference.standing)},
-            within=() if difference.standing is None else difference.standing.outers,
+            **self._left_by_neighbours(difference.standing),
         )
         # Not flushed to the device each second: a killed process loses nothing by that, and what a power
         # loss takes is inside the bound of the interruption. Moved on only once it is written.
@@ -357,8 +357,16 @@ class NodeMeter:
             num_cores=self._num_cores,
         )
 
-    def _cores_left(self, standing: Standing | None) -> float:
-        return float(self._reserved_cores) if standing is None else standing.cores
+    def _left_by_neighbours(self, standing: Standing | None) -> dict[str, Any]:
+        """The fields of a window that say what sharing left to the job, and who is around it."""
+        if standing is None:
+            return {"reserved_cores": {self._job: float(self._reserved_cores)}}
+        has_device = self._counters.device is not None
+        return {
+            "reserved_cores": {self._job: standing.cores},
+            "device_share": {self._job: standing.device_share} if has_device else {},
+            "within": standing.outers,
+        }
 
     def _read_all(self) -> _Snapshot:
         device = self._counters.device

@@ -135,6 +135,7 @@ def build_receipt(
             "other_jobs_microjoules": total.other_jobs_microjoules,
             "other_microjoules": total.other_microjoules,
             "unreserved_idle_microjoules": total.unreserved_idle_microjoules,
+            "neighbours_microjoules": total.neighbours_microjoules,
         },
         "windows": {
             "first": total.window_ranges[0][0],
@@ -148,9 +149,15 @@ def build_receipt(
     }
 
 
-def _within(total: EnergyTotal) -> Any:
-    """The meter that this one ran inside of, whose receipts hold the same energy; None outside of any."""
-    return next((meter["within"] for meter in total.meters if meter.get("within")), None)
+def _within(total: EnergyTotal) -> dict[str, Any] | None:
+    """The meters that this one ran inside of, nearest first, and how much of its energy they hold as well."""
+    if not total.within_runs:
+        return None
+    return {
+        "run": total.within_runs[0],
+        "runs": list(total.within_runs),
+        "energy_microjoules": total.within_microjoules,
+    }
 
 
 def _energy_fields(total: EnergyTotal, pue: float) -> dict[str, Any]:
@@ -201,7 +208,7 @@ def _embodied_fields(total: EnergyTotal, terms: ReceiptTerms) -> dict[str, Any]:
     core_seconds = total.wall_seconds * num_cores
     core_share = min(1.0, total.core_seconds / core_seconds) if core_seconds else 1.0
     machines = [] if terms.machine is None else [(terms.machine, core_share, BY_CORES)]
-    reserved = [*machines, *((device, 1.0, WHOLE) for device in terms.accelerators)]
+    reserved = [*machines, *((device, total.device_share, WHOLE) for device in terms.accelerators)]
     grams = correlated_sum(
         embodied_grams(device, reserved_hours=hours, reserved_share=share) for device, share, _ in reserved
     )

@@ -27,7 +27,8 @@ from typing import Any
 from ayni.footprint.reservations import Reservation, was_there
 from ayni.units import split_exactly
 
-_PARTS_OF_A_CORE = 10**9
+# Parts of a core, and of a GPU, as integers that can be split exactly.
+_PARTS = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +77,12 @@ class Standing:
     @property
     def cores(self) -> float:
         """How many of the node's cores are this job's own, after sharing, on average over the window."""
-        capacity = self.num_cores * _PARTS_OF_A_CORE
-        own = self._split(capacity, capacity=self.num_cores, size=lambda each: each.cores).own
-        return own / _PARTS_OF_A_CORE
+        return self.split_idle(self.num_cores * _PARTS).own / _PARTS
+
+    @property
+    def device_share(self) -> float:
+        """How much of the GPUs that this job holds is its own, after sharing, on average over the window."""
+        return self.split_devices(_PARTS).own / _PARTS
 
     @property
     def outers(self) -> tuple[Outer, ...]:

@@ -34,7 +34,7 @@ class WindowSpan:
     """When a window was, what it was for, and the CPU seconds in it.
 
     `reserved_cores` are those that were left to each job after sharing with other meters; without an entry,
-    what its meter's line says.
+    what its meter's line says. `device_share` is what was left of its GPUs; all of them without an entry.
     """
 
     window: int
@@ -47,6 +47,7 @@ class WindowSpan:
     busy_cpu_seconds: float
     job_cpu_seconds: Mapping[str, float]
     reserved_cores: Mapping[str, float] = field(default_factory=dict)
+    device_share: Mapping[str, float] = field(default_factory=dict)
     within: tuple[Outer, ...] = ()
 
 
@@ -74,9 +75,9 @@ def window_row(span: WindowSpan, shares: WindowShares | None) -> Row:
 def _job_row(job: str, span: WindowSpan, shares: WindowShares | None) -> Row:
     share = None if shares is None else shares.jobs[job]
     cpu_seconds = span.job_cpu_seconds[job]
-    cores = {"reserved_cores": round(span.reserved_cores[job], 6)} if job in span.reserved_cores else {}
+    left = (("reserved_cores", span.reserved_cores), ("device_share", span.device_share))
     return {
-        **cores,
+        **{name: round(values[job], 6) for name, values in left if job in values},
         "cpu_seconds": round(cpu_seconds, 6),
         "dynamic_microjoules": None if share is None else share.dynamic_microjoules,
         "idle_microjoules": None if share is None else share.idle_microjoules,
@@ -91,9 +92,9 @@ class EnergyTotal:
     Energies are integer microjoules; None when any window's energy is unknown. `low` and `high`
     enclose the job's energy with 90 %: the error of one meter is the same in all its windows, so it
     does not shrink with their number. `core_seconds` are those reserved, used or not, after sharing
-    with other meters. `within_runs` are the jobs of the meters around this one, and
-    `within_microjoules` is how much of the job's energy they count as well. `windows_sha256` covers
-    the windows and their meters.
+    with other meters; `device_share` is what was left of the job's GPUs on average. `within_runs` are
+    the jobs of the meters around this one, and `within_microjoules` is how much of the job's energy
+    they count as well. `windows_sha256` covers the windows and their meters.
     """
 
     step: str
@@ -119,6 +120,7 @@ class EnergyTotal:
     neighbours_microjoules: int | None = 0
     within_runs: tuple[str, ...] = ()
     within_microjoules: int | None = 0
+    device_share: float = 1.0
 
 
 def total_of_windows(rows: Iterable[Row], step: str, *, job: str) -> EnergyTotal:
@@ -167,6 +169,7 @@ def total_of_windows(rows: Iterable[Row], step: str, *, job: str) -> EnergyTotal
         neighbours_microjoules=_sum_or_none(window.get("neighbours_microjoules", 0) for window in windows),
         within_runs=tuple(dict.fromkeys(outer["run"] for window in windows for outer in outers(window))),
         within_microjoules=_sum_or_none(within_microjoules(window, job) for window in windows),
+        device_share=_device_share(windows, job),
     )
 
 
@@ -198,6 +201,15 @@ def within_microjoules(window: Row, job: str) -> int | None:
 def _reserved_cores(window: Row, job: str, meters: Mapping[int, Row]) -> float:
     left: float | None = _of_job(window, job).get("reserved_cores")
     return float(meters[window["meter"]]["reserved_cores"]) if left is None else left
+
+
+def _device_share(windows: list[Row], job: str) -> float:
+    """On average over time; of windows without any, over their number."""
+    shares = [_of_job(window, job).get("device_share", 1.0) for window in windows]
+    seconds = [window["seconds"] for window in windows]
+    weights = seconds if sum(seconds) > 0 else [1.0] * len(windows)
+    weighed = sum(share * weight for share, weight in zip(shares, weights, strict=True))
+    return round(weighed / sum(weights), 6)
 
 
 _SHARE_NAMES = ("dynamic_microjoules", "idle_microjoules", "device_microjoules")

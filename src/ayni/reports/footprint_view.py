@@ -20,6 +20,7 @@ NODE_KEYS = (
     "other_jobs_microjoules",
     "other_microjoules",
     "unreserved_idle_microjoules",
+    "neighbours_microjoules",
 )
 # Best first. The sum of several receipts is as trustworthy as the worst of them.
 TIERS = ("W0", "W1", "W1+", "W2", "W3", "W4", "W5")
