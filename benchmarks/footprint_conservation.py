@@ -1,7 +1,8 @@
-"""Where every microjoule went, in 10,000 random schedules: jobs + others + idle against the node.
+"""Where every microjoule went, in 10,000 random schedules: jobs + others + idle + neighbours = the node.
 
 A schedule is a row of windows of random length, load and energy on a node of 1 to 128 cores, with jobs that
-come and go and up to three GPUs held alone, shared or in slices. Each is then told in other ways: windows
+come and go, up to three GPUs held alone, shared or in slices, and up to seven other meters that reserve
+cores, some inside each other, and come and go within windows. Each is then told in other ways: windows
 split at random moments, windows merged, a job split in two. However it is told, the accounts must add up to
 what the node drew, in integers. Every hundredth schedule runs through the meter's file as well.
 
@@ -19,6 +20,8 @@ from ayni.footprint.cascade import NodeCounters
 from ayni.footprint.cpu_time import ScriptedCpuClock
 from ayni.footprint.meters import ScriptedCounter
 from ayni.footprint.node_meter import NodeMeter
+from ayni.footprint.reservation_shares import Standing
+from ayni.footprint.reservations import Reservation
 from ayni.footprint.verification import check_windows
 from ayni.footprint.windows import total_of_windows
 from ayni.units import split_exactly
@@ -40,6 +43,7 @@ class Window:
         self.jobs = {job: rng.uniform(0.0, self.busy) for job in JOBS if rng.random() < 0.6}
         self.reserved = _reserve(rng, list(self.jobs), num_cores)
         self.devices = [_device(rng, list(self.jobs)) for _ in range(rng.randrange(4))]
+        self.neighbours = _neighbours(rng, num_cores)
 
     @property
     def drawn(self) -> int:
@@ -103,7 +107,33 @@ class Window:
             busy_cpu_seconds=busy,
             num_cores=self.num_cores,
             devices=devices,
+            standing=self._standing(uses),
         )
+
+    def _standing(self, uses: dict[str, JobUse]) -> Standing | None:
+        if not self.neighbours:
+            return None
+        cores = sum(use.reserved_cores for use in uses.values())
+        own = Reservation(holder="own", job="own", cores=cores, lineage=("own", "p0"), entered_seconds=0.0)
+        return Standing(
+            own=own, others=self.neighbours, since_seconds=0.0, until_seconds=1.0, num_cores=self.num_cores
+        )
+
+
+def _neighbours(rng: random.Random, num_cores: int) -> list[Reservation]:
+    """Every other window has some; process p2 descends from p1, and p1 from p0, as the own one does."""
+    return [
+        Reservation(
+            holder=f"m{number}",
+            job=f"m{number}",
+            cores=rng.randint(0, num_cores),
+            has_devices=rng.random() < 0.5,
+            lineage=tuple(f"p{place}" for place in range(rng.randrange(3), -1, -1)),
+            entered_seconds=rng.choice((0.0, rng.random())),
+            left_seconds=rng.choice((None, 1.0 + rng.random())),
+        )
+        for number in range(rng.choice((0, rng.randrange(1, 8))))
+    ]
 
 
 def _reserve(rng: random.Random, jobs: list[str], num_cores: int) -> dict[str, int]:
@@ -136,6 +166,7 @@ def _accounts(windows: list[WindowShares]) -> Counter[str]:
             accounts[job] += share.total_microjoules
         accounts["other"] += shares.other_microjoules
         accounts["idle"] += shares.unreserved_idle_microjoules
+        accounts["neighbours"] += shares.neighbours_microjoules
     return accounts
 
 
@@ -158,6 +189,7 @@ def _differences(rng: random.Random) -> tuple[list[int], int]:
         differences.append(abs(shares.total_microjoules - window.drawn))
         parts = [share.total_microjoules for share in shares.jobs.values()]
         parts += [shares.other_microjoules, shares.unreserved_idle_microjoules]
+        parts.append(shares.neighbours_microjoules)
         differences.append(max(0, -min(parts)))
     return differences, len(windows)
 
@@ -220,8 +252,8 @@ def measure(quick: bool) -> Outcome:
 BENCHMARK = Benchmark(
     name="footprint_conservation",
     topic="footprint",
-    bar="jobs + others + idle = node, exactly (0 microjoules), in 10,000 random schedules of jobs, windows, "
-    "splits and merges",
+    bar="jobs + others + idle + neighbours = node, exactly (0 microjoules), in 10,000 random schedules of "
+    "jobs, windows, splits and merges",
     seconds_quick=5,
     seconds_full=40,
     measure=measure,

@@ -19,8 +19,9 @@ Not covered: which of several GPUs each meter's job uses; processes that left th
 (double fork) before their own meter began.
 """
 
+import functools
 import itertools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,28 +90,37 @@ class Standing:
         """The meters around this one at any time in the window, the nearest first."""
         found: dict[str, Outer] = {}
         for piece in self._pieces:
-            outer = piece.outer_of[self.own.holder]
+            outer = piece.tree.outer_of[self.own.holder]
             while outer is not None:
                 found.setdefault(outer.holder, Outer(job=outer.job, has_devices=outer.has_devices))
-                outer = piece.outer_of[outer.holder]
+                outer = piece.tree.outer_of[outer.holder]
         return tuple(found.values())
 
     def _split(self, microjoules: int, *, capacity: int, size: Callable[[Reservation], int]) -> Portion:
         own = unreserved = 0
-        amounts = split_exactly(microjoules, [piece.seconds for piece in self._pieces])
+        amounts = [microjoules]
+        if len(self._pieces) > 1:
+            amounts = split_exactly(microjoules, [piece.seconds for piece in self._pieces])
         for amount, piece in zip(amounts, self._pieces, strict=True):
-            by_holder, rest = _split_among(amount, piece, capacity=capacity, size=size)
+            by_holder, rest = _split_among(amount, piece.tree, capacity=capacity, size=size)
             own, unreserved = own + by_holder[self.own.holder], unreserved + rest
         return Portion(own=own, neighbours=microjoules - own - unreserved, unreserved=unreserved)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Tree:
+    """Who is there at one instant, and who is inside whom; `inner` of None are those inside nobody."""
+
+    outer_of: Mapping[str, Reservation | None]
+    inner: Mapping[str | None, Sequence[Reservation]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Piece:
-    """A part of a window in which nobody came or went: who was there, and who was inside whom."""
+    """A part of a window in which nobody came or went."""
 
     seconds: float
-    present: tuple[Reservation, ...]
-    outer_of: Mapping[str, Reservation | None]
+    tree: _Tree
 
 
 def _pieces_of(standing: Standing) -> tuple[_Piece, ...]:
@@ -118,18 +128,26 @@ def _pieces_of(standing: Standing) -> tuple[_Piece, ...]:
     ends = [end for each in standing.others for end in (each.entered_seconds, each.left_seconds)]
     inside = sorted({end for end in ends if end is not None and since < end < until})
     return tuple(
-        _piece(
-            max(0.0, stop - start),
-            (standing.own, *(each for each in standing.others if was_there(each, start, stop))),
+        _Piece(
+            seconds=max(0.0, stop - start),
+            tree=_tree_of(
+                (standing.own, *(each for each in standing.others if was_there(each, start, stop)))
+            ),
         )
         for start, stop in itertools.pairwise([since, *inside, until])
     )
 
 
-def _piece(seconds: float, present: Sequence[Reservation]) -> _Piece:
+# Window after window it is the same few.
+@functools.lru_cache(maxsize=64)
+def _tree_of(present: tuple[Reservation, ...]) -> _Tree:
+    outer_of = outer_reservations(present)
+    inner: dict[str | None, list[Reservation]] = {None: []}
     # In the order of their names, so that every meter comes to the same integers.
-    ordered = tuple(sorted(present, key=lambda each: each.holder))
-    return _Piece(seconds=seconds, present=ordered, outer_of=outer_reservations(ordered))
+    for each in sorted(present, key=lambda each: each.holder):
+        outer = outer_of[each.holder]
+        inner.setdefault(None if outer is None else outer.holder, []).append(each)
+    return _Tree(outer_of=outer_of, inner=inner)
 
 
 def split_among(
@@ -140,36 +158,30 @@ def split_among(
     Those that are in no other, and the rest, add up to the amount exactly; those inside one add up to at
     most what that one has.
     """
-    piece = _piece(1.0, reservations)
-    return _split_among(microjoules, piece, capacity=capacity, size=lambda each: each.cores)
+    tree = _tree_of(tuple(reservations))
+    return _split_among(microjoules, tree, capacity=capacity, size=lambda each: each.cores)
 
 
 def _split_among(
-    microjoules: int, piece: _Piece, *, capacity: int, size: Callable[[Reservation], int]
+    microjoules: int, tree: _Tree, *, capacity: int, size: Callable[[Reservation], int]
 ) -> tuple[dict[str, int], int]:
-    inner: dict[str | None, list[Reservation]] = {None: []}
-    for each in piece.present:
-        outer = piece.outer_of[each.holder]
-        inner.setdefault(None if outer is None else outer.holder, []).append(each)
-    sizes: dict[str, int] = {}
-
-    def sized(each: Reservation) -> int:
-        if each.holder not in sizes:
-            sizes[each.holder] = max(size(each), *map(sized, inner.get(each.holder, ())), 0)
-        return sizes[each.holder]
-
     shares: dict[str, int] = {}
 
-    def divide(amount: int, among: Collection[Reservation], room: int) -> int:
+    def sized(each: Reservation) -> int:
+        if each.holder not in tree.inner:
+            return size(each)
+        return max(size(each), *map(sized, tree.inner[each.holder]))
+
+    def divide(amount: int, among: Sequence[Reservation], room: int) -> int:
         wanted = [sized(each) for each in among]
-        *parts, rest = split_exactly(amount, [*map(float, wanted), float(max(0, room - sum(wanted)))])
-        for each, part in zip(among, parts, strict=True):
+        *parts, rest = split_exactly(amount, [*wanted, max(0, room - sum(wanted))])
+        for each, part, reserved in zip(among, parts, wanted, strict=True):
             shares[each.holder] = part
-            if each.holder in inner:
-                divide(part, inner[each.holder], sized(each))
+            if each.holder in tree.inner:
+                divide(part, tree.inner[each.holder], reserved)
         return rest
 
-    return shares, divide(microjoules, inner[None], capacity)
+    return shares, divide(microjoules, tree.inner[None], capacity)
 
 
 def outer_reservations(reservations: Sequence[Reservation]) -> Mapping[str, Reservation | None]:

@@ -205,10 +205,10 @@ def _reserved_cores(window: Row, job: str, meters: Mapping[int, Row]) -> float:
 
 def _device_share(windows: list[Row], job: str) -> float:
     """On average over time; of windows without any, over their number."""
-    shares = [_of_job(window, job).get("device_share", 1.0) for window in windows]
-    seconds = [window["seconds"] for window in windows]
+    shares: list[float] = [_of_job(window, job).get("device_share", 1.0) for window in windows]
+    seconds: list[float] = [window["seconds"] for window in windows]
     weights = seconds if sum(seconds) > 0 else [1.0] * len(windows)
-    weighed = sum(share * weight for share, weight in zip(shares, weights, strict=True))
+    weighed: float = sum(share * weight for share, weight in zip(shares, weights, strict=True))
     return round(weighed / sum(weights), 6)
 
 
