@@ -170,8 +170,17 @@ def read_json(path: Path) -> Any:
         DamagedJsonError: not JSON, or a key stands twice in one object: readers would disagree on
             which of the two counts, and a signature covers only one.
     """
+    return parse_json(path.read_bytes(), path=path)
+
+
+def parse_json(content: bytes, *, path: Path) -> Any:
+    """The value of a JSON file's content; `path` is for the error.
+
+    Raises:
+        DamagedJsonError: see `read_json`.
+    """
     try:
-        return json.loads(path.read_bytes().decode(), object_pairs_hook=_no_key_twice)
+        return json.loads(content.decode(), object_pairs_hook=_no_key_twice)
     except (ValueError, RecursionError) as error:
         raise DamagedJsonError(path, str(error)) from error
 
@@ -224,12 +233,15 @@ def read_json_lines(path: Path) -> list[Any]:
 
     Only lines that are not JSON are skipped: a line that was written whole is never lost.
     """
-    if not path.exists():
-        return []
+    return parse_json_lines(path.read_bytes()) if path.exists() else []
+
+
+def parse_json_lines(content: bytes) -> list[Any]:
+    """The objects of a JSON lines file's content, in order; torn lines are skipped."""
     values: list[Any] = []
-    for line in path.read_bytes().splitlines():
-        # A torn line is the expected trace of a crash, not an error.
-        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
+    for line in content.splitlines():
+        # A torn line is the expected trace of a crash, not an error; none was written too deep to read.
+        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError, RecursionError):
             values.append(json.loads(line))
     return values
 

@@ -1,7 +1,8 @@
 """The checks of a run's receipts that anybody can repeat from its files alone.
 
     signature and chain     nothing was altered, removed, repeated or reordered
-    windows                 numbered 1, 2, 3 ..., each joined to the next, jobs + other + idle = node
+    windows                 numbered 1, 2, 3 ..., each joined to the next, jobs + other + idle = node, and
+                            shares that follow from CPU seconds and reserved cores (`window_checks`)
     coverage                each window is in exactly one receipt, with the SHA-256 that was signed
     sums                    energy, carbon, embodied carbon, water and cost follow from windows and terms
 
@@ -27,6 +28,7 @@ from ayni.footprint.receipts import (
     read_receipt,
     receipt_paths,
 )
+from ayni.footprint.window_checks import check_attribution
 from ayni.footprint.windows import Row, job_microjoules, total_of_windows
 from ayni.signing import BadSignatureError, verify_chain
 
@@ -51,9 +53,10 @@ def verify_receipts(
         rows = [row for row in read_json_lines(folder / "meter" / "windows.jsonl") if isinstance(row, dict)]
         windows = [row for row in rows if row.get("kind") == "window"]
         problems += check_windows(windows)
-        problems += _check_coverage(windows, receipts, steps_without_receipt)
+        problems += check_attribution(rows)
+        problems += check_coverage(windows, receipts, steps_without_receipt)
         for receipt in receipts:
-            problems += _check_sums(receipt, rows)
+            problems += check_sums(receipt, rows)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         # Whoever alters files may also alter their form; that is a finding, not a crash.
         problems.append(f"a window or receipt lacks its form: {type(error).__name__}: {error}")
@@ -106,8 +109,10 @@ def _read_receipts(folder: Path) -> tuple[list[str], list[Receipt]]:
             problems.append(f"{path.name} holds the receipt of {receipt.get('step')} at place {position}")
         if receipt.get("schema") != SCHEMA:
             problems.append(
-                f"{path.name} has the schema {receipt.get('schema')!r}, this version reads {SCHEMA}"
+                f"{path.name} has the form {receipt.get('schema')!r}, and this version reads {SCHEMA!r}: "
+                "verify it with the version of Ayni that wrote it"
             )
+            continue
         receipts.append(receipt)
     if not receipts and not problems:
         problems.append(f"no receipt in {folder}")
@@ -122,9 +127,10 @@ def _check_chain(receipts: list[Receipt], expected_public_key: str | None) -> li
     return []
 
 
-def _check_coverage(
+def check_coverage(
     windows: list[Row], receipts: list[Receipt], steps_without_receipt: Collection[str]
 ) -> list[str]:
+    """Problems of which receipt holds which window: each once, and none without."""
     covered: Counter[int] = Counter()
     for receipt in receipts:
         for first, last in receipt["windows"]["ranges"]:
@@ -150,7 +156,8 @@ def _shortened(numbers: list[int]) -> str:
     return text if len(numbers) <= 5 else f"{text} ... ({len(numbers)} in all)"
 
 
-def _check_sums(receipt: Receipt, rows: list[Row]) -> list[str]:
+def check_sums(receipt: Receipt, rows: list[Row]) -> list[str]:
+    """Fields of a receipt that do not follow from its windows and its own terms."""
     step = receipt["step"]
     try:
         total = total_of_windows(rows, step, job=receipt["run"])
@@ -166,12 +173,16 @@ def _check_sums(receipt: Receipt, rows: list[Row]) -> list[str]:
     )
     return [
         f"receipt of {step}: {name} is {actual}, its windows say {value}"
-        for name, actual, value in _differences("", receipt, expected)
+        for name, actual, value in differences(receipt, expected)
     ]
 
 
-def _differences(name: str, actual: Any, expected: Any) -> Iterator[tuple[str, Any, Any]]:
+def differences(receipt: Receipt, expected: Receipt) -> Iterator[tuple[str, Any, Any]]:
     """Each field of `expected` that differs: its name, what the receipt says, and what follows."""
+    return _differences("", receipt, expected)
+
+
+def _differences(name: str, actual: Any, expected: Any) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(expected, Mapping) and isinstance(actual, Mapping):
         for key, value in expected.items():
             yield from _differences(f"{name}.{key}" if name else key, actual.get(key), value)

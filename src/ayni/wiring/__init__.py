@@ -267,6 +267,24 @@ def verify(run: str | Path, *, home: Path | None = None) -> dict[str, Any]:
     return verify_folder(folder, expected_public_key=key, is_own=is_own).to_json()
 
 
+def verify_footprint(
+    files: Sequence[Path], *, keys: Sequence[str] = (), home: Path | None = None
+) -> dict[str, Any]:
+    """Check receipts and windows from files alone; keys of the answer: docs/verify.md.
+
+    `keys` are public keys, or files of them, one of which must have signed each receipt. Without any it is
+    only said who vouches for the signers: this home for its own.
+
+    Raises:
+        NoEvidenceError: a path does not exist, or holds neither receipts nor windows.
+        BadPublicKeyError: one of `keys` is neither a key nor a file of them.
+    """
+    from ayni.workflows import verify_footprint as workflow
+
+    home_key = Installation(read_settings(home=home)).public_key
+    return workflow.verify_footprint(files, keys=keys, home_key=home_key).to_json()
+
+
 def runs_list(home: Path | None = None) -> list[dict[str, Any]]:
     """A summary of each run, the newest first."""
     return [found.summary() for found in Installation(read_settings(home=home)).runs.list()]

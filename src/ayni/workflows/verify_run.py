@@ -23,23 +23,9 @@ from ayni.market.settlement_check import check_settlement
 from ayni.signing import BadSignatureError, verify_record
 from ayni.train.accepted import ACCEPTED_FILE, check_samples, read_unused
 from ayni.units import credits_to_microcredits
+from ayni.workflows.check_result import CheckResult
 from ayni.workflows.seal_run import MANIFEST_FILE, read_manifest, sealed_files
 from ayni.workflows.settle_job import CHARGED_STEPS, LEDGER_FILE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
-    """One thing that was looked at. `problems` is empty when all is well; `detail` says what was seen."""
-
-    name: str
-    problems: tuple[str, ...]
-    detail: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
-        shown = "; ".join(self.problems[:5]) or self.detail
-        more = f"; and {len(self.problems) - 5} more" if len(self.problems) > 5 else ""
-        return {"name": self.name, "ok": not self.problems, "detail": shown + more}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
