@@ -1,6 +1,7 @@
 """`ayni footprint ...`: what work drew and weighs, and when to do it.
 
     footprint_run         meter any command
+    footprint_verify      check receipts and windows from files alone
     footprint_report      receipts for others, figures of others, and the report of a home
     footprint_when        when to run
     footprint_node        which meter this node has, and how to calibrate it
@@ -11,7 +12,14 @@ This file only joins the commands to one group.
 
 import typer
 
-from ayni.cli import footprint_grid, footprint_node, footprint_report, footprint_run, footprint_when
+from ayni.cli import (
+    footprint_grid,
+    footprint_node,
+    footprint_report,
+    footprint_run,
+    footprint_verify,
+    footprint_when,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +34,7 @@ def _group() -> None:
 
 
 app.command("run", context_settings=footprint_run.CONTEXT_SETTINGS)(footprint_run.run)
+app.command("verify")(footprint_verify.verify)
 app.command("report")(footprint_report.report)
 app.command("export")(footprint_report.export)
 app.command("import")(footprint_report.import_figures)
