@@ -115,6 +115,21 @@ def test_of_a_run_that_went_on_the_larger_state_counts(file: Path, imports: Path
     assert without_repeats([entry, grown])[0] == without_repeats([grown, entry])[0] == [grown]
 
 
+def test_tasks_count_only_where_their_run_is_not_there(file: Path, imports: Path, tmp_path: Path) -> None:
+    tasks = tmp_path / "emissions_tasks.csv"
+    tasks.write_text(
+        "task_name,timestamp,project_name,run_id,duration,emissions,energy_consumed\n"
+        "load,2026-03-01T13:00:00,vision,run-1,3600,0.2,0.5\n"
+        "fit,2026-03-01T14:00:00,vision,run-1,3600,0.4,1.0\n"
+    )
+    alone = import_codecarbon(tasks, imports=imports, request=replace(REQUEST, pue=1.5), now=NOW)
+    whole = import_codecarbon(file, imports=imports, request=REQUEST, now=NOW)
+
+    assert [entry.step for entry in without_repeats(alone.entries)[0]] == ["load", "fit"]
+    counted, num_left_out = without_repeats([*alone.entries, *whole.entries])
+    assert ([entry.run for entry in counted], num_left_out) == (["run-1"], 2)
+
+
 def test_a_broken_file_leaves_nothing_behind(file: Path, imports: Path) -> None:
     file.write_text(f"{HEADER}\n{FIRST}\n{SECOND.replace('0.75', '')}\n")
 

@@ -11,7 +11,8 @@ hold a number and does not, parts that do not add up, or a run whose energy fall
 the line.
 
 A file without the column `pue` is of a version that knew none, and its energy is that of the machines. One
-with `task_name` (a file of tasks) folds PUE in all the same and leaves it out: then it has to be given.
+with `task_name` (a file of tasks) folds PUE in all the same and leaves it out: then it has to be given. The
+energy of tasks is that of their run once more, which has a row in emissions.csv.
 
 Not covered: files of other tools; CodeCarbon's API and its other outputs.
 
@@ -38,12 +39,15 @@ _ROUNDING = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeCarbonRow:
-    """One run as CodeCarbon wrote it last, in our units. `on_site_litres` None: its WUE was not said."""
+    """One run, or one task of a run, as CodeCarbon wrote it last, in our units.
+
+    `task` None is the whole run. `on_site_litres` None: its WUE was not said.
+    """
 
     line: int
     run: str
     project: str
-    task: str
+    task: str | None
     ended_at: datetime
     seconds: float
     it_microjoules: int
@@ -86,7 +90,7 @@ def read_codecarbon_file(
     columns = {title: index for index, title in enumerate(table.header)}
     _check_header(path, columns, len(table.header), pue)
     zone = UTC if time_zone is None else time_zone_named(path, time_zone)
-    runs: dict[tuple[str, str], CodeCarbonRow] = {}
+    runs: dict[tuple[str, str | None], CodeCarbonRow] = {}
     num_earlier = 0
     for line, cells in table.rows:
         if len(cells) != len(table.header):
@@ -133,7 +137,7 @@ def _row(
         line=line,
         run=_text(path, line, cells, "run_id"),
         project=cells.get("project_name") or "codecarbon",
-        task=cells.get("task_name") or "run",
+        task=cells.get("task_name") or None,
         ended_at=_ended_at(path, line, cells["timestamp"], zone),
         seconds=_needed(path, line, cells, "duration"),
         it_microjoules=round(facility / pue),

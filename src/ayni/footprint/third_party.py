@@ -10,7 +10,8 @@ refused by its hash. `import.json` is a statement and no receipt: it has no sign
 and says whose word it is. Reports show the figures with the tier "third-party", without interval, and add
 them to nothing that was metered here.
 
-A run that stands in several imports (files grow) counts once, with its largest energy.
+A run that stands in several imports (files grow) counts once, with its largest energy. A task counts only
+where the whole run is not there.
 
 Not covered: whether the figures are true.
 """
@@ -28,7 +29,7 @@ from ayni.errors import AyniError, UserError
 from ayni.files import make_folder, read_json, write_atomically, write_json
 from ayni.footprint.amounts import Amount
 from ayni.footprint.codecarbon_files import CodeCarbonRow, read_codecarbon_file
-from ayni.footprint.entries import THIRD_PARTY, FootprintEntry
+from ayni.footprint.entries import THIRD_PARTY, FootprintEntry, without_nested
 from ayni.signing import sha256_hex
 
 SCHEMA = "ayni/import/1"
@@ -150,14 +151,18 @@ def import_folders(imports: Path) -> list[Path]:
 
 
 def without_repeats(entries: Iterable[FootprintEntry]) -> tuple[list[FootprintEntry], int]:
-    """Each run of other tools once, with its largest energy; and how many entries that leaves out."""
+    """Each run of other tools once, with its largest energy; and how many entries that leaves out.
+
+    Tasks of a run that is there itself are left out with them.
+    """
     last: dict[tuple[str, str], FootprintEntry] = {}
     given = list(entries)
     for entry in given:
         before = last.get((entry.run, entry.step))
         if before is None or _drawn(entry) > _drawn(before):
             last[entry.run, entry.step] = entry
-    return list(last.values()), len(given) - len(last)
+    counted, _ = without_nested(last.values())
+    return counted, len(given) - len(counted)
 
 
 def _drawn(entry: FootprintEntry) -> int:
@@ -183,10 +188,13 @@ def _entries(
 
 
 def _entry(folder: Path, statement: dict[str, Any], row: CodeCarbonRow) -> FootprintEntry:
+    # What a task drew, its run drew as well: like a measurement within another one.
+    is_task = row.task is not None
     return FootprintEntry(
-        run=row.run,
+        run=f"{row.run}/{row.task}" if is_task else row.run,
         job=row.project,
-        step=row.task,
+        step=row.task or "run",
+        within=(row.run,) if is_task else (),
         member=statement["member"],
         site=statement["site"],
         node="unknown",

@@ -51,7 +51,7 @@ def test_imports_are_told_with_what_they_lack(inputs: Inputs, imported: Imported
     text = told(inputs(imports=[imported, imported]))
 
     assert "2 figures were imported from other tools" in text
-    assert "2 imported figures stand in several imports and count once" in text
+    assert "2 imported figures stand elsewhere as well and count once" in text
 
 
 def test_files_that_could_not_be_read_are_listed_whatever_the_period(kept: Kept, inputs: Inputs) -> None:

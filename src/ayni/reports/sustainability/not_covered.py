@@ -111,6 +111,6 @@ def _imports(selection: Selection) -> list[str]:
     ]
     if selection.num_repeats:
         told.append(
-            f"{count(selection.num_repeats)} imported figures stand in several imports and count once."
+            f"{count(selection.num_repeats)} imported figures stand elsewhere as well and count once."
         )
     return told
