@@ -114,15 +114,14 @@ def _checks(inputs: ReportInputs, selection: Selection) -> dict[str, Any]:
 def _problem(kept: KeptFootprint) -> str | None:
     """What is wrong with the signatures or the chain of a folder; None when nothing is."""
     try:
-        if kept.problems:
-            # With a receipt missing there is no chain to check.
-            for receipt in kept.receipts:
-                verify_record(receipt)
-        else:
+        if not kept.problems:
             verify_chain(kept.receipts)
+            return None
+        for receipt in kept.receipts:
+            verify_record(receipt)
     except BadSignatureError as error:
         return f"{kept.name}: {error}"
-    return None
+    return f"{kept.name}: a receipt of this chain cannot be added up, so that the chain has a hole"
 
 
 def _entry(entry: FootprintEntry) -> dict[str, Any]:
