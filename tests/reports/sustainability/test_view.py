@@ -117,9 +117,7 @@ def test_a_receipt_that_was_changed_is_found(kept: Kept, inputs: Inputs) -> None
     assert checks["problems"][0].startswith("a: The content does not fit its hash")
 
 
-def test_a_chain_with_a_receipt_missing_has_a_hole(
-    kept: Kept, inputs: Inputs
-) -> None:
+def test_a_chain_with_a_receipt_missing_has_a_hole(kept: Kept, inputs: Inputs) -> None:
     run = kept("a", {}, {})
     cut = replace(run, entries=run.entries[1:], receipts=run.receipts[1:])
     told = replace(cut, problems=("0001-plan.json does not hold a receipt",))
