@@ -10,6 +10,7 @@ from ayni.footprint.amounts import Amount
 from ayni.footprint.entries import entry_of_receipt
 from ayni.footprint.exports.boamps import boamps_report
 from ayni.footprint.exports.options import ExportOptions, UnknownFigureError
+from ayni.footprint.receipt_terms import BY_CORES, WHOLE
 from ayni.footprint.sci import FunctionalUnit
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "receipt_2.json"
@@ -101,6 +102,28 @@ def test_the_reserved_share_of_a_machine_is_its_share() -> None:
     assert report["infrastructure"]["components"] == [
         {"componentName": "server", "componentType": "server", "nbComponent": 1, "share": 0.5}
     ]
+
+
+def test_what_is_taken_as_a_whole_is_an_accelerator_and_what_is_shared_a_machine() -> None:
+    devices = (
+        {"name": "virtual machine", "method": "m", "reserved_share": 0.5, "reserved_by": BY_CORES},
+        {"name": "NVIDIA H100", "method": "m", "reserved_share": 1.0, "reserved_by": WHOLE},
+    )
+
+    report = boamps_report([replace(ENTRY, devices=devices)], now=NOW)
+
+    assert_has_the_form(report)
+    assert [(each["componentType"], each["share"]) for each in report["infrastructure"]["components"]] == [
+        ("server", 0.5),
+        ("gpu", 1.0),
+    ]
+
+
+def test_hardware_that_no_receipt_knows_is_of_an_unknown_kind() -> None:
+    report = boamps_report([replace(ENTRY, devices=())], now=NOW)
+
+    assert_has_the_form(report)
+    assert report["infrastructure"]["components"][0]["componentName"] == "unknown"
 
 
 @pytest.mark.parametrize(

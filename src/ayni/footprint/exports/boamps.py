@@ -30,6 +30,7 @@ from ayni.footprint.exports.options import (
     to_export,
     unit_of,
 )
+from ayni.footprint.receipt_terms import WHOLE
 from ayni.footprint.totals import FootprintTotal, total_of
 from ayni.units import microjoules_to_kwh
 
@@ -136,21 +137,21 @@ def _measure(entry: FootprintEntry) -> dict[str, Any]:
 
 
 def _components(entries: Sequence[FootprintEntry], options: ExportOptions) -> list[dict[str, Any]]:
-    devices: dict[str, float] = {}
+    """Each device once, with the largest share of it that was reserved."""
+    components: dict[str, dict[str, Any]] = {}
     for device in (device for entry in entries for device in entry.devices):
-        share = min(1.0, float(device["reserved_share"]))
-        devices[str(device["name"])] = max(share, devices.get(str(device["name"]), 0.0))
-    if not devices:
-        return [{"componentName": hardware_of(entries, options), "componentType": "other", "nbComponent": 1}]
-    return [
-        {
+        name, share = str(device["name"]), min(1.0, float(device["reserved_share"]))
+        if name in components:
+            share = max(share, components[name]["share"])
+        components[name] = {
             "componentName": name,
-            "componentType": "server" if name == "server" else "gpu",
+            # Machines are shared by cores, and what is taken as a whole is an accelerator.
+            "componentType": "gpu" if device.get("reserved_by") == WHOLE else "server",
             "nbComponent": 1,
             "share": share,
         }
-        for name, share in devices.items()
-    ]
+    unknown = {"componentName": hardware_of(entries, options), "componentType": "other", "nbComponent": 1}
+    return list(components.values()) or [unknown]
 
 
 def _environment(entries: Sequence[FootprintEntry]) -> dict[str, Any]:
