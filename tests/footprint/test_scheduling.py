@@ -242,6 +242,20 @@ def test_starts_with_a_hole_are_left_out_and_too_few_are_no_replay() -> None:
     assert replay(series_of(SUNNY_DAY * 10), FOUR_HOURS) is None
 
 
+def test_a_long_time_is_replayed_at_fewer_starts_of_all_hours_of_the_day() -> None:
+    series = series_of(SUNNY_DAY * 120)
+
+    short = replay_fortnight(series, Work(hours=4, within_hours=24))
+    long = replay_fortnight(series, Work(hours=4, within_hours=24 * 14))
+
+    assert short is not None
+    assert long is not None
+    assert short.num_jobs == 120 * 24 - 7 * 24 - 23
+    assert long.num_jobs == pytest.approx((120 - 7 - 14) * 24 / 5, abs=2)
+    # All hours of the day in equal numbers, each against the light ones.
+    assert long.oracle == pytest.approx(1 - 100 / (sum(SUNNY_DAY) / 24), abs=0.005)
+
+
 def test_work_that_does_not_fit_is_refused() -> None:
     for hours, within, waiting in [(5, 4, 0), (0, 4, 0), (1, 4, 2)]:
         with pytest.raises(ValueError, match=r"do not fit|waiting draws"):

@@ -41,6 +41,8 @@ from ayni.market.offers import InvalidDurationError, parse_duration
 
 REPLAYED_DAYS = 30
 """What is asked of the API: two weeks are the least that a replay takes, ten days a request."""
+MOST_HOURS = 31 * 24.0
+"""No forecast reaches further, and most reach a day."""
 _SECONDS_PER_HOUR = 3600.0
 
 
@@ -131,8 +133,7 @@ def advise_start(
     `api` is asked only when it is given.
 
     Raises:
-        ImpossibleWorkError: the work does not fit.
-        InvalidDurationError, InvalidMomentError: a text that is no duration or time.
+        ImpossibleWorkError: the work does not fit, or `within` is no time. InvalidMomentError: as it says.
         GridFileError: a file that cannot be read; IntensityApiError: no usable answer.
         UnknownZoneError: nobody knows the zone. NoZoneError: an API and no zone.
         MixedZonesError, BasisMismatchError: files that differ.
@@ -163,11 +164,19 @@ def hours_of_text(text: str) -> float:
     """Hours of `24h`, `1d12h`, `90m`; a bare number is hours.
 
     Raises:
-        InvalidDurationError: anything else, or nothing above zero.
+        ImpossibleWorkError: anything else, nothing above zero, or more than a month.
     """
-    if re.fullmatch(r"\d+(\.\d+)?", text.strip()) and float(text) > 0:
-        return float(text)
-    return parse_duration(text) / _SECONDS_PER_HOUR
+    try:
+        is_bare = re.fullmatch(r"\d+(\.\d+)?", text.strip())
+        hours = float(text) if is_bare else parse_duration(text) / _SECONDS_PER_HOUR
+    except InvalidDurationError:
+        hours = 0.0
+    if not 0 < hours <= MOST_HOURS:
+        raise ImpossibleWorkError(
+            f"Work cannot be done within {text!r}. Write a time up to 31 days as 24h, 2d or 90m, or as a "
+            "number of hours."
+        )
+    return hours
 
 
 def parse_moment(text: str, *, now: datetime) -> datetime:
