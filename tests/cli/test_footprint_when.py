@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -94,6 +95,20 @@ def test_the_answer_comes_first_then_the_hours_and_what_it_was_worth(
     assert lines[bars + 2] == f"  00    06    12    18{' ' * 4}  hour (UTC)"
     assert any("saved" in line and "% in all" in line for line in lines)
     assert max(map(len, lines)) <= 80
+
+
+def test_times_are_shown_by_this_machines_clock_too(
+    table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TZ", "XST-3")
+    time.tzset()
+    try:
+        assert main.run_command(with_file(table)) == 0
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
+
+    assert "Wait until Tue 31 Mar 12:00 UTC (15:00 here), in 12" in " ".join(capsys.readouterr().out.split())
 
 
 def test_json_is_the_answer_and_nothing_else(table: Path, capsys: pytest.CaptureFixture[str]) -> None:

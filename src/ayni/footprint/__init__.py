@@ -7,6 +7,7 @@
     power_model   watts from CPU time, for machines without a sensor and for plans
     design_power, cpu_frequency       what a model may know of the processor
     node_model, calibrate             a model of this very node, and how it is made
+    node_survey   every meter of this node: in use, refused and how to allow it, or not here
     cpu_time      CPU seconds of the node and of the job, dead children included
     attribution   one window of energy -> jobs, others, idle; exact to the microjoule
     gpu_sharing   who uses a GPU that several jobs share
