@@ -131,6 +131,15 @@ def test_a_file_of_another_year_advises_by_what_is_usual_in_it() -> None:
     assert advice.start_at.hour == 12
 
 
+def test_of_days_that_are_expected_alike_the_first_is_taken() -> None:
+    # Given hours whose sums do not come out even
+    series = series_of([value + 0.9 * index for index, value in enumerate(SUNNY_DAY)] * 30)
+
+    advice = when_to_run(Work(hours=4, within_hours=96), now=series.end, series=series)
+
+    assert advice.start_at == series.end + 12 * HOUR
+
+
 def test_a_week_is_needed_for_a_mean_of_days_and_yesterday_serves_before() -> None:
     short, long = series_of(SUNNY_DAY * 6), series_of(SUNNY_DAY * 7)
 

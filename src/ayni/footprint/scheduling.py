@@ -51,6 +51,7 @@ MIN_SAVING = 0.03
 NO_USE_BELOW = 0.05
 """Policy: what a replay saved on average must be at least this, or the grid is called flat."""
 MIN_REPLAYED_JOBS = 14 * 24
+_ALIKE = 1e-6
 MOST_REPLAYED_HOURS = 8784 * 72
 """Takes two seconds or so."""
 DAY_HOURS = 24
@@ -172,7 +173,7 @@ def when_to_run(
     hours = _Cumulative(known)
     offset = (now - hour_of(now)) / HOUR
     weights = [_weight(hours, offset, delay, work) for delay in work.delays]
-    best = min(work.delays, key=lambda delay: weights[delay])
+    best = _earliest_best(weights)
     saving = 1 - weights[best] / weights[0] if weights[0] else 0.0
     verdict, reason = _verdict(saving, replayed, climatology if method == USUAL else None, work)
     return _advice(
@@ -285,6 +286,12 @@ def _weight(hours: _Cumulative, now: float, delay: int, work: Work) -> float:
     """Intensity times hours of starting `delay` hours after `now`, with what waiting draws."""
     working = hours.between(now + delay, now + delay + work.hours)
     return working + work.waiting_share * hours.between(now, now + delay)
+
+
+def _earliest_best(weights: Sequence[float]) -> int:
+    """The first of the lightest starts. Days that are expected alike differ by rounding alone."""
+    most = min(weights) * (1 + _ALIKE)
+    return next(delay for delay, weight in enumerate(weights) if weight <= most)
 
 
 def _verdict(
@@ -434,7 +441,7 @@ def _choose(expected: _Cumulative, truth: _Cumulative, work: Work) -> tuple[floa
     """What a job weighs at once, with the forecast's choice, and at best."""
     promised = [_weight(expected, 0.0, delay, work) for delay in work.delays]
     really = [_weight(truth, 0.0, delay, work) for delay in work.delays]
-    best = min(work.delays, key=lambda delay: promised[delay])
+    best = _earliest_best(promised)
     chosen = best if promised[best] <= promised[0] * (1 - MIN_SAVING) else 0
     return really[0], really[chosen], min(really)
 
