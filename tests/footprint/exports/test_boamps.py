@@ -105,18 +105,15 @@ def test_the_reserved_share_of_a_machine_is_its_share() -> None:
 
 
 def test_what_is_taken_as_a_whole_is_an_accelerator_and_what_is_shared_a_machine() -> None:
-    devices = (
-        {"name": "virtual machine", "method": "m", "reserved_share": 0.5, "reserved_by": BY_CORES},
-        {"name": "NVIDIA H100", "method": "m", "reserved_share": 1.0, "reserved_by": WHOLE},
-    )
+    gpu = {"name": "NVIDIA H100", "method": "m", "reserved_share": 1.0, "reserved_by": WHOLE}
+    machine = {"name": "virtual machine", "method": "m", "reserved_share": 0.5, "reserved_by": BY_CORES}
 
-    report = boamps_report([replace(ENTRY, devices=devices)], now=NOW)
+    report = boamps_report([replace(ENTRY, devices=(machine, gpu, gpu))] * 2, now=NOW)
 
     assert_has_the_form(report)
-    assert [(each["componentType"], each["share"]) for each in report["infrastructure"]["components"]] == [
-        ("server", 0.5),
-        ("gpu", 1.0),
-    ]
+    server, accelerator = report["infrastructure"]["components"]
+    assert [server[key] for key in ("componentType", "nbComponent", "share")] == ["server", 1, 0.5]
+    assert [accelerator[key] for key in ("componentType", "nbComponent", "share")] == ["gpu", 2, 1.0]
 
 
 def test_hardware_that_no_receipt_knows_is_of_an_unknown_kind() -> None:

@@ -137,19 +137,19 @@ def _measure(entry: FootprintEntry) -> dict[str, Any]:
 
 
 def _components(entries: Sequence[FootprintEntry], options: ExportOptions) -> list[dict[str, Any]]:
-    """Each device once, with the largest share of it that was reserved."""
+    """Each kind of device once: how many a step had at most, and the largest share that was reserved."""
     components: dict[str, dict[str, Any]] = {}
-    for device in (device for entry in entries for device in entry.devices):
-        name, share = str(device["name"]), min(1.0, float(device["reserved_share"]))
-        if name in components:
-            share = max(share, components[name]["share"])
-        components[name] = {
-            "componentName": name,
-            # Machines are shared by cores, and what is taken as a whole is an accelerator.
-            "componentType": "gpu" if device.get("reserved_by") == WHOLE else "server",
-            "nbComponent": 1,
-            "share": share,
-        }
+    for entry in entries:
+        names = [str(device["name"]) for device in entry.devices]
+        for name, device in zip(names, entry.devices, strict=True):
+            before = components.get(name, {"nbComponent": 0, "share": 0.0})
+            components[name] = {
+                "componentName": name,
+                # Machines are shared by cores, and what is taken as a whole is an accelerator.
+                "componentType": "gpu" if device.get("reserved_by") == WHOLE else "server",
+                "nbComponent": max(before["nbComponent"], names.count(name)),
+                "share": max(before["share"], min(1.0, float(device["reserved_share"]))),
+            }
     unknown = {"componentName": hardware_of(entries, options), "componentType": "other", "nbComponent": 1}
     return list(components.values()) or [unknown]
 
