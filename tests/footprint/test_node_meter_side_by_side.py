@@ -12,99 +12,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.footprint.pretended_node import CORES, IDLE_WATTS, Node
 
 from ayni.files import read_json_lines
 from ayni.footprint.cascade import NodeCounters, choose_counters
 from ayni.footprint.cpu_time import ScriptedCpuClock
-from ayni.footprint.meters import ScriptedCounter
 from ayni.footprint.node_meter import NodeMeter
 from ayni.footprint.reservation_folder import ReservationFolder
-from ayni.footprint.reservations import ReservationsInMemory
 from ayni.footprint.verification import check_windows
-from ayni.footprint.windows import EnergyTotal, Row, total_of_windows
-
-CORES = 4
-IDLE_WATTS = 2.0
-
-
-class Node:
-    """A pretended node with a GPU, watched by any number of meters; power follows CPU time in a line."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.seconds = 0.0
-        self.processor = ScriptedCounter(idle_watts=IDLE_WATTS)
-        self.device = ScriptedCounter()
-        self.clocks: dict[str, ScriptedCpuClock] = {}
-        self.reservations = ReservationsInMemory()
-        self.meters: dict[str, NodeMeter] = {}
-        self.outer_of: dict[str, str] = {}
-        self.busy_seconds = 0.0
-
-    def start(self, job: str, *, cores: int, holds_gpu: bool = False, within: str | None = None) -> NodeMeter:
-        clock = self.clocks[job] = ScriptedCpuClock()
-        clock.node_seconds = self.busy_seconds
-        counters = NodeCounters(
-            processor=self.processor,
-            device=self.device if holds_gpu else None,
-            unknown=(),
-            notes=(),
-            cpu_clock=clock,
-            reservations=self.reservations,
-        )
-        if within is not None:
-            self.outer_of[job] = within
-        self.reservations.lineage = self.lineage(job)
-        meter = NodeMeter(
-            self.path(job),
-            job=job,
-            counters=counters,
-            reserved_cores=cores,
-            num_cores=CORES,
-            interval_seconds=3600.0,
-            now=lambda: self.seconds,
-        )
-        meter.start()
-        meter.begin_step("train")
-        self.meters[job] = meter
-        return meter
-
-    def lineage(self, job: str) -> tuple[str, ...]:
-        outer = self.outer_of.get(job)
-        return (f"process of {job}", *(("init",) if outer is None else self.lineage(outer)))
-
-    def path(self, job: str) -> Path:
-        return self.folder / f"{job}.jsonl"
-
-    def work(self, seconds: float, busy: dict[str, float], *, others: float = 0.0, device: int = 0) -> None:
-        """Time goes by: `busy` are CPU seconds of each job without those of jobs inside it."""
-        self.seconds += seconds
-        total = sum(busy.values()) + others
-        self.busy_seconds += total
-        for clock in self.clocks.values():
-            clock.node_seconds += total
-        for job, cpu in busy.items():
-            inside: str | None = job
-            while inside is not None:
-                if inside in self.clocks:
-                    self.clocks[inside].job_seconds += cpu
-                inside = self.outer_of.get(inside)
-        self.processor.add(round(1e6 * (IDLE_WATTS * seconds + 10.0 * total)))
-        self.device.add(device)
-
-    def stop(self, job: str) -> None:
-        meter = self.meters.pop(job)
-        meter.end_step()
-        meter.stop()
-
-    def rows(self, job: str) -> list[Row]:
-        return read_json_lines(self.path(job))
-
-    def total(self, job: str) -> EnergyTotal:
-        return total_of_windows(self.rows(job), "train", job=job)
-
-    def windows(self, job: str) -> list[Row]:
-        return [row for row in self.rows(job) if row["kind"] == "window"]
 
 
 def test_eight_ranks_that_each_measure_are_one_machine(tmp_path: Path) -> None:

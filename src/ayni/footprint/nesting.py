@@ -11,12 +11,13 @@ taken to hold all of it.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ayni.footprint.receipts import Receipt
 
 # Two meters read their node at moments of their own.
 _TOLERANCE = 1.02
+_CLOCK = timedelta(seconds=1)
 
 
 def counted_microjoules(receipts: Sequence[Receipt]) -> list[int | None]:
@@ -55,7 +56,8 @@ def exceeds(inner: Receipt, outer: Sequence[Receipt]) -> bool:
         return False
     started, ended = _span(inner)
     spans = [_span(receipt) for receipt in outer]
-    reaches = min(first for first, _ in spans) <= started and ended <= max(last for _, last in spans)
+    first, last = min(first for first, _ in spans), max(last for _, last in spans)
+    reaches = first - _CLOCK <= started and ended <= last + _CLOCK
     return bool(reaches and inside > drawn * _TOLERANCE)
 
 

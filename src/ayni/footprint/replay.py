@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from ayni.footprint.evidence import Evidence
 from ayni.footprint.windows import Row
 
-# So many different windows in a row are alike by no accident: each has its length to the microsecond.
-_STRETCH = 4
+# So many different windows in a row are alike by no accident, also of meters side by side: each has its own
+# length to the microsecond.
+_STRETCH = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
