@@ -20,6 +20,8 @@ from typing import Any
 
 from ayni.errors import AyniError, UserError
 
+# How the reason of a `DamagedJsonError` ends when a key is in an object twice.
+TWICE = "stands twice"
 # EFBIG: the process may not make files this large (ulimit -f), which is as good as a full disk.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # The last five: something else stands where a folder or file should be, or the name cannot be one.
@@ -189,7 +191,7 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice")
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} {TWICE}")
     return value
 
 
@@ -233,15 +235,12 @@ def read_json_lines(path: Path) -> list[Any]:
 
     Only lines that are not JSON are skipped: a line that was written whole is never lost.
     """
-    return parse_json_lines(path.read_bytes()) if path.exists() else []
-
-
-def parse_json_lines(content: bytes) -> list[Any]:
-    """The objects of a JSON lines file's content, in order; torn lines are skipped."""
+    if not path.exists():
+        return []
     values: list[Any] = []
-    for line in content.splitlines():
-        # A torn line is the expected trace of a crash, not an error; none was written too deep to read.
-        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+    for line in path.read_bytes().splitlines():
+        # A torn line is the expected trace of a crash, not an error.
+        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
             values.append(json.loads(line))
     return values
 

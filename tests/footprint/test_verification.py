@@ -144,7 +144,7 @@ def test_a_removed_window_is_found(run: Path) -> None:
 
     problems = verify_receipts(run)
 
-    assert any("file lacks: 4" in problem for problem in problems)
+    assert any("to 4 the meter's file lacks 1" in problem for problem in problems)
     assert any("does not begin where" in problem for problem in problems)
 
 

@@ -48,11 +48,16 @@ def verify(
         raise typer.Exit(1)
 
 
+def _printable(text: str) -> str:
+    """Names come out of files that anybody may have written; a terminal obeys some characters."""
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
 def _print(found: dict[str, Any]) -> None:
     for check in found["checks"]:
         mark, colour = ("ok", "green") if check["ok"] else ("FAILED", "red")
         typer.secho(f"{mark:<7}", fg=colour, nl=False)
-        typer.echo(f"{check['name']}: {check['detail']}")
+        typer.echo(f"{check['name']}: {_printable(check['detail'])}")
     num_failed = sum(not check["ok"] for check in found["checks"])
     if num_failed:
         terminal.complain(f"{num_failed} of {len(found['checks'])} checks failed.")

@@ -8,12 +8,14 @@
 Single files are known by what they hold, not by their names. What cannot be read is a problem of the
 evidence, not the end: everything else is still looked at.
 
-Not covered: other archives than zip; encrypted ones; files larger than a gigabyte.
+Not covered: other archives than zip; encrypted ones; files, and contents of archives, above a gigabyte.
 """
 
+import lzma
 import os
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ayni.errors import AyniError, UserError
-from ayni.files import DamagedJsonError, parse_json, parse_json_lines
+from ayni.files import TWICE, DamagedJsonError, parse_json
 from ayni.footprint.evidence_forms import unformed_line, unformed_receipt
 from ayni.footprint.receipts import SCHEMA, Receipt
 from ayni.footprint.windows import Row
@@ -31,6 +33,11 @@ _RECEIPT = re.compile(r"(?P<root>(?:.*/)?)receipts/\d{4}-[^/]*\.json")
 _BARE_RECEIPT = re.compile(r"(?P<root>)\d{4}-[^/]*\.json")
 _WINDOWS = re.compile(r"(?P<root>(?:.*/)?)meter/windows\.jsonl")
 _FORMS = "ayni/receipt/"
+# Damaged, encrypted, of a method that this Python has not; each module has its own way to say so.
+_ARCHIVE_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
+    *(RuntimeError, NotImplementedError, ValueError),
+)
 
 
 class NoEvidenceError(UserError):
@@ -139,12 +146,20 @@ def _of_archive(path: Path) -> list[Evidence]:
 
 
 def _archive(path: Path, archive: zipfile.ZipFile) -> _Tree:
+    room = LARGEST_FILE_BYTES
+
     def read(name: str) -> bytes:
+        nonlocal room
         try:
             with archive.open(name) as file:
-                return _bounded(file.read(LARGEST_FILE_BYTES + 1), name)
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+                content = file.read(room + 1)
+        except _ARCHIVE_ERRORS as error:
             raise UnreadableEvidenceError(f"{name} in the archive cannot be read: {error}") from error
+        # A small archive may hold any number of large files.
+        if len(content) > room:
+            raise UnreadableEvidenceError(f"the archive holds more than {LARGEST_FILE_BYTES >> 20} MiB")
+        room -= len(content)
+        return content
 
     times = Counter(archive.namelist())
     # Programs disagree on which of two entries of one name counts.
@@ -179,7 +194,7 @@ def _of_run_folder(tree: _Tree, root: str, names: list[str]) -> Evidence:
         try:
             content = tree.read(name)
             if _WINDOWS.fullmatch(name):
-                rows, lines = _formed(_rows(content), name)
+                rows, lines = _rows(content, name)
                 problems += lines
             else:
                 receipts.append(
@@ -196,18 +211,23 @@ def _of_run_folder(tree: _Tree, root: str, names: list[str]) -> Evidence:
     )
 
 
-def _rows(content: bytes) -> tuple[Row, ...]:
-    return tuple(row for row in parse_json_lines(content) if isinstance(row, dict))
-
-
-def _formed(rows: Iterable[Row], name: str) -> tuple[tuple[Row, ...], list[str]]:
-    """The lines that have their form, and a problem for each that has not."""
-    sound, problems = [], []
-    for number, row in enumerate(rows, start=1):
-        if (field := unformed_line(row)) is None:
-            sound.append(row)
-        else:
-            problems.append(f"{name}: the {row['kind']} in line {number} lacks its form at {field!r}")
+def _rows(content: bytes, name: str) -> tuple[tuple[Row, ...], list[str]]:
+    """The lines that have their form, and a problem for each whole line that has not."""
+    sound: list[Row] = []
+    problems = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            row = parse_json(line, path=Path(name))
+        except DamagedJsonError as error:
+            # A crash leaves half a line behind; nothing leaves a whole one that says two things.
+            if TWICE in error.msg:
+                problems.append(f"{name}, line {number}: {error.msg}")
+            continue
+        if isinstance(row, dict):
+            if (field := unformed_line(row)) is None:
+                sound.append(row)
+            else:
+                problems.append(f"{name}: the {row['kind']} in line {number} lacks its form at {field!r}")
     return tuple(sound), problems
 
 
@@ -241,9 +261,9 @@ def _of_single_files(paths: Sequence[Path]) -> list[Evidence]:
     for path in paths:
         try:
             content = _read(path)
-            rows = _rows(content)
+            rows, lines = _rows(content, path.name)
             if any(row.get("kind") in ("meter", "window") for row in rows):
-                files_of_windows[str(path)], lines = _formed(rows, path.name)
+                files_of_windows[str(path)] = rows
                 problems += [Evidence(place=str(path), is_folder=False, problems=(line,)) for line in lines]
                 continue
             receipt = _receipt(content, path)

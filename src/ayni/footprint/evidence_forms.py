@@ -6,22 +6,26 @@ is still checked.
 Not covered: what the values mean.
 """
 
-import math
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ayni.footprint.meters import TIERS
 
 _Check = Callable[[Any], bool]
+# More than any node draws or computes; NaN and infinity are not below it either.
+_LARGEST = 2**63
+# What is longer was made up, to keep a verifier busy splitting it at every hour.
+_LONGEST_WINDOW = timedelta(days=31)
+_LONGEST_RECEIPT = timedelta(days=3660)
 
 
 def _is_integer(value: Any) -> bool:
-    return type(value) is int
+    return type(value) is int and abs(value) < _LARGEST
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) in (int, float) and abs(value) < _LARGEST
 
 
 def _is_text(value: Any) -> bool:
@@ -119,6 +123,8 @@ RECEIPT: Mapping[str, _Check] = {
         sha256=_is_text,
         ranges=_list_of(lambda pair: _list_of(_is_integer)(pair) and len(pair) == 2),
     ),
+    "carbon": _fields(hours=_list_of(_fields(hour=_is_instant))),
+    "cost": _fields(prices=_list_of(_fields(hour=_is_instant))),
     "previous_hash": _is_text,
     "hash": _is_text,
     "public_key": _is_text,
@@ -130,7 +136,8 @@ def unformed_line(row: Mapping[str, Any]) -> str | None:
     """The field by which a line of windows lacks its form; None when it has it."""
     match row.get("kind"):
         case "window":
-            return missing_form(row, WINDOW, WINDOW_OPTIONAL)
+            field = missing_form(row, WINDOW, WINDOW_OPTIONAL)
+            return field or (None if _is_short(row, _LONGEST_WINDOW) else "ended_at")
         case "meter":
             return missing_form(row, METER, {})
         case "interruption":
@@ -140,4 +147,24 @@ def unformed_line(row: Mapping[str, Any]) -> str | None:
 
 def unformed_receipt(receipt: Mapping[str, Any]) -> str | None:
     """The field by which a receipt lacks its form; None when it has it."""
-    return missing_form(receipt, RECEIPT, {})
+    if (field := missing_form(receipt, RECEIPT, {})) is not None:
+        return field
+    if not _is_short(receipt, _LONGEST_RECEIPT):
+        return "ended_at"
+    return next((name for name in ("carbon", "cost") if not _has_its_hours(receipt, name)), None)
+
+
+def _is_short(value: Mapping[str, Any], longest: timedelta) -> bool:
+    return _instant(value["ended_at"]) - _instant(value["started_at"]) <= longest
+
+
+def _has_its_hours(receipt: Mapping[str, Any], name: str) -> bool:
+    """Whether the hours of a receipt's carbon, or of its prices, are near its own time."""
+    started = _instant(receipt["started_at"])
+    hours = receipt[name]["hours" if name == "carbon" else "prices"]
+    # Near, not within: a clock that is set back leaves hours before the beginning.
+    return all(abs(_instant(each["hour"]) - started) <= _LONGEST_RECEIPT for each in hours)
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
