@@ -23,10 +23,10 @@ from pathlib import Path
 import psutil
 
 from ayni.files import read_json_lines
-from ayni.footprint.cascade import choose_counters
-from ayni.footprint.cpu_time import CGROUP_MOUNT, CgroupCpuClock, ProcCpuClock
-from ayni.footprint.node_meter import NodeMeter
-from ayni.footprint.windows import total_of_windows
+from ayni.footprint.counters.cascade import choose_counters
+from ayni.footprint.windows.cpu_time import CGROUP_MOUNT, CgroupCpuClock, ProcCpuClock
+from ayni.footprint.windows.node_meter import NodeMeter
+from ayni.footprint.windows.window_file import total_of_windows
 from benchmarks.registry import Benchmark, Outcome
 
 NUM_CHILDREN, CHILD_SECONDS = 20, 0.3

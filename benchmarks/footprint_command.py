@@ -39,8 +39,8 @@ sleep 0.5
 """
 METER = """
 import sys
-from ayni.footprint.recording import Request
-from ayni.footprint.run_command import run_command
+from ayni.footprint.measuring.recording import Request
+from ayni.footprint.measuring.run_command import run_command
 command, may_make_cgroup = ["sh", "-c", sys.argv[2]], sys.argv[1] == "cgroup"
 outcome = run_command(command, Request(name="burn"), may_make_cgroup=may_make_cgroup)
 print(outcome.folder / "result.json")

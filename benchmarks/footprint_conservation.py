@@ -15,15 +15,15 @@ from collections import Counter
 from pathlib import Path
 
 from ayni.files import read_json_lines
-from ayni.footprint.attribution import DeviceUse, DeviceWindow, JobUse, WindowShares, attribute_window
-from ayni.footprint.cascade import NodeCounters
-from ayni.footprint.cpu_time import ScriptedCpuClock
-from ayni.footprint.meters import ScriptedCounter
-from ayni.footprint.node_meter import NodeMeter
-from ayni.footprint.reservation_shares import Standing
-from ayni.footprint.reservations import Reservation
-from ayni.footprint.verification import check_windows
-from ayni.footprint.windows import total_of_windows
+from ayni.footprint.counters.cascade import NodeCounters
+from ayni.footprint.counters.meters import ScriptedCounter
+from ayni.footprint.receipts.verification import check_windows
+from ayni.footprint.windows.attribution import DeviceUse, DeviceWindow, JobUse, WindowShares, attribute_window
+from ayni.footprint.windows.cpu_time import ScriptedCpuClock
+from ayni.footprint.windows.node_meter import NodeMeter
+from ayni.footprint.windows.reservation_shares import Standing
+from ayni.footprint.windows.reservations import Reservation
+from ayni.footprint.windows.window_file import total_of_windows
 from ayni.units import split_exactly
 from benchmarks.registry import Benchmark, Outcome
 

@@ -28,7 +28,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ayni.footprint.node_model import PowerPoint, fit_curve
+from ayni.footprint.counters.node_model import PowerPoint, fit_curve
 from benchmarks.registry import HERE, Benchmark, Outcome
 
 PROFILES = HERE / "data" / "cpu_profiles.csv"

@@ -18,10 +18,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ayni.footprint.carbon import carbon_intensity, country_intensity
-from ayni.footprint.climatology import shipped_climatology
-from ayni.footprint.importers import read_intensity_file
-from ayni.footprint.intensity_series import HOUR, PUBLISHED_FACTORS, IntensitySeries
+from ayni.footprint.grid.carbon import carbon_intensity, country_intensity
+from ayni.footprint.grid.climatology import shipped_climatology
+from ayni.footprint.grid.importers import read_intensity_file
+from ayni.footprint.grid.intensity_series import HOUR, PUBLISHED_FACTORS, IntensitySeries
 from benchmarks.registry import HERE, Benchmark, Outcome
 
 DATA = HERE.parent.parent / "shared" / "data" / "carbon"

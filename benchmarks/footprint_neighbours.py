@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from ayni.files import read_json_lines
-from ayni.footprint.reservation_folder import ReservationFolder
-from ayni.footprint.reservation_shares import Standing
+from ayni.footprint.windows.reservation_folder import ReservationFolder
+from ayni.footprint.windows.reservation_shares import Standing
 from benchmarks.registry import Benchmark, Outcome
 
 NUM_METERS = 8
@@ -30,9 +30,9 @@ METER = """
 import json, os, sys, time
 from dataclasses import replace
 from pathlib import Path
-from ayni.footprint.cascade import choose_counters
-from ayni.footprint.node_meter import NodeMeter
-from ayni.footprint.reservation_folder import ReservationFolder
+from ayni.footprint.counters.cascade import choose_counters
+from ayni.footprint.windows.node_meter import NodeMeter
+from ayni.footprint.windows.reservation_folder import ReservationFolder
 folder, job, is_seen = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "seen"
 counters = replace(choose_counters(), reservations=ReservationFolder(folder / "node") if is_seen else None)
 cores = os.cpu_count() or 1
@@ -80,7 +80,7 @@ def _start(code: str, *arguments: str) -> "subprocess.Popen[str]":
 WAIT = """
 import sys, time
 from pathlib import Path
-from ayni.footprint.reservation_folder import ReservationFolder
+from ayni.footprint.windows.reservation_folder import ReservationFolder
 folder = ReservationFolder(Path(sys.argv[1]))
 own = folder.enter(job="rank", cores=2, has_devices=False, now_seconds=time.monotonic())
 print("here", flush=True)

@@ -25,7 +25,7 @@ from benchmarks.registry import Benchmark, Outcome
 CODECARBON_MEGABYTES = 186
 IMPORT = (
     "import sys, time; t = time.perf_counter(); import ayni.footprint; t = time.perf_counter() - t; "
-    "import ayni.footprint.node_meter, ayni.footprint.cascade; "
+    "import ayni.footprint.windows.node_meter, ayni.footprint.counters.cascade; "
     "print(t, sorted({'numpy', 'torch', 'pandas'} & set(sys.modules)))"
 )
 METER = """
@@ -33,9 +33,9 @@ import json, sys, time
 from pathlib import Path
 opened = []
 sys.addaudithook(lambda event, arguments: opened.append(event) if event.startswith("socket.") else None)
-from ayni.footprint.carbon import carbon_intensity
-from ayni.footprint.cascade import choose_counters
-from ayni.footprint.node_meter import NodeMeter
+from ayni.footprint.grid.carbon import carbon_intensity
+from ayni.footprint.counters.cascade import choose_counters
+from ayni.footprint.windows.node_meter import NodeMeter
 seconds = float(sys.argv[1])
 carbon_intensity("DE")
 with NodeMeter(Path(sys.argv[2]), job="run", counters=choose_counters(), reserved_cores=1) as meter:

@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 from ayni.files import read_json_lines
-from ayni.footprint.cascade import NodeCounters
-from ayni.footprint.cpu_time import ScriptedCpuClock
-from ayni.footprint.meters import CounterReading, ScriptedCounter
-from ayni.footprint.node_meter import NodeMeter
-from ayni.footprint.verification import check_windows
+from ayni.footprint.counters.cascade import NodeCounters
+from ayni.footprint.counters.meters import CounterReading, ScriptedCounter
+from ayni.footprint.receipts.verification import check_windows
+from ayni.footprint.windows.cpu_time import ScriptedCpuClock
+from ayni.footprint.windows.node_meter import NodeMeter
 from benchmarks.registry import Benchmark, Outcome
 
 INTERVAL_SECONDS = 0.05

@@ -12,8 +12,8 @@ import csv
 import runpy
 from typing import Any
 
-from ayni.footprint.importers import read_intensity_file
-from ayni.footprint.scheduling import NO_USE_BELOW, ReplayedSavings, Work, replay, replay_fortnight
+from ayni.footprint.grid.importers import read_intensity_file
+from ayni.footprint.grid.scheduling import NO_USE_BELOW, ReplayedSavings, Work, replay, replay_fortnight
 from benchmarks.registry import HERE, Benchmark, Outcome
 
 DATA = HERE.parent.parent / "shared" / "data" / "carbon"

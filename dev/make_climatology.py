@@ -23,9 +23,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ayni.footprint.basis import Basis
-from ayni.footprint.climatology import fit_climatology
-from ayni.footprint.intensity_series import HOUR, IntensitySeries, filled
+from ayni.footprint.grid.basis import Basis
+from ayni.footprint.grid.climatology import fit_climatology
+from ayni.footprint.grid.intensity_series import HOUR, IntensitySeries, filled
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "src" / "ayni" / "footprint" / "factors" / "us_climatology_2022.json"

@@ -49,9 +49,9 @@ def test_the_home_given_by_the_caller_wins(home: Path, tmp_path: Path) -> None:
         "workflows.report_run",
         "workflows.watch_training",
         "jobs.runs",
-        "footprint.node_meter",
-        "footprint.receipts",
-        "footprint.verification",
+        "footprint.windows.node_meter",
+        "footprint.receipts.receipt",
+        "footprint.receipts.verification",
     ],
 )
 def test_what_the_light_install_offers_imports_nothing_heavy(module: str) -> None:

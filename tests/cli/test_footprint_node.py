@@ -7,8 +7,8 @@ import pytest
 
 from ayni.cli import main
 from ayni.cli.footprint_node_parts import calibration_parts, watts_text
-from ayni.footprint.cascade import WALL_FILE_NAME
-from ayni.footprint.node_survey import survey_node
+from ayni.footprint.counters.cascade import WALL_FILE_NAME
+from ayni.footprint.counters.node_survey import survey_node
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from ayni.cli.footprint_parts import report_parts
-from ayni.footprint.entries import entry_of_receipt
-from ayni.footprint.kept_footprints import KeptFootprint
+from ayni.footprint.sums.entries import entry_of_receipt
+from ayni.footprint.sums.kept_footprints import KeptFootprint
 from ayni.reports.sustainability.inputs import ReportInputs
 from ayni.reports.sustainability.view import sustainability_view
 

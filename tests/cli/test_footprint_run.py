@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ayni.cli.footprint_run import FunctionalUnitError, functional_unit, summary_line
-from ayni.footprint.run_command import CommandOutcome
-from ayni.footprint.verification import verify_receipts
+from ayni.footprint.measuring.run_command import CommandOutcome
+from ayni.footprint.receipts.verification import verify_receipts
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ayni.cli.footprint_run import NOT_MEASURED
 from ayni.footprint import measure
-from ayni.footprint.measurement import Measurement
-from ayni.footprint.run_command import NOT_EXECUTABLE, NOT_FOUND
-from ayni.footprint.sci import UNIT_SIZES
+from ayni.footprint.impacts.sci import UNIT_SIZES
+from ayni.footprint.measuring.measurement import Measurement
+from ayni.footprint.measuring.run_command import NOT_EXECUTABLE, NOT_FOUND
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "footprint.md").read_text(encoding="utf-8")

@@ -5,10 +5,10 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ayni.footprint.codecarbon_files import NEEDED
-from ayni.footprint.entries import entry_of_receipt
 from ayni.footprint.exports.codecarbon_csv import COLUMNS
-from ayni.footprint.kept_footprints import KeptFootprint
+from ayni.footprint.sums.codecarbon_files import NEEDED
+from ayni.footprint.sums.entries import entry_of_receipt
+from ayni.footprint.sums.kept_footprints import KeptFootprint
 from ayni.reports.sustainability.inputs import ReportInputs
 from ayni.reports.sustainability.view import sustainability_view
 from ayni.workflows.export_footprint import ExportForm

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ayni.footprint.climatology import shipped_climatologies
-from ayni.footprint.generation_mix import MIX_FACTORS
-from ayni.footprint.intensity_chain import LINKS
-from ayni.footprint.intensity_series import FORECAST, PUBLISHED_FACTORS
-from ayni.footprint.scheduling import NO_USE_BELOW
-from ayni.footprint.sci import UNIT_SIZES
+from ayni.footprint.grid.climatology import shipped_climatologies
+from ayni.footprint.grid.generation_mix import MIX_FACTORS
+from ayni.footprint.grid.intensity_chain import LINKS
+from ayni.footprint.grid.intensity_series import FORECAST, PUBLISHED_FACTORS
+from ayni.footprint.grid.scheduling import NO_USE_BELOW
+from ayni.footprint.impacts.sci import UNIT_SIZES
 from ayni.workflows.advise_start import StartRequest, advise_start
 from ayni.workflows.describe_grid import describe_file
 

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from ayni.footprint.cascade import WALL_FILE_NAME
-from ayni.footprint.node_model import FILE_NAME, MIN_SPREAD_OF_LOAD
+from ayni.footprint.counters.cascade import WALL_FILE_NAME
+from ayni.footprint.counters.node_model import FILE_NAME, MIN_SPREAD_OF_LOAD
 from ayni.wiring import footprint as footprint_wiring
 from ayni.workflows.calibrate_node import CalibrateRequest, calibrate
 

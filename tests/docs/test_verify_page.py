@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from ayni.files import read_json_lines
-from ayni.footprint.cascade import NodeCounters
-from ayni.footprint.cpu_time import ScriptedCpuClock
-from ayni.footprint.embodied import server
-from ayni.footprint.meters import ScriptedCounter
-from ayni.footprint.node_meter import NodeMeter
-from ayni.footprint.receipts import ReceiptSubject, last_hash, receipt_of_step, write_receipt
-from ayni.footprint.site_conditions import SiteConditions
-from ayni.footprint.tariffs import Tariff
-from ayni.footprint.verification import verify_receipts
+from ayni.footprint.counters.cascade import NodeCounters
+from ayni.footprint.counters.meters import ScriptedCounter
+from ayni.footprint.grid.tariffs import Tariff
+from ayni.footprint.impacts.embodied import server
+from ayni.footprint.receipts.receipt import ReceiptSubject, last_hash, receipt_of_step, write_receipt
+from ayni.footprint.receipts.site_conditions import SiteConditions
+from ayni.footprint.receipts.verification import verify_receipts
+from ayni.footprint.windows.cpu_time import ScriptedCpuClock
+from ayni.footprint.windows.node_meter import NodeMeter
 from ayni.jobs.runs import Run
 from ayni.signing import SigningKey, load_or_create_key
 from ayni.workflows.seal_run import seal_run

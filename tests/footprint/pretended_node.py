@@ -4,16 +4,16 @@ import random
 from pathlib import Path
 
 from ayni.files import read_json_lines
-from ayni.footprint.cascade import NodeCounters
-from ayni.footprint.cpu_time import ScriptedCpuClock
-from ayni.footprint.embodied import accelerator, server
-from ayni.footprint.meters import ScriptedCounter
-from ayni.footprint.node_meter import NodeMeter
-from ayni.footprint.receipts import ReceiptSubject, last_hash, receipt_of_step, write_receipt
-from ayni.footprint.reservations import ReservationsInMemory
-from ayni.footprint.site_conditions import SiteConditions
-from ayni.footprint.tariffs import Tariff
-from ayni.footprint.windows import EnergyTotal, Row, total_of_windows
+from ayni.footprint.counters.cascade import NodeCounters
+from ayni.footprint.counters.meters import ScriptedCounter
+from ayni.footprint.grid.tariffs import Tariff
+from ayni.footprint.impacts.embodied import accelerator, server
+from ayni.footprint.receipts.receipt import ReceiptSubject, last_hash, receipt_of_step, write_receipt
+from ayni.footprint.receipts.site_conditions import SiteConditions
+from ayni.footprint.windows.cpu_time import ScriptedCpuClock
+from ayni.footprint.windows.node_meter import NodeMeter
+from ayni.footprint.windows.reservations import ReservationsInMemory
+from ayni.footprint.windows.window_file import EnergyTotal, Row, total_of_windows
 from ayni.signing import SigningKey
 
 CORES = 4

@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ayni.footprint.basis import Basis
-from ayni.footprint.intensity_series import IntensitySeries
-from ayni.footprint.scheduling import Work, when_to_run
+from ayni.footprint.grid.basis import Basis
+from ayni.footprint.grid.intensity_series import IntensitySeries
+from ayni.footprint.grid.scheduling import Work, when_to_run
 from ayni.reports.start_plot import start_plot
 
 SUNNY_DAY = [300.0] * 12 + [100.0] * 4 + [200.0] * 8

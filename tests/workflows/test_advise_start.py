@@ -8,11 +8,11 @@ from urllib.error import HTTPError
 
 import pytest
 
-from ayni.footprint.basis import BasisMismatchError
-from ayni.footprint.carbon import UnknownZoneError
-from ayni.footprint.electricity_maps_api import ElectricityMapsApi, IntensityApiError
-from ayni.footprint.grid_files import GridFileError
-from ayni.footprint.scheduling import FORTNIGHT, PUBLISHED, USUAL, YESTERDAY
+from ayni.footprint.grid.basis import BasisMismatchError
+from ayni.footprint.grid.carbon import UnknownZoneError
+from ayni.footprint.grid.electricity_maps_api import ElectricityMapsApi, IntensityApiError
+from ayni.footprint.grid.grid_files import GridFileError
+from ayni.footprint.grid.scheduling import FORTNIGHT, PUBLISHED, USUAL, YESTERDAY
 from ayni.workflows.advise_start import (
     ImpossibleWorkError,
     InvalidMomentError,

@@ -8,10 +8,10 @@ from typing import Any
 import psutil
 import pytest
 
-from ayni.footprint.cascade import WALL_FILE_NAME
-from ayni.footprint.cpu_frequency import ScriptedFrequency
-from ayni.footprint.cpu_time import ScriptedCpuClock
-from ayni.footprint.node_model import FILE_NAME, NodeCalibrationError
+from ayni.footprint.counters.cascade import WALL_FILE_NAME
+from ayni.footprint.counters.cpu_frequency import ScriptedFrequency
+from ayni.footprint.counters.node_model import FILE_NAME, NodeCalibrationError
+from ayni.footprint.windows.cpu_time import ScriptedCpuClock
 from ayni.workflows.calibrate_node import (
     Bench,
     CalibrateRequest,

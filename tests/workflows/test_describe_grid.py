@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ayni.footprint.basis import Basis
-from ayni.footprint.grid_files import GridFileError
-from ayni.footprint.importers import read_intensity_file
-from ayni.footprint.intensity_series import IntensitySeries
+from ayni.footprint.grid.basis import Basis
+from ayni.footprint.grid.grid_files import GridFileError
+from ayni.footprint.grid.importers import read_intensity_file
+from ayni.footprint.grid.intensity_series import IntensitySeries
 from ayni.workflows.describe_grid import api_json, describe_file, describe_series
 
 FIRST = datetime(2026, 3, 1, 22, tzinfo=UTC)

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from ayni.footprint.exports.options import ExportOptions, NothingToExportError
-from ayni.footprint.kept_footprints import NoFootprintError
-from ayni.footprint.third_party import ImportRequest
+from ayni.footprint.sums.kept_footprints import NoFootprintError
+from ayni.footprint.sums.third_party import ImportRequest
 from ayni.workflows.export_footprint import ExportForm, export_footprint
 from ayni.workflows.import_footprint import import_footprint
 

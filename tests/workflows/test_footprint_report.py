@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ayni.footprint.third_party import ImportRequest
+from ayni.footprint.sums.third_party import ImportRequest
 from ayni.reports.sustainability.inputs import Period
 from ayni.signing import FIRST_OF_CHAIN, load_or_create_key, sign_record
 from ayni.workflows.footprint_report import footprint_report, write_footprint_report

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ayni.footprint.third_party import ImportRequest
+from ayni.footprint.sums.third_party import ImportRequest
 from ayni.workflows.import_footprint import import_footprint
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ayni.footprint.cascade import NodeCounters
-from ayni.footprint.cpu_time import ScriptedCpuClock
-from ayni.footprint.meters import ScriptedCounter
+from ayni.footprint.counters.cascade import NodeCounters
+from ayni.footprint.counters.meters import ScriptedCounter
+from ayni.footprint.windows.cpu_time import ScriptedCpuClock
 from ayni.hub.licences import LicenceConflictError, MissingLicenceError
 from ayni.jobs.runs import Run
 from ayni.market.planning import UnwatchableLimitError

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.workflows.conftest import write_job
 
-from ayni.footprint.grid_files import GridFileError
+from ayni.footprint.grid.grid_files import GridFileError
 from ayni.jobs.loading import load_job
 from ayni.jobs.problems import BadJobError
 from ayni.workflows.house import House

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tests.footprint.pretended_node import SITE, Node
 
 from ayni.files import read_json_lines
-from ayni.footprint.evidence import NoEvidenceError
-from ayni.footprint.receipts import ReceiptSubject, last_hash, receipt_of_step, write_receipt
+from ayni.footprint.receipts.evidence import NoEvidenceError
+from ayni.footprint.receipts.receipt import ReceiptSubject, last_hash, receipt_of_step, write_receipt
 from ayni.signing import SigningKey, load_or_create_key, sign_record
 from ayni.workflows.verify_footprint import FootprintVerification, verify_footprint
 

@@ -10,11 +10,11 @@ import pytest
 
 from ayni import wiring
 from ayni.files import read_json, read_json_lines, write_json
-from ayni.footprint.emissions import hourly_energy
-from ayni.footprint.receipt_terms import terms_of_receipt
-from ayni.footprint.receipts import ReceiptSubject, build_receipt
-from ayni.footprint.tariffs import Tariff
-from ayni.footprint.windows import total_of_windows
+from ayni.footprint.grid.tariffs import Tariff
+from ayni.footprint.impacts.emissions import hourly_energy
+from ayni.footprint.receipts.receipt import ReceiptSubject, build_receipt
+from ayni.footprint.receipts.receipt_terms import terms_of_receipt
+from ayni.footprint.windows.window_file import total_of_windows
 from ayni.jobs.runs import Run
 from ayni.signing import FIRST_OF_CHAIN, SIGNATURE_FIELDS, SigningKey, load_or_create_key, sign_record
 from ayni.train.accepted import AcceptedUpdate, append_accepted, write_unused

@@ -19,7 +19,7 @@ from ayni.cli.grid_options import (
 from ayni.cli.runs import JsonOption
 
 if TYPE_CHECKING:
-    from ayni.footprint.basis import Counting
+    from ayni.footprint.grid.basis import Counting
 
 
 def grid(

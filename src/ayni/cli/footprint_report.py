@@ -169,7 +169,7 @@ def import_figures(
 
     - `ayni footprint import emissions.csv --member uni-nord --time-zone Europe/Berlin`
     """
-    from ayni.footprint.third_party import ImportRequest
+    from ayni.footprint.sums.third_party import ImportRequest
     from ayni.workflows.import_footprint import import_footprint
 
     request = ImportRequest(member=member, site=site, time_zone=time_zone, pue=pue, imported_by=by)

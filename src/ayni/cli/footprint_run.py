@@ -17,8 +17,8 @@ from ayni.cli import terminal
 from ayni.errors import AyniError, UserError
 
 if TYPE_CHECKING:
-    from ayni.footprint.run_command import CommandOutcome
-    from ayni.footprint.sci import FunctionalUnit
+    from ayni.footprint.impacts.sci import FunctionalUnit
+    from ayni.footprint.measuring.run_command import CommandOutcome
 
 # As with env, timeout and docker run: so a failure of ours is none of the command's.
 NOT_MEASURED = 125
@@ -108,8 +108,8 @@ def run(
     - `ayni footprint run --zone DE --pue 1.2 --name nightly -- make test`
     - `ayni footprint run --unit "1k images=2500" -- ./classify photos/`
     """
-    from ayni.footprint.command_signals import die_as_interrupted
-    from ayni.footprint.run_command import CommandNotStartedError
+    from ayni.footprint.measuring.command_signals import die_as_interrupted
+    from ayni.footprint.measuring.run_command import CommandNotStartedError
 
     try:
         outcome = _measured(
@@ -140,7 +140,7 @@ def functional_unit(text: str) -> "FunctionalUnit":
     Raises:
         FunctionalUnitError: not a unit, or not a number.
     """
-    from ayni.footprint.sci import FunctionalUnit
+    from ayni.footprint.impacts.sci import FunctionalUnit
 
     name, equals, number = text.rpartition("=")
     if not equals:

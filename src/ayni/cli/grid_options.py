@@ -47,7 +47,7 @@ TimeZoneOption = Annotated[
 @contextlib.contextmanager
 def hint_at_file_options() -> Iterator[None]:
     """Say with an error about a grid file which options tell what the file does not."""
-    from ayni.footprint.grid_files import GridFileError
+    from ayni.footprint.grid.grid_files import GridFileError
 
     try:
         yield

@@ -23,7 +23,7 @@ from pydantic import (
 
 from ayni.compress.config import CompressConfig
 from ayni.errors import UserError
-from ayni.footprint.carbon import carbon_intensity, country_intensity
+from ayni.footprint.grid.carbon import carbon_intensity, country_intensity
 from ayni.hub.licences import check_licence
 from ayni.hub.names import check_repository_name
 from ayni.market.offers import parse_duration

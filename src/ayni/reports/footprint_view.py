@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ayni.footprint.intensity_chain import LINKS
+from ayni.footprint.grid.intensity_chain import LINKS
 from ayni.units import MICROJOULES_PER_JOULE, joules_to_kwh
 
 NODE_KEYS = (

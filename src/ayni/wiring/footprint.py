@@ -13,8 +13,8 @@ from ayni.errors import UserError
 from ayni.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from ayni.footprint.basis import Counting
-    from ayni.footprint.electricity_maps_api import ElectricityMapsApi
+    from ayni.footprint.grid.basis import Counting
+    from ayni.footprint.grid.electricity_maps_api import ElectricityMapsApi
     from ayni.workflows.advise_start import StartRequest
     from ayni.workflows.calibrate_node import CalibrateRequest
     from ayni.workflows.progress import Progress
@@ -129,7 +129,7 @@ def meters(*, seconds: float = 1.0, home: Path | None = None) -> dict[str, Any]:
 
     `seconds` is how long the power is measured; 0 for not at all.
     """
-    from ayni.footprint.node_survey import describe_power, measure_watts, survey_node
+    from ayni.footprint.counters.node_survey import describe_power, measure_watts, survey_node
 
     folder = read_settings(home=home).meters_folder
     found = survey_node(folder)
@@ -144,7 +144,7 @@ def electricity_maps(settings: Settings, counting: "Counting | None" = None) -> 
     Raises:
         NoTokenError: there is none, or none that can be.
     """
-    from ayni.footprint.electricity_maps_api import BASE_URL, ElectricityMapsApi
+    from ayni.footprint.grid.electricity_maps_api import BASE_URL, ElectricityMapsApi
 
     if settings.electricity_maps_token is None:
         raise NoTokenError("Nothing was asked: there is no token.")

@@ -17,11 +17,11 @@ from ayni.settings import Settings
 
 if TYPE_CHECKING:
     from ayni.database import Database
-    from ayni.footprint.cascade import NodeCounters
-    from ayni.footprint.electricity_maps_api import ElectricityMapsApi
-    from ayni.footprint.embodied import Device
-    from ayni.footprint.node_meter import NodeMeter
-    from ayni.footprint.power_model import PowerModel
+    from ayni.footprint.counters.cascade import NodeCounters
+    from ayni.footprint.counters.power_model import PowerModel
+    from ayni.footprint.grid.electricity_maps_api import ElectricityMapsApi
+    from ayni.footprint.impacts.embodied import Device
+    from ayni.footprint.windows.node_meter import NodeMeter
     from ayni.hub.repositories import LocalHub
     from ayni.jobs.runs import Run, Runs
     from ayni.jobs.spec import JobSpec
@@ -117,7 +117,7 @@ class Installation:
             return None
 
     def _make_counters(self, spec: "JobSpec") -> "NodeCounters":
-        from ayni.footprint.cascade import choose_counters
+        from ayni.footprint.counters.cascade import choose_counters
 
         return choose_counters(
             declared_watts=spec.site.cpu_watts,
@@ -126,12 +126,12 @@ class Installation:
         )
 
     def _make_power_model(self, spec: "JobSpec") -> "PowerModel":
-        from ayni.footprint.cascade import node_power_model
+        from ayni.footprint.counters.cascade import node_power_model
 
         return node_power_model(declared_watts=spec.site.cpu_watts, node_folder=self._settings.meters_folder)
 
     def _make_meter(self, found: "Run") -> "NodeMeter":
-        from ayni.footprint.node_meter import NodeMeter
+        from ayni.footprint.windows.node_meter import NodeMeter
         from ayni.workflows.offer import reserved_cores
 
         spec = found.job.spec
@@ -160,8 +160,8 @@ def _make_engine(config: "TrainConfig") -> AbstractContextManager["Engine"]:
 def _machine(lifetime_years: float) -> "Device":
     import psutil
 
-    from ayni.footprint.design_power import read_processor
-    from ayni.footprint.embodied import undeclared_machine
+    from ayni.footprint.counters.design_power import read_processor
+    from ayni.footprint.impacts.embodied import undeclared_machine
 
     processor = read_processor()
     return undeclared_machine(

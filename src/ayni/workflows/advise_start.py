@@ -2,7 +2,7 @@
 
     files (and the API, where the caller gives one)   metered hours -> one series, forecasts -> another
     without any                                       the climatology that is shipped for the zone, if one is
-    then                                              ayni.footprint.scheduling
+    then                                              ayni.footprint.grid.scheduling
 
 Only hours before the moment of asking count as known: a file that reaches further does not tell its
 future, so that a past moment can be asked for honestly.
@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from ayni.errors import UserError
-from ayni.footprint.basis import Basis, Counting, one_basis
-from ayni.footprint.carbon import CarbonIntensity, UnknownZoneError, carbon_intensity, country_intensity
-from ayni.footprint.climatology import (
+from ayni.footprint.grid.basis import Basis, Counting, one_basis
+from ayni.footprint.grid.carbon import CarbonIntensity, UnknownZoneError, carbon_intensity, country_intensity
+from ayni.footprint.grid.climatology import (
     Climatology,
     fit_climatology,
     shipped_climatologies,
     shipped_climatology,
 )
-from ayni.footprint.electricity_maps_api import ElectricityMapsApi, IntensityApiError
-from ayni.footprint.importers import read_intensity_file
-from ayni.footprint.intensity_series import (
+from ayni.footprint.grid.electricity_maps_api import ElectricityMapsApi, IntensityApiError
+from ayni.footprint.grid.importers import read_intensity_file
+from ayni.footprint.grid.intensity_series import (
     FORECAST,
     HOUR,
     IntensitySeries,
@@ -36,7 +36,7 @@ from ayni.footprint.intensity_series import (
     join_series,
     same_zone,
 )
-from ayni.footprint.scheduling import Work, when_to_run
+from ayni.footprint.grid.scheduling import Work, when_to_run
 from ayni.market.offers import InvalidDurationError, parse_duration
 
 REPLAYED_DAYS = 30

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from ayni.errors import UserError
-from ayni.footprint.calibrate import CalibrationPlan, Instruments, Load, ProcessLoad, calibrate_node
-from ayni.footprint.cascade import choose_counters, read_wall_source, write_wall_source
-from ayni.footprint.cpu_frequency import Frequency, find_frequency
-from ayni.footprint.cpu_time import CpuClock, choose_cpu_clock
-from ayni.footprint.meters import EnergyCounter, MeterUnavailableError
-from ayni.footprint.node_model import NodeCalibrationError, NodeModel, PowerPoint, write_node_model
-from ayni.footprint.rapl_counter import POWERCAP, RaplCounter
-from ayni.footprint.wall_meter import WallCounter, WallSource
+from ayni.footprint.counters.calibrate import CalibrationPlan, Instruments, Load, ProcessLoad, calibrate_node
+from ayni.footprint.counters.cascade import choose_counters, read_wall_source, write_wall_source
+from ayni.footprint.counters.cpu_frequency import Frequency, find_frequency
+from ayni.footprint.counters.meters import EnergyCounter, MeterUnavailableError
+from ayni.footprint.counters.node_model import NodeCalibrationError, NodeModel, PowerPoint, write_node_model
+from ayni.footprint.counters.rapl_counter import POWERCAP, RaplCounter
+from ayni.footprint.counters.wall_meter import WallCounter, WallSource
+from ayni.footprint.windows.cpu_time import CpuClock, choose_cpu_clock
 from ayni.workflows.progress import Progress, SilentProgress
 
 STEP = "calibrate"

@@ -6,7 +6,7 @@ from typing import Any
 from ayni.compress.keras.pipeline import compress_keras
 from ayni.compress.pipeline import compress
 from ayni.compress.variants import CompressResult
-from ayni.footprint.node_meter import NodeMeter
+from ayni.footprint.windows.node_meter import NodeMeter
 from ayni.hub.loading import load_model
 from ayni.jobs.runs import Run
 from ayni.keras_weights import is_keras

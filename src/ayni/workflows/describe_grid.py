@@ -11,9 +11,9 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
-from ayni.footprint.basis import Counting
-from ayni.footprint.importers import kind_of_file, read_intensity_file
-from ayni.footprint.intensity_series import HOUR, IntensitySeries
+from ayni.footprint.grid.basis import Counting
+from ayni.footprint.grid.importers import kind_of_file, read_intensity_file
+from ayni.footprint.grid.intensity_series import HOUR, IntensitySeries
 
 _DAY_HOURS = 24
 _EMISSION_FACTORS = {"life-cycle": "lifecycle", "direct": "direct"}

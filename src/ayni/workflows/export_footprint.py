@@ -13,14 +13,14 @@ from typing import Any
 
 from ayni.errors import AyniError
 from ayni.files import read_json, write_atomically
-from ayni.footprint.entries import FootprintEntry
 from ayni.footprint.exports.boamps import boamps_report
 from ayni.footprint.exports.codecarbon_csv import codecarbon_csv
 from ayni.footprint.exports.model_card import model_card
 from ayni.footprint.exports.options import ExportOptions
 from ayni.footprint.exports.prometheus_text import prometheus_text
 from ayni.footprint.exports.sci_report import sci_report
-from ayni.footprint.kept_footprints import read_kept
+from ayni.footprint.sums.entries import FootprintEntry
+from ayni.footprint.sums.kept_footprints import read_kept
 from ayni.settings import read_settings
 from ayni.workflows.footprint_references import find_footprint
 

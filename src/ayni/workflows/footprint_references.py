@@ -1,6 +1,6 @@
 """Where footprints of a home are, and which one a reference means: a run, a measurement, an import or a path.
 
-Not covered: what they hold (`ayni.footprint.kept_footprints`).
+Not covered: what they hold (`ayni.footprint.sums.kept_footprints`).
 """
 
 from pathlib import Path

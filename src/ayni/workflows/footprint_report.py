@@ -15,8 +15,8 @@ from typing import Any
 
 from ayni.errors import AyniError
 from ayni.files import read_json
-from ayni.footprint.kept_footprints import KeptFootprint, read_kept_leniently
-from ayni.footprint.third_party import IMPORT_FILE, ImportedFile, read_import
+from ayni.footprint.sums.kept_footprints import KeptFootprint, read_kept_leniently
+from ayni.footprint.sums.third_party import IMPORT_FILE, ImportedFile, read_import
 from ayni.reports.sustainability.inputs import Period, ReportInputs
 from ayni.reports.sustainability.page import write_sustainability_report
 from ayni.reports.sustainability.view import sustainability_view

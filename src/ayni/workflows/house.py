@@ -10,11 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ayni.footprint.cascade import NodeCounters
-from ayni.footprint.embodied import Device
-from ayni.footprint.intensity_series import IntensitySource
-from ayni.footprint.node_meter import NodeMeter
-from ayni.footprint.power_model import PowerModel
+from ayni.footprint.counters.cascade import NodeCounters
+from ayni.footprint.counters.power_model import PowerModel
+from ayni.footprint.grid.intensity_series import IntensitySource
+from ayni.footprint.impacts.embodied import Device
+from ayni.footprint.windows.node_meter import NodeMeter
 from ayni.jobs.runs import Run, Runs
 from ayni.jobs.spec import JobSpec
 from ayni.market.ledger import Ledger

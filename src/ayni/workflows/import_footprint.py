@@ -1,13 +1,13 @@
 """Import what another tool measured, told apart from what was metered here.
 
-Not covered: reading the file (`ayni.footprint.codecarbon_files`).
+Not covered: reading the file (`ayni.footprint.sums.codecarbon_files`).
 """
 
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ayni.footprint.third_party import ImportRequest, import_codecarbon
+from ayni.footprint.sums.third_party import ImportRequest, import_codecarbon
 from ayni.settings import read_settings
 from ayni.workflows.footprint_references import measurements_folder
 

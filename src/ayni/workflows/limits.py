@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ayni.errors import UserError
 from ayni.files import read_json_lines
-from ayni.footprint.carbon import CarbonIntensity
-from ayni.footprint.windows import job_microjoules
+from ayni.footprint.grid.carbon import CarbonIntensity
+from ayni.footprint.windows.window_file import job_microjoules
 from ayni.market.offers import Limits, Offer
 from ayni.units import MICROCREDITS_PER_CREDIT, MICROJOULES_PER_JOULE, joules_to_kwh
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ayni.errors import UserError
-from ayni.footprint.recording import Request
-from ayni.footprint.run_command import CommandOutcome, run_command
-from ayni.footprint.sci import FunctionalUnit
+from ayni.footprint.impacts.sci import FunctionalUnit
+from ayni.footprint.measuring.recording import Request
+from ayni.footprint.measuring.run_command import CommandOutcome, run_command
 
 
 class NoMeasurementError(UserError):

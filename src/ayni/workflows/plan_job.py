@@ -20,7 +20,7 @@ from ayni.compress.steps import (
     looks_at_data,
 )
 from ayni.files import write_json
-from ayni.footprint.power_model import PowerModel, estimate_energy
+from ayni.footprint.counters.power_model import PowerModel, estimate_energy
 from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
 from ayni.jobs.spec import JobSpec

@@ -14,7 +14,7 @@ from ayni.compress.artefacts import load_full_model
 from ayni.compress.evidence.break_even import BreakEven
 from ayni.compress.variants import CompressResult, Variant
 from ayni.data.card import DataCard
-from ayni.footprint.receipts import receipt_paths
+from ayni.footprint.receipts.receipt import receipt_paths
 from ayni.hub.card import CardData, CardFootprint, CardLineage, CardVariant, ModelCard, model_card
 from ayni.hub.config import CONFIG_FILE, FULL, WEIGHTS_FILE, ModelConfig, PipelineTag
 from ayni.hub.repositories import Published

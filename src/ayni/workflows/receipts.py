@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ayni.files import read_json_lines
-from ayni.footprint.receipts import (
+from ayni.footprint.receipts.receipt import (
     ReceiptSubject,
     last_hash,
     read_receipt,

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from ayni.errors import UserError
 from ayni.files import make_folder, write_atomically
-from ayni.footprint.embodied import Device, accelerator, declared_device
-from ayni.footprint.grid_files import GridFileError
-from ayni.footprint.importers import read_intensity_file
-from ayni.footprint.intensity_series import GivenSeries, IntensitySource
-from ayni.footprint.site_conditions import SiteConditions
-from ayni.footprint.tariffs import Tariff, read_tariff_file
+from ayni.footprint.grid.grid_files import GridFileError
+from ayni.footprint.grid.importers import read_intensity_file
+from ayni.footprint.grid.intensity_series import GivenSeries, IntensitySource
+from ayni.footprint.grid.tariffs import Tariff, read_tariff_file
+from ayni.footprint.impacts.embodied import Device, accelerator, declared_device
+from ayni.footprint.receipts.site_conditions import SiteConditions
 from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
 from ayni.jobs.spec import SiteSpec

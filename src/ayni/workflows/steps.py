@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
 
-from ayni.footprint.node_meter import NodeMeter
+from ayni.footprint.windows.node_meter import NodeMeter
 from ayni.jobs.runs import Run
 from ayni.workflows.house import House
 from ayni.workflows.progress import Progress

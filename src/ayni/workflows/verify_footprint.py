@@ -19,20 +19,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ayni.footprint.evidence import Evidence, FoundReceipt, read_evidence
-from ayni.footprint.known_keys import KnownKeys, known_keys
-from ayni.footprint.meters import worst_tier
-from ayni.footprint.nesting import counted_microjoules, exceeds, outer_runs, total_microjoules
-from ayni.footprint.receipt_checks import check_receipt
-from ayni.footprint.replay import find_replays
-from ayni.footprint.side_by_side import check_side_by_side
-from ayni.footprint.verification import (
+from ayni.footprint.counters.meters import worst_tier
+from ayni.footprint.receipts.evidence import Evidence, FoundReceipt, read_evidence
+from ayni.footprint.receipts.known_keys import KnownKeys, known_keys
+from ayni.footprint.receipts.nesting import counted_microjoules, exceeds, outer_runs, total_microjoules
+from ayni.footprint.receipts.receipt_checks import check_receipt
+from ayni.footprint.receipts.replay import find_replays
+from ayni.footprint.receipts.side_by_side import check_side_by_side
+from ayni.footprint.receipts.verification import (
     STEPS_WITHOUT_RECEIPT,
     check_coverage,
     check_sums,
     check_windows,
 )
-from ayni.footprint.window_checks import check_attribution
+from ayni.footprint.receipts.window_checks import check_attribution
 from ayni.signing import FIRST_OF_CHAIN, BadSignatureError, verify_record
 from ayni.units import MICROJOULES_PER_JOULE
 from ayni.workflows.check_result import CheckResult

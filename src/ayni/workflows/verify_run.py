@@ -15,8 +15,8 @@ from typing import Any
 
 from ayni.errors import AyniError
 from ayni.files import read_json, sha256_of_file
-from ayni.footprint.receipts import receipt_paths
-from ayni.footprint.verification import verify_receipts
+from ayni.footprint.receipts.receipt import receipt_paths
+from ayni.footprint.receipts.verification import verify_receipts
 from ayni.jobs.runs import STEP_ORDER
 from ayni.market.double_entry import check_transactions
 from ayni.market.settlement_check import check_settlement

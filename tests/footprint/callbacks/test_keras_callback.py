@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from ayni.footprint.measurement_folder import read_result
-from ayni.footprint.verification import verify_receipts
+from ayni.footprint.measuring.measurement_folder import read_result
+from ayni.footprint.receipts.verification import verify_receipts
 
 pytestmark = [pytest.mark.keras, pytest.mark.slow]
 

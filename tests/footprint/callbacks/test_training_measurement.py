@@ -5,7 +5,7 @@ import pytest
 
 from ayni.footprint import callbacks
 from ayni.footprint.callbacks.training_measurement import TrainingMeasurement
-from ayni.footprint.measurement_folder import read_result
+from ayni.footprint.measuring.measurement_folder import read_result
 
 
 def test_each_epoch_is_a_step_and_counts_as_one(home: Path) -> None:

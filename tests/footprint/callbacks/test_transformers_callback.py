@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from ayni.footprint.verification import verify_receipts
+from ayni.footprint.receipts.verification import verify_receipts
 
 pytestmark = pytest.mark.slow
 

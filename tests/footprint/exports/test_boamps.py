@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from ayni.footprint.amounts import Amount
-from ayni.footprint.entries import entry_of_receipt
 from ayni.footprint.exports.boamps import boamps_report
 from ayni.footprint.exports.options import ExportOptions, UnknownFigureError
-from ayni.footprint.receipt_terms import BY_CORES, WHOLE
-from ayni.footprint.sci import FunctionalUnit
+from ayni.footprint.impacts.sci import FunctionalUnit
+from ayni.footprint.receipts.receipt_terms import BY_CORES, WHOLE
+from ayni.footprint.sums.amounts import Amount
+from ayni.footprint.sums.entries import entry_of_receipt
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "receipt_2.json"
 ENTRY = entry_of_receipt(json.loads(GOLDEN.read_text()), GOLDEN)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ayni.footprint.codecarbon_files import read_codecarbon_file
-from ayni.footprint.entries import FootprintEntry, entry_of_receipt
 from ayni.footprint.exports.codecarbon_csv import COLUMNS, codecarbon_csv
-from ayni.footprint.grid_files import GridFileError
+from ayni.footprint.grid.grid_files import GridFileError
+from ayni.footprint.sums.codecarbon_files import read_codecarbon_file
+from ayni.footprint.sums.entries import FootprintEntry, entry_of_receipt
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "receipt_2.json"
 ENTRY = entry_of_receipt(json.loads(GOLDEN.read_text()), GOLDEN)

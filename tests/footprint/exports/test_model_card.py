@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ayni.footprint.basis import BasisMismatchError
-from ayni.footprint.entries import entry_of_receipt
 from ayni.footprint.exports.model_card import TrainingTypeError, model_card
 from ayni.footprint.exports.options import ExportOptions, UnknownFigureError
+from ayni.footprint.grid.basis import BasisMismatchError
+from ayni.footprint.sums.entries import entry_of_receipt
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "receipt_2.json"
 ENTRY = entry_of_receipt(json.loads(GOLDEN.read_text()), GOLDEN)

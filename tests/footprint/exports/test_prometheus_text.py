@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ayni.footprint.entries import FootprintEntry, entry_of_receipt
 from ayni.footprint.exports.prometheus_text import RepeatedSeriesError, prometheus_text
+from ayni.footprint.sums.entries import FootprintEntry, entry_of_receipt
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "receipt_2.json"
 ENTRY = entry_of_receipt(json.loads(GOLDEN.read_text()), GOLDEN)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from ayni.footprint.amounts import Amount
-from ayni.footprint.basis import BasisMismatchError
-from ayni.footprint.entries import THIRD_PARTY, entry_of_receipt
 from ayni.footprint.exports.options import ExportOptions, NothingToExportError, UnitError, parse_unit
 from ayni.footprint.exports.sci_report import sci_report
-from ayni.footprint.sci import FunctionalUnit
+from ayni.footprint.grid.basis import BasisMismatchError
+from ayni.footprint.impacts.sci import FunctionalUnit
+from ayni.footprint.sums.amounts import Amount
+from ayni.footprint.sums.entries import THIRD_PARTY, entry_of_receipt
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "receipt_2.json"
 ENTRY = entry_of_receipt(json.loads(GOLDEN.read_text()), GOLDEN)

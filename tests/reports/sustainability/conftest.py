@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ayni.footprint.entries import entry_of_receipt
-from ayni.footprint.kept_footprints import KeptFootprint
-from ayni.footprint.third_party import ImportedFile, ImportRequest, import_codecarbon
+from ayni.footprint.sums.entries import entry_of_receipt
+from ayni.footprint.sums.kept_footprints import KeptFootprint
+from ayni.footprint.sums.third_party import ImportedFile, ImportRequest, import_codecarbon
 from ayni.reports.sustainability.inputs import ReportInputs
 from ayni.signing import FIRST_OF_CHAIN, SigningKey, load_or_create_key, sign_record
 

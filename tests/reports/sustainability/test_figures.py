@@ -1,8 +1,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from ayni.footprint.kept_footprints import KeptFootprint
-from ayni.footprint.third_party import ImportedFile
+from ayni.footprint.sums.kept_footprints import KeptFootprint
+from ayni.footprint.sums.third_party import ImportedFile
 from ayni.reports.sustainability.figures import month_figures, ranked_figures
 from ayni.reports.sustainability.inputs import ReportInputs
 from ayni.reports.sustainability.view import sustainability_view

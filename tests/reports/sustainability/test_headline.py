@@ -1,8 +1,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from ayni.footprint.kept_footprints import KeptFootprint
-from ayni.footprint.third_party import ImportedFile
+from ayni.footprint.sums.kept_footprints import KeptFootprint
+from ayni.footprint.sums.third_party import ImportedFile
 from ayni.reports.sustainability.headline import imported_strip, lede, metered_strip, title
 from ayni.reports.sustainability.inputs import Period, ReportInputs
 from ayni.reports.sustainability.view import sustainability_view

@@ -2,8 +2,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ayni.footprint.kept_footprints import KeptFootprint
-from ayni.footprint.third_party import ImportedFile
+from ayni.footprint.sums.kept_footprints import KeptFootprint
+from ayni.footprint.sums.third_party import ImportedFile
 from ayni.reports.sustainability.inputs import Period, PeriodError, ReportInputs, select
 
 Kept = Callable[..., KeptFootprint]

@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ayni.footprint.entries import entry_of_receipt
+from ayni.footprint.sums.entries import entry_of_receipt
 from ayni.reports.sustainability.node_accounts import node_accounts, without_overlaps
 
 GOLDEN = Path(__file__).parent.parent.parent / "footprint" / "golden" / "receipt_2.json"

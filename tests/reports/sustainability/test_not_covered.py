@@ -2,8 +2,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ayni.footprint.kept_footprints import KeptFootprint
-from ayni.footprint.third_party import ImportedFile
+from ayni.footprint.sums.kept_footprints import KeptFootprint
+from ayni.footprint.sums.third_party import ImportedFile
 from ayni.reports.sustainability.inputs import ReportInputs, select
 from ayni.reports.sustainability.not_covered import ALWAYS, not_covered, problems
 

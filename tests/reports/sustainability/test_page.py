@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ayni.footprint.kept_footprints import KeptFootprint
-from ayni.footprint.third_party import ImportedFile
+from ayni.footprint.sums.kept_footprints import KeptFootprint
+from ayni.footprint.sums.third_party import ImportedFile
 from ayni.reports.sustainability.inputs import Period, ReportInputs
 from ayni.reports.sustainability.page import (
     MAX_ENTRIES,

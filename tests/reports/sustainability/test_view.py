@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ayni.footprint.kept_footprints import KeptFootprint
-from ayni.footprint.third_party import ImportedFile
+from ayni.footprint.sums.kept_footprints import KeptFootprint
+from ayni.footprint.sums.third_party import ImportedFile
 from ayni.reports.sustainability.inputs import Period, ReportInputs
 from ayni.reports.sustainability.view import sustainability_view
 from ayni.signing import load_or_create_key

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from ayni.footprint.callbacks.training_measurement import TrainingMeasurement
-from ayni.footprint.measurement import Measurement
+from ayni.footprint.measuring.measurement import Measurement
 
 
 class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from ayni.footprint.callbacks.training_measurement import TrainingMeasurement
-from ayni.footprint.measurement import Measurement
+from ayni.footprint.measuring.measurement import Measurement
 
 
 def _callback_class() -> Any:

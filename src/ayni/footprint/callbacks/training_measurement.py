@@ -9,7 +9,7 @@ Not covered: telling the ranks of one training from several trainings beside eac
 
 from typing import Any
 
-from ayni.footprint.measurement import Measurement, measure
+from ayni.footprint.measuring.measurement import Measurement, measure
 
 
 class TrainingMeasurement:

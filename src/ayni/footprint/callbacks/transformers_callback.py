@@ -9,7 +9,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from ayni.footprint.callbacks.training_measurement import TrainingMeasurement
-from ayni.footprint.measurement import Measurement
+from ayni.footprint.measuring.measurement import Measurement
 
 
 class TransformersCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]

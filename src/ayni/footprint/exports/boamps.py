@@ -19,8 +19,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from ayni.footprint.carbon import carbon_intensity, country_code
-from ayni.footprint.entries import FootprintEntry
 from ayni.footprint.exports.options import (
     RUN_UNIT,
     ExportOptions,
@@ -30,8 +28,10 @@ from ayni.footprint.exports.options import (
     to_export,
     unit_of,
 )
-from ayni.footprint.receipt_terms import WHOLE
-from ayni.footprint.totals import FootprintTotal, total_of
+from ayni.footprint.grid.carbon import carbon_intensity, country_code
+from ayni.footprint.receipts.receipt_terms import WHOLE
+from ayni.footprint.sums.entries import FootprintEntry
+from ayni.footprint.sums.totals import FootprintTotal, total_of
 from ayni.units import microjoules_to_kwh
 
 FORMAT_VERSION = "1.1.0"

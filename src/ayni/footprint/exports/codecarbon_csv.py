@@ -21,10 +21,10 @@ import csv
 import io
 from collections.abc import Sequence
 
-from ayni.footprint.carbon import country_code
-from ayni.footprint.embodied import GRAMS_PER_KILOGRAM
-from ayni.footprint.entries import FootprintEntry
 from ayni.footprint.exports.options import to_export
+from ayni.footprint.grid.carbon import country_code
+from ayni.footprint.impacts.embodied import GRAMS_PER_KILOGRAM
+from ayni.footprint.sums.entries import FootprintEntry
 from ayni.units import microjoules_to_kwh
 
 COLUMNS = (

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ayni.errors import UserError
-from ayni.footprint.amounts import Amount
-from ayni.footprint.basis import BasisMismatchError
-from ayni.footprint.entries import FootprintEntry
 from ayni.footprint.exports.options import ExportOptions, UnknownFigureError, hardware_of, rounded, to_export
-from ayni.footprint.totals import total_of
+from ayni.footprint.grid.basis import BasisMismatchError
+from ayni.footprint.sums.amounts import Amount
+from ayni.footprint.sums.entries import FootprintEntry
+from ayni.footprint.sums.totals import total_of
 
 TRAINING_TYPES = ("pre-training", "fine-tuning")
 

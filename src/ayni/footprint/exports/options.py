@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ayni.errors import UserError
-from ayni.footprint.entries import THIRD_PARTY, FootprintEntry, without_nested
-from ayni.footprint.sci import UNIT_SIZES, FunctionalUnit
+from ayni.footprint.impacts.sci import UNIT_SIZES, FunctionalUnit
+from ayni.footprint.sums.entries import THIRD_PARTY, FootprintEntry, without_nested
 
 RUN_UNIT = "run"
 

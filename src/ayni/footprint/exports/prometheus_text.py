@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ayni.errors import UserError
-from ayni.footprint.amounts import Amount
-from ayni.footprint.entries import FootprintEntry
 from ayni.footprint.exports.options import to_export
+from ayni.footprint.sums.amounts import Amount
+from ayni.footprint.sums.entries import FootprintEntry
 from ayni.units import MICROCREDITS_PER_CREDIT, MICROJOULES_PER_JOULE
 
 PREFIX = "ayni_footprint"

@@ -14,14 +14,14 @@ Source: SCI specification 1.1.0, ISO/IEC 21031:2024, "Procedure" and "Software b
 from collections.abc import Sequence
 from typing import Any
 
-from ayni.footprint.amounts import Amount
-from ayni.footprint.basis import Basis, BasisMismatchError
-from ayni.footprint.entries import FootprintEntry
+from ayni.footprint.counters.meters import TIERS
 from ayni.footprint.exports.options import ExportOptions, hardware_of, to_export, unit_of
-from ayni.footprint.meters import TIERS
-from ayni.footprint.quantities import Quantity
-from ayni.footprint.sci import FunctionalUnit, SciScore
-from ayni.footprint.totals import FootprintTotal, total_of
+from ayni.footprint.grid.basis import Basis, BasisMismatchError
+from ayni.footprint.impacts.quantities import Quantity
+from ayni.footprint.impacts.sci import FunctionalUnit, SciScore
+from ayni.footprint.sums.amounts import Amount
+from ayni.footprint.sums.entries import FootprintEntry
+from ayni.footprint.sums.totals import FootprintTotal, total_of
 from ayni.units import MICROJOULES_PER_KWH, microjoules_to_kwh
 
 SCHEMA = "ayni/sci-report/1"

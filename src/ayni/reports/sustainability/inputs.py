@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ayni.errors import UserError
-from ayni.footprint.entries import FootprintEntry, without_nested
-from ayni.footprint.kept_footprints import KeptFootprint
-from ayni.footprint.third_party import ImportedFile, without_repeats
+from ayni.footprint.sums.entries import FootprintEntry, without_nested
+from ayni.footprint.sums.kept_footprints import KeptFootprint
+from ayni.footprint.sums.third_party import ImportedFile, without_repeats
 
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from ayni.footprint.entries import FootprintEntry
+from ayni.footprint.sums.entries import FootprintEntry
 
 NODE = "node_microjoules"
 

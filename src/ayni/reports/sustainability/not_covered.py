@@ -5,7 +5,7 @@ Not covered: how far figures can be trusted; that is their interval and tier.
 
 from collections.abc import Sequence
 
-from ayni.footprint.entries import FootprintEntry
+from ayni.footprint.sums.entries import FootprintEntry
 from ayni.reports.formats import count, seconds
 from ayni.reports.sustainability.inputs import ReportInputs, Selection
 from ayni.reports.sustainability.node_accounts import without_overlaps

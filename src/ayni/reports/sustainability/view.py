@@ -12,10 +12,10 @@ Not covered: how it looks (`page`).
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ayni.footprint.entries import FootprintEntry
-from ayni.footprint.kept_footprints import KeptFootprint
-from ayni.footprint.third_party import ImportedFile
-from ayni.footprint.totals import total_of
+from ayni.footprint.sums.entries import FootprintEntry
+from ayni.footprint.sums.kept_footprints import KeptFootprint
+from ayni.footprint.sums.third_party import ImportedFile
+from ayni.footprint.sums.totals import total_of
 from ayni.reports.sustainability.inputs import ReportInputs, Selection, select
 from ayni.reports.sustainability.node_accounts import node_accounts
 from ayni.reports.sustainability.not_covered import not_covered, problems
