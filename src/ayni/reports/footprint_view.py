@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ayni.footprint.counters.meters import TIERS
 from ayni.footprint.grid.intensity_chain import LINKS
 from ayni.units import MICROJOULES_PER_JOULE, joules_to_kwh
 
@@ -22,8 +23,6 @@ NODE_KEYS = (
     "unreserved_idle_microjoules",
     "neighbours_microjoules",
 )
-# Best first. The sum of several receipts is as trustworthy as the worst of them.
-TIERS = ("W0", "W1", "W1+", "W2", "W3", "W4", "W5")
 
 
 def footprint_view(receipts: Sequence[Mapping[str, Any]], *, folder: Path) -> dict[str, Any] | None:

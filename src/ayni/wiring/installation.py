@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ayni.footprint.counters.cascade import NodeCounters
     from ayni.footprint.counters.power_model import PowerModel
     from ayni.footprint.grid.electricity_maps_api import ElectricityMapsApi
-    from ayni.footprint.impacts.embodied import Device
     from ayni.footprint.windows.node_meter import NodeMeter
     from ayni.hub.repositories import LocalHub
     from ayni.jobs.runs import Run, Runs
@@ -83,6 +82,7 @@ class Installation:
         database = self.database
         import psutil
 
+        from ayni.footprint.impacts.this_machine import this_machine
         from ayni.market.ledger import Ledger
         from ayni.market.store import DatabaseLedgerStore
         from ayni.signing import load_or_create_key
@@ -102,7 +102,7 @@ class Installation:
             make_counters=self._make_counters,
             make_power_model=self._make_power_model,
             make_meter=self._make_meter,
-            machine=_machine,
+            machine=this_machine,
             live_grid=self._live_grid,
             now=lambda: datetime.now(UTC),
         )
@@ -155,22 +155,6 @@ def _make_engine(config: "TrainConfig") -> AbstractContextManager["Engine"]:
     from ayni.train.dask_engine import make_engine
 
     return make_engine(config)
-
-
-def _machine(lifetime_years: float) -> "Device":
-    import psutil
-
-    from ayni.footprint.counters.design_power import read_processor
-    from ayni.footprint.impacts.embodied import undeclared_machine
-
-    processor = read_processor()
-    return undeclared_machine(
-        num_processors=1 if processor is None else processor.num_sockets,
-        num_cpus=os.cpu_count() or 1,
-        memory_gigabytes=psutil.virtual_memory().total / 1e9,
-        is_virtual=processor is not None and processor.is_virtual,
-        lifetime_years=lifetime_years,
-    )
 
 
 def _uses_gpu(device: str) -> bool:

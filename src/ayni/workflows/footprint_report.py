@@ -1,6 +1,7 @@
 """The footprint of a home: every receipt of every run and measurement, added up, as an object and a page.
 
-Nothing is written but the report. A receipt that cannot be read is named in it and stops nothing.
+Nothing is written but the report, and the receipts of measurements whose process was killed. A receipt that
+cannot be read is named in it and stops nothing.
 
 Not covered: what homes of other machines hold; copy their runs here, or file one report each.
 """
@@ -15,6 +16,7 @@ from typing import Any
 
 from ayni.errors import AyniError
 from ayni.files import read_json
+from ayni.footprint.measuring.measurement_receipts import finish_abandoned
 from ayni.footprint.sums.kept_footprints import KeptFootprint, read_kept_leniently
 from ayni.footprint.sums.third_party import IMPORT_FILE, ImportedFile, read_import
 from ayni.reports.sustainability.inputs import Period, ReportInputs
@@ -22,7 +24,7 @@ from ayni.reports.sustainability.page import write_sustainability_report
 from ayni.reports.sustainability.view import sustainability_view
 from ayni.settings import Settings, read_settings
 from ayni.signing import load_or_create_key
-from ayni.workflows.footprint_references import kept_folders
+from ayni.workflows.footprint_references import kept_folders, measurements_folder
 
 
 def footprint_report(
@@ -34,6 +36,9 @@ def footprint_report(
 ) -> dict[str, Any]:
     """The object of the report; keys: docs/footprint-report.md."""
     settings = read_settings(home=home)
+    if settings.key_path.exists():
+        # What a killed process measured has windows and no receipt yet.
+        finish_abandoned(measurements_folder(settings), load_or_create_key(settings.key_path))
     folders = kept_folders(settings)
     imports, problems = _imports(folders)
     kept = [

@@ -12,11 +12,10 @@ from typing import Any
 
 from ayni.errors import AyniError
 from ayni.files import read_json_lines
-from ayni.footprint.counters.design_power import read_processor
 from ayni.footprint.grid.importers import read_intensity_file
 from ayni.footprint.grid.intensity_series import GivenSeries
-from ayni.footprint.impacts.embodied import Device, undeclared_machine
 from ayni.footprint.impacts.sci import FunctionalUnit
+from ayni.footprint.impacts.this_machine import this_machine
 from ayni.footprint.measuring.measured_footprint import footprint_of
 from ayni.footprint.measuring.measurement_folder import (
     Terms,
@@ -58,23 +57,11 @@ def conditions_here(zone: str | None, pue: float, grid_files: Iterable[Path] = (
         zone=known_zone,
         pue=pue,
         sources=(GivenSeries(*series),) if series else (),
-        machine=_machine_here(),
+        machine=this_machine(),
     )
     # Asked once before any work begins: later it would be too late to mend.
     conditions.terms_for([datetime.now(UTC)])
     return conditions
-
-
-def _machine_here() -> Device:
-    import psutil
-
-    processor = read_processor()
-    return undeclared_machine(
-        num_processors=1 if processor is None else processor.num_sockets,
-        num_cpus=os.cpu_count() or 1,
-        memory_gigabytes=psutil.virtual_memory().total / 1e9,
-        is_virtual=processor is not None and processor.is_virtual,
-    )
 
 
 def receipts_of_windows(
