@@ -24,6 +24,7 @@ COMMANDS = (
     "train status",
     "footprint run",
     "footprint verify",
+    "footprint compare",
     "footprint report",
     "footprint export",
     "footprint import",

@@ -2,6 +2,7 @@
 
     footprint_run         meter any command
     footprint_verify      check receipts and windows from files alone
+    footprint_compare     whether one kind of run takes less energy than another
     footprint_report      receipts for others, figures of others, and the report of a home
     footprint_when        when to run
     footprint_node        which meter this node has, and how to calibrate it
@@ -13,6 +14,7 @@ This file only joins the commands to one group.
 import typer
 
 from ayni.cli import (
+    footprint_compare,
     footprint_grid,
     footprint_node,
     footprint_report,
@@ -35,6 +37,7 @@ def _group() -> None:
 
 app.command("run", context_settings=footprint_run.CONTEXT_SETTINGS)(footprint_run.run)
 app.command("verify")(footprint_verify.verify)
+app.command("compare")(footprint_compare.compare)
 app.command("report")(footprint_report.report)
 app.command("export")(footprint_report.export)
 app.command("import")(footprint_report.import_figures)
