@@ -30,8 +30,8 @@ class NothingToCompareError(UserError):
     def __init__(self, reference: str, num_left_out: int) -> None:
         self.reference = reference
         super().__init__(
-            f"No run of {reference!r} has a known energy above 0 ({num_left_out} were looked at). Meter some, "
-            "for example with `ayni footprint run --name NAME -- COMMAND`."
+            f"No run of {reference!r} has a known energy above 0 ({num_left_out} were looked at). Meter "
+            "some, for example with `ayni footprint run --name NAME -- COMMAND`."
         )
 
 
