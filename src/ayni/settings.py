@@ -4,6 +4,7 @@
 |---|---|---|
 | AYNI_HOME | folder with all state: database, objects, keys, runs, hub | ~/.ayni |
 | AYNI_OBJECTS_URL | where objects are stored; any URL that fsspec knows | the folder objects/ in AYNI_HOME |
+| AYNI_DATABASE_URL | ledger and hub: postgresql://... or sqlite:///... | the file state.db in AYNI_HOME |
 
 What belongs to one job is in its job.yaml, never here.
 """
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-VARIABLES = ("AYNI_HOME", "AYNI_OBJECTS_URL")
+VARIABLES = ("AYNI_HOME", "AYNI_OBJECTS_URL", "AYNI_DATABASE_URL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +23,12 @@ class Settings:
 
     home: Path
     objects_url: str
+    database_url: str | None = None
 
     @property
-    def database_path(self) -> Path:
-        """The SQLite file of ledger and hub."""
-        return self.home / "state.db"
+    def database(self) -> Path | str:
+        """Ledger and hub: the URL that was given, or a SQLite file."""
+        return self.database_url or self.home / "state.db"
 
     @property
     def key_path(self) -> Path:
@@ -55,5 +57,7 @@ def read_settings(environ: Mapping[str, str] | None = None, *, home: Path | None
     chosen = home or Path(environ.get("AYNI_HOME") or Path.home() / ".ayni")
     resolved = chosen.expanduser().resolve()
     return Settings(
-        home=resolved, objects_url=environ.get("AYNI_OBJECTS_URL") or (resolved / "objects").as_uri()
+        home=resolved,
+        objects_url=environ.get("AYNI_OBJECTS_URL") or (resolved / "objects").as_uri(),
+        database_url=environ.get("AYNI_DATABASE_URL") or None,
     )

@@ -348,7 +348,7 @@ class _Installation:
     def database(self) -> "Database":
         from ayni.database import Database
 
-        return Database(self._settings.database_path)
+        return Database(self._settings.database)
 
     @cached_property
     def hub(self) -> "LocalHub":
