@@ -28,8 +28,8 @@ def scripts() -> ScriptDirectory:
 def declare_all_tables() -> None:
     for package in pkgutil.iter_modules(ayni.__path__, "ayni."):
         folder = Path(ayni.__path__[0]) / package.name.removeprefix("ayni.")
-        if (folder / "store.py").exists():
-            importlib.import_module(f"{package.name}.store")
+        for path in folder.glob("*store.py"):
+            importlib.import_module(f"{package.name}.{path.stem}")
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_code_declares(tmp_path: Path) -> None:
