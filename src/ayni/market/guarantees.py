@@ -13,7 +13,7 @@ then loses its bond B. Honesty pays at least as much when q B >= (1 - q) G, so
 A site whose work is always checked (q = 1) needs no bond: so a new one can begin with nothing.
 
 Earnings are paid out only after the check, so what is clawed back is there. Of the parts that went to the
-cooperative the buyer gets back what checks and surplus still hold; the carbon was emitted, so its charge stays.
+cooperative the buyer gets back what checks and surplus still hold; the carbon was emitted, its charge stays.
 
 Not covered: collusion of a seller with whoever checks it, and the harm of wrong work beyond its price.
 

@@ -129,6 +129,8 @@ def next_state(state: LeaseState | None, event: Event, policy: LeasePolicy) -> t
     if isinstance(event, LeaseOffered):
         return (state, ()) if state is not None else _offered(event)
     assert state is not None, "only an offer begins a lease"
+    if state.phase == "settled":
+        return state, ()
     after, commands = _HANDLERS[type(event)](state, event, policy)
     if after is state:
         return state, ()
@@ -146,17 +148,17 @@ def _offered(event: LeaseOffered) -> tuple[LeaseState, Commands]:
 def _on_held(state: LeaseState, event: EscrowHeld, policy: LeasePolicy) -> tuple[LeaseState, Commands]:
     if state.phase == "offered":
         return replace(state, phase="held"), ()
-    if state.is_closed and not state.ticks:
+    if state.is_closed and state.settling == "open":
         # Cancelled while the answer was under way: what is set aside by now goes back.
-        return replace(state), _closing(state)
+        return _settle(state)
     return state, ()
 
 
 def _on_refused(state: LeaseState, event: EscrowRefused, policy: LeasePolicy) -> tuple[LeaseState, Commands]:
     if state.phase == "offered":
-        return replace(state, phase="failed", reason=event.reason), (_pay_out(state),)
+        return _pay(replace(state, phase="failed", reason=event.reason))
     if state.is_closed:  # cancelled while the answer was under way
-        return replace(state), (_pay_out(state),)
+        return _pay(state)
     return _refuse_unless(state, event, is_repeated=False)
 
 
@@ -301,33 +303,37 @@ def _on_failed(state: LeaseState, event: WorkFailed, policy: LeasePolicy) -> tup
 
 
 def _on_chosen(state: LeaseState, event: CheckChosen, policy: LeasePolicy) -> tuple[LeaseState, Commands]:
-    if not state.is_closed:
-        return _refuse_unless(state, event, is_repeated=False)
-    return replace(state), (CheckWork(lease=state.terms.lease) if event.is_checked else _pay_out(state),)
+    if state.settling != "asked":
+        return _refuse_unless(state, event, is_repeated=state.settling in ("checking", "paying"))
+    if event.is_checked:
+        return replace(state, settling="checking"), (CheckWork(lease=state.terms.lease),)
+    return _pay(state)
 
 
 def _on_passed(state: LeaseState, event: CheckPassed, policy: LeasePolicy) -> tuple[LeaseState, Commands]:
-    if not state.is_closed:
-        return _refuse_unless(state, event, is_repeated=False)
-    return replace(state), (_pay_out(state),)
+    if state.settling != "checking":
+        return _refuse_unless(state, event, is_repeated=state.settling == "paying")
+    return _pay(state)
 
 
 def _on_check_failed(
     state: LeaseState, event: CheckFailed, policy: LeasePolicy
 ) -> tuple[LeaseState, Commands]:
-    if not state.is_closed:
-        return _refuse_unless(state, event, is_repeated=False)
-    nothing = replace(state, counted_unit_seconds=0, reason=f"its work is wrong: {event.reason}")
+    if state.settling != "checking":
+        return _refuse_unless(state, event, is_repeated=state.settling == "paying")
     lease = state.terms.lease
     back = ClawBack(lease=lease, from_tick=1, reason=event.reason)
     slash = (SlashBond(lease=lease, reason=event.reason),) if state.terms.bond_microcredits else ()
-    return nothing, (back, *slash, _pay_out(nothing))
+    paying, pay_out = _pay(
+        replace(state, counted_unit_seconds=0, reason=f"its work is wrong: {event.reason}")
+    )
+    return paying, (back, *slash, *pay_out)
 
 
 def _on_settled(state: LeaseState, event: LeaseSettled, policy: LeasePolicy) -> tuple[LeaseState, Commands]:
-    if not state.is_closed:
+    if state.settling != "paying":
         return _refuse_unless(state, event, is_repeated=False)
-    return (state if state.phase == "settled" else replace(state, phase="settled")), ()
+    return replace(state, phase="settled"), ()
 
 
 def _ask_for_checkpoint(state: LeaseState, now: datetime, policy: LeasePolicy) -> tuple[LeaseState, Commands]:
@@ -373,20 +379,26 @@ def _end(
         commands.append(
             EndGang(gang=state.terms.gang, lease_id=state.terms.lease.lease_id, reason=gang_reason)
         )
-    # While the hold is under way there is nothing to settle; its answer does it.
-    return ended, tuple(commands) if state.phase == "offered" else (*commands, *_closing(ended))
+    if state.phase == "offered":
+        return ended, tuple(commands)  # the hold is under way; its answer settles
+    settling, settle = _settle(ended)
+    return settling, (*commands, *settle)
 
 
-def _closing(state: LeaseState) -> Commands:
+def _settle(state: LeaseState) -> tuple[LeaseState, Commands]:
+    """Give back what was not needed; pay, or first find out whether the work is right."""
     lease = state.terms.lease
     give_back = ReleaseEscrow(lease=lease)
     if not state.counted_unit_seconds:
-        return give_back, _pay_out(state)
-    return give_back, ChooseCheck(lease_id=lease.lease_id, rate=state.terms.check_rate)
+        paying, pay_out = _pay(state)
+        return paying, (give_back, *pay_out)
+    choose = ChooseCheck(lease_id=lease.lease_id, rate=state.terms.check_rate)
+    return replace(state, settling="asked"), (give_back, choose)
 
 
-def _pay_out(state: LeaseState) -> PayOut:
-    return PayOut(terms=state.terms, unit_seconds=state.counted_unit_seconds)
+def _pay(state: LeaseState) -> tuple[LeaseState, Commands]:
+    pay_out = PayOut(terms=state.terms, unit_seconds=state.counted_unit_seconds)
+    return replace(state, settling="paying"), (pay_out,)
 
 
 def _stop(state: LeaseState, reason: str, is_suspended: bool = False) -> StopWork:
@@ -422,7 +434,9 @@ def _due_while_running(id: str, state: LeaseState, now: datetime, policy: LeaseP
         return HeartbeatLost(lease_id=id, at=now)
     if state.grace_until is not None:
         return GraceEnded(lease_id=id, at=now) if now >= state.grace_until else None
-    return None if state.terms.window_at(now) else WindowEnded(lease_id=id, at=now)
+    # Before its first window a lease runs only if the clock was set back.
+    is_over = state.terms.window_at(now) is None and now >= state.terms.windows[0][1]
+    return WindowEnded(lease_id=id, at=now) if is_over else None
 
 
 _Handler: TypeAlias = Callable[[LeaseState, Any, LeasePolicy], tuple[LeaseState, Commands]]

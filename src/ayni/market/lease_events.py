@@ -49,8 +49,8 @@ class LeaseTerms:
             raise ValueError("several windows need work that can be suspended")
         if self.escrow_microcredits < self.price.payment_microcredits or self.bond_microcredits < 0:
             raise ValueError(
-                f"an escrow of {self.escrow_microcredits} and a bond of {self.bond_microcredits} do not do for "
-                f"a price of {self.price.payment_microcredits} micro-credits"
+                f"an escrow of {self.escrow_microcredits} and a bond of {self.bond_microcredits} do not do "
+                f"for a price of {self.price.payment_microcredits} micro-credits"
             )
         if not 0 < self.check_rate <= 1:
             raise ValueError(f"a rate of checks of {self.check_rate}; it is above 0 and at most 1")

@@ -11,6 +11,7 @@ from ayni.errors import AyniError
 from ayni.market.lease_events import LeaseTerms
 
 Phase: TypeAlias = Literal["offered", "held", "running", "suspended", "released", "failed", "settled"]
+Settling: TypeAlias = Literal["open", "asked", "checking", "paying"]
 
 
 class LeaseEventError(AyniError):
@@ -51,6 +52,7 @@ class LeaseState:
         grace_until: when the work is stopped for want of a checkpoint; None when nobody wants it stopped.
         is_reclaimed: whether the owner has its machines (or wants them).
         counted_unit_seconds: work that is paid for.
+        settling: after the end: whether a check is drawn, under way, or behind, so that it can be paid.
         reason: why it ended.
     """
 
@@ -67,6 +69,7 @@ class LeaseState:
     grace_until: datetime | None = None
     is_reclaimed: bool = False
     counted_unit_seconds: int = 0
+    settling: Settling = "open"
     reason: str | None = None
 
     @property

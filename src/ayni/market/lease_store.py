@@ -8,7 +8,7 @@ Not covered: removing the events of settled leases. They are the proof of what w
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -28,6 +28,11 @@ lease_events = sa.Table(
     sa.Column("at", sa.String, nullable=False),
     sa.Column("content", sa.String, nullable=False),
     sa.Column("is_carried_out", sa.Boolean, nullable=False),
+)
+_MARK = (
+    lease_events.update()
+    .where(lease_events.c.lease_id == sa.bindparam("of"), lease_events.c.number == sa.bindparam("with"))
+    .values(is_carried_out=True)
 )
 _SETTLED = "LeaseSettled"
 _CHECKS = ("CheckPassed", "CheckFailed")
@@ -69,16 +74,12 @@ class StoredEvent:
 class LeaseStore(Protocol):
     """Keeps events of leases."""
 
-    def append(self, events: Sequence[StoredEvent]) -> None:
-        """Write events, all or none.
+    def keep(self, new: Sequence[StoredEvent], *, done: Sequence[StoredEvent]) -> None:
+        """Write new events, and note that the commands of others were carried out: all of it or nothing.
 
         Raises:
-            LeaseMovedOnError: there is an event with such a number.
+            LeaseMovedOnError: there is another event with such a number.
         """
-        ...
-
-    def mark(self, events: Sequence[StoredEvent]) -> None:
-        """Note that the commands of events were carried out."""
         ...
 
     def unsettled(self) -> list[StoredEvent]:
@@ -92,19 +93,13 @@ class InMemoryLeaseStore:
     def __init__(self) -> None:
         self.events: dict[tuple[str, int], StoredEvent] = {}
 
-    def append(self, events: Sequence[StoredEvent]) -> None:
-        """Write events, all or none."""
-        keys = [(each.event.lease_id, each.number) for each in events]
-        for key in keys:
-            if key in self.events:
-                raise LeaseMovedOnError(*key)
-        self.events.update(zip(keys, events, strict=True))
-
-    def mark(self, events: Sequence[StoredEvent]) -> None:
-        """Note that the commands of events were carried out."""
-        for each in events:
-            key = (each.event.lease_id, each.number)
-            self.events[key] = StoredEvent(number=each.number, event=each.event, is_carried_out=True)
+    def keep(self, new: Sequence[StoredEvent], *, done: Sequence[StoredEvent]) -> None:
+        """Write new events and note which are done, all of it or nothing."""
+        for each in new:
+            if _key(each) in self.events:
+                raise LeaseMovedOnError(*_key(each))
+        self.events |= {_key(each): each for each in new}
+        self.events |= {_key(each): replace(each, is_carried_out=True) for each in done}
 
     def unsettled(self) -> list[StoredEvent]:
         """All events of leases that are not settled, each lease's in their order."""
@@ -122,23 +117,22 @@ class DatabaseLeaseStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def append(self, events: Sequence[StoredEvent]) -> None:
-        """Write events, all or none; those that a lost attempt of this call has written stay."""
-        rows = {(each.event.lease_id, each.number): _to_row(each) for each in events}
-        if rows:
-            self._database.run(lambda connection: _insert(connection, rows))
+    def keep(self, new: Sequence[StoredEvent], *, done: Sequence[StoredEvent]) -> None:
+        """Write new events and note which are done, all of it or nothing.
 
-    def mark(self, events: Sequence[StoredEvent]) -> None:
-        """Note that the commands of events were carried out."""
-        keys = [{"of": each.event.lease_id, "with": each.number} for each in events]
-        table = lease_events
-        statement = (
-            table.update()
-            .where(table.c.lease_id == sa.bindparam("of"), table.c.number == sa.bindparam("with"))
-            .values(is_carried_out=True)
-        )
-        if keys:
-            self._database.run(lambda connection: connection.execute(statement, keys))
+        Events that an attempt with a lost connection has written are left as they are.
+        """
+        rows = {_key(each): _to_row(each) for each in new}
+        marks = [{"of": each.event.lease_id, "with": each.number} for each in done]
+
+        def write(connection: sa.Connection) -> None:
+            if rows:
+                _insert(connection, rows)
+            if marks:
+                connection.execute(_MARK, marks)
+
+        if rows or marks:
+            self._database.run(write)
 
     def unsettled(self) -> list[StoredEvent]:
         """All events of leases that are not settled, each lease's in their order."""
@@ -188,6 +182,10 @@ class DatabaseLeaseStore:
         for _, passed in sorted(found):
             reputation = reputation.after(passed=passed)
         return reputation
+
+
+def _key(stored: StoredEvent) -> tuple[str, int]:
+    return stored.event.lease_id, stored.number
 
 
 def _insert(connection: sa.Connection, rows: dict[tuple[str, int], dict[str, Any]]) -> None:
