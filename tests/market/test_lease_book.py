@@ -142,8 +142,10 @@ def test_a_lease_that_costs_nothing_needs_no_escrow() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "commands"),
-    [(EscrowHeld(lease_id="r1", at=START), ["ReleaseEscrow", "PayOut"])]
-    + [(EscrowRefused(lease_id="r1", at=START, reason="poor"), ["PayOut"])],
+    [
+        (EscrowHeld(lease_id="r1", at=START), ["ReleaseEscrow", "PayOut"]),
+        (EscrowRefused(lease_id="r1", at=START, reason="poor"), ["PayOut"]),
+    ],
 )
 def test_a_cancelled_offer_gives_back_what_was_held_meanwhile(answer: Event, commands: list[str]) -> None:
     story = Story()

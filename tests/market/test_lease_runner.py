@@ -166,9 +166,7 @@ def test_an_order_is_given_again_only_when_it_may_not_have_arrived() -> None:
     leases, ledger = InMemoryLeaseStore(), Ledger(InMemoryLedgerStore())
     scenario.grant(ledger)
     runner = scenario.make_runner(leases, ledger)
-    runner.tell(
-        LeaseOffered(lease_id="good", at=scenario.START, terms=scenario.terms("good", seller="honest"))
-    )
+    runner.tell(scenario.offered("good"))
     runner.tell(WindowBegan(lease_id="good", at=scenario.START))
 
     sites = RecordedOrders()
@@ -183,9 +181,7 @@ def test_a_second_keeper_of_the_same_book_is_refused() -> None:
     leases, ledger = InMemoryLeaseStore(), Ledger(InMemoryLedgerStore())
     scenario.grant(ledger)
     first = scenario.make_runner(leases, ledger)
-    first.tell(
-        LeaseOffered(lease_id="good", at=scenario.START, terms=scenario.terms("good", seller="honest"))
-    )
+    first.tell(scenario.offered("good"))
     second = scenario.make_runner(leases, ledger)
     second.recover()
     first.tell(WindowBegan(lease_id="good", at=scenario.START))
@@ -238,9 +234,7 @@ def test_what_stands_before_a_refused_event_is_kept() -> None:
     leases, ledger = InMemoryLeaseStore(), Ledger(InMemoryLedgerStore())
     scenario.grant(ledger)
     runner = scenario.make_runner(leases, ledger)
-    runner.tell(
-        LeaseOffered(lease_id="good", at=scenario.START, terms=scenario.terms("good", seller="honest"))
-    )
+    runner.tell(scenario.offered("good"))
 
     with pytest.raises(LeaseEventError):
         runner.tell(
@@ -259,9 +253,7 @@ def test_time_tells_what_is_due() -> None:
     scenario.grant(ledger)
     sites = RecordedOrders()
     runner = scenario.make_runner(InMemoryLeaseStore(), ledger, sites)
-    runner.tell(
-        LeaseOffered(lease_id="good", at=scenario.START, terms=scenario.terms("good", seller="honest"))
-    )
+    runner.tell(scenario.offered("good"))
 
     runner.time_passed()
 
@@ -319,7 +311,7 @@ def test_a_runner_killed_again_and_again_comes_to_the_same_end(place: Path | str
 def test_both_lease_stores_keep_the_same(place: Path | str) -> None:
     database = Database(place)
     kept: list[LeaseStore] = [InMemoryLeaseStore(), DatabaseLeaseStore(database)]
-    offer = LeaseOffered(lease_id="good", at=scenario.START, terms=scenario.terms("good", seller="honest"))
+    offer = scenario.offered("good")
     held = EscrowHeld(lease_id="good", at=scenario.START)
     first, second = StoredEvent(number=1, event=offer), StoredEvent(number=2, event=held)
     other = StoredEvent(number=2, event=GangEnded(lease_id="good", at=scenario.START, reason="x"))

@@ -120,7 +120,7 @@ def claw_back(lease: Lease, ticks: Sequence[Row], *, from_tick: int, reason: str
         run=lease.run,
         memo=f"back to {lease.member} from tick {from_tick} on: {reason}",
         decided=decided,
-        accounts=tuple(wanted),
+        accounts=(*wanted, double_entry.available(lease.member)),
     )
 
 
@@ -137,7 +137,7 @@ def _empty_bond(lease: Lease, *, kind: str, memo: str, target: str) -> Movement:
         run=lease.run,
         memo=memo,
         decided=decided,
-        accounts=(source,),
+        accounts=(source, target),
     )
 
 

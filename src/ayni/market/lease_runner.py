@@ -126,7 +126,7 @@ class LeaseRunner:
         self.tell(*self.book.time_passed(self._now()))
 
     def _decide(self, events: Sequence[Event]) -> tuple[list[Handled], AyniError | None]:
-        """Ask the book about events, up to the first that it refuses; those that changed nothing are left out."""
+        """Ask the book about events, up to the first that it refuses; what changes nothing is left out."""
         handled: list[Handled] = []
         for event in events:
             try:

@@ -253,7 +253,7 @@ class Ledger:
 
     def _book(self, book: Book, wanted: Sequence[Movement]) -> list[Row | AyniError | None]:
         ids = {each.id for each in wanted}.union(*(each.looks_up for each in wanted))
-        accounts = {account for each in wanted for account in each.needed_accounts}
+        accounts = {account for each in wanted for account in each.touched_accounts}
         rows, balances = book.find(ids), book.balances(accounts)
         booked = {id: _transaction_of(row) for id, row in rows.items()}
         view = View(balances=balances, booked=booked)

@@ -127,7 +127,7 @@ class DebitNote:
             memo=f"tick {self.number}: {self.unit_seconds} unit-seconds cost {list(self._parts().values())}",
             decided=decided,
             is_named_by_memo=True,
-            accounts=(escrow,),
+            accounts=(escrow, *self._parts()),
             looks_up=(movements.release_id(lease),),
             check=lambda view: movements.refuse_closed(lease, view),
         )

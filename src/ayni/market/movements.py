@@ -102,7 +102,7 @@ class Movement:
         fixed: its postings, where they depend on no balance. Booked before, they must have been the same.
         decided: its postings, where they follow from balances; empty = there is nothing to move.
         is_named_by_memo: whether what was booked before must have had this memo.
-        accounts: whose balances `decided` and `check` look at.
+        accounts: those that `decided` may move, or that `check` looks at.
         looks_up: other ids that they look at.
         check: raises what forbids the movement, before anything is booked.
     """
@@ -123,10 +123,9 @@ class Movement:
             raise ValueError(f"the movement {self.id} needs either fixed postings or a way to decide them")
 
     @property
-    def needed_accounts(self) -> tuple[str, ...]:
-        """All accounts whose balance must be known."""
-        sources = [each.account for each in self.fixed or () if each.amount_microcredits < 0]
-        return (*self.accounts, *sources)
+    def touched_accounts(self) -> tuple[str, ...]:
+        """All accounts whose balance must be known to decide and to book it."""
+        return (*self.accounts, *(each.account for each in self.fixed or ()))
 
     def decide(self, view: View) -> Transaction | None:
         """The transaction to book now; None when there is nothing to move.
@@ -171,6 +170,7 @@ def grant(member: str, *, amount_microcredits: int, policy: str) -> Movement:
         run=None,
         memo=f"granted to {member} under the policy {policy}",
         decided=lambda view: postings,
+        accounts=tuple(posting.account for posting in postings),
     )
 
 
@@ -304,4 +304,4 @@ def _empty(lease: Lease, *, id: str, kind: str, memo: str, source: str, target: 
         amount = view.balance(source)
         return move(amount, source, target) if amount else ()
 
-    return Movement(id=id, kind=kind, run=lease.run, memo=memo, decided=decided, accounts=(source,))
+    return Movement(id=id, kind=kind, run=lease.run, memo=memo, decided=decided, accounts=(source, target))

@@ -64,7 +64,7 @@ def decay(member: str, period: str, policy: PeriodPolicy) -> Movement:
         run=None,
         memo=f"{policy.decay_share:.1%} of what {member} had idle at the end of {period}",
         decided=decided,
-        accounts=(account,),
+        accounts=(account, double_entry.GRANTS),
     )
 
 
@@ -92,7 +92,7 @@ def dividend(period: str, *, units_before: Mapping[str, int]) -> Movement:
         run=None,
         memo=f"surplus at the end of {period}, by verified work of the quarter before",
         decided=decided,
-        accounts=(double_entry.SURPLUS,),
+        accounts=(double_entry.SURPLUS, *map(double_entry.available, workers)),
     )
 
 

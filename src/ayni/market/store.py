@@ -13,11 +13,13 @@ refuse it.
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from ayni.database import Database, metadata
 from ayni.market.double_entry import GRANTS, Entry, Transaction, chain, problem_of_entry
@@ -173,6 +175,8 @@ class DatabaseLedgerStore:
 class _DatabaseBook:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+        # Balances that were read already: nobody else can change them until the book is closed.
+        self._known: dict[str, int | None] = {}
 
     def rows(self, *, id: str | None = None, run: str | None = None) -> list[dict[str, Any]]:
         table = ledger_transactions
@@ -209,10 +213,12 @@ class _DatabaseBook:
         if accounts is None:
             found = self._connection.execute(query).all()
             return {row.account: row.balance_microcredits for row in found}
-        parts = [query.where(ledger_balances.c.account.in_(some)) for some in _in_parts(accounts)]
-        return {
-            row.account: row.balance_microcredits for part in parts for row in self._connection.execute(part)
-        }
+        for some in _in_parts([account for account in accounts if account not in self._known]):
+            self._known |= dict.fromkeys(some)
+            for row in self._connection.execute(query.where(ledger_balances.c.account.in_(some))):
+                self._known[row.account] = row.balance_microcredits
+        known = ((account, self._known[account]) for account in accounts)
+        return {account: balance for account, balance in known if balance is not None}
 
     def append(self, transaction: Transaction, *, at: datetime) -> Entry:
         return self.append_all([transaction], at=at)[0]
@@ -226,8 +232,8 @@ class _DatabaseBook:
             for row in rows
             for position, posting in enumerate(row.pop("postings"))
         ]
-        self._connection.execute(ledger_transactions.insert(), rows)
-        self._connection.execute(ledger_postings.insert(), postings)
+        self._insert(ledger_transactions, rows)
+        self._insert(ledger_postings, postings)
         self._carry(entries)
         return entries
 
@@ -238,33 +244,33 @@ class _DatabaseBook:
             for posting in entry.transaction.postings:
                 changes[posting.account] = changes.get(posting.account, 0) + posting.amount_microcredits
         before = self.balances(changes)
-        table = ledger_balances
-        known = [
-            {"of": account, "to": before[account] + change}
-            for account, change in changes.items()
-            if account in before and change
-        ]
-        new = [
-            {"account": account, "balance_microcredits": change}
-            for account, change in changes.items()
-            if account not in before
-        ]
-        if known:
-            statement = (
-                table.update()
-                .where(table.c.account == sa.bindparam("of"))
-                .values(balance_microcredits=sa.bindparam("to"))
-            )
-            self._connection.execute(statement, known)
-        if new:
-            self._connection.execute(table.insert(), new)
+        after = {account: before.get(account, 0) + change for account, change in changes.items()}
+        rows = [{"account": account, "balance_microcredits": balance} for account, balance in after.items()]
+        self._insert(ledger_balances, rows)
+        self._known |= after
+
+    def _insert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        if self._connection.dialect.name != "postgresql":
+            self._connection.execute(_insert_of(table, "sqlite"), rows)
+            return
+        # One statement with an array for each column: a statement for each row takes twice as long.
+        columns = {column.name: [row[column.name] for row in rows] for column in table.columns}
+        self._connection.execute(_insert_of(table, "postgresql"), columns)
 
     def _newest(self) -> tuple[int, str]:
         """Number and hash of the last entry, which must be as it was booked: the next one vouches for it."""
-        found = self._rows([], limit=1, is_newest_first=True)
+        table, newest = ledger_transactions, sa.func.max(ledger_transactions.c.sequence)
+        query = (
+            sa.select(table, ledger_postings.c.account, ledger_postings.c.amount_microcredits)
+            .outerjoin(ledger_postings)
+            .where(table.c.sequence == sa.select(newest).scalar_subquery())
+            .order_by(ledger_postings.c.position)
+        )
+        found = [row._asdict() for row in self._connection.execute(query)]
         if not found:
             return 0, FIRST_OF_CHAIN
-        if problem := problem_of_entry(found[0]):
+        postings = [{name: row.pop(name) for name in ("account", "amount_microcredits")} for row in found]
+        if problem := problem_of_entry({**found[0], "postings": postings}):
             raise DamagedLedgerError(id=str(found[0]["id"]), reason=f"it {problem}")
         return found[0]["sequence"], found[0]["hash"]
 
@@ -273,11 +279,9 @@ class _DatabaseBook:
         chosen: list[sa.ColumnElement[bool]],
         *,
         limit: int | None = None,
-        is_newest_first: bool = False,
     ) -> list[dict[str, Any]]:
         table = ledger_transactions
-        order = table.c.sequence.desc() if is_newest_first else table.c.sequence
-        query = sa.select(table).where(*chosen).order_by(order).limit(limit)
+        query = sa.select(table).where(*chosen).order_by(table.c.sequence).limit(limit)
         found = self._connection.execute(query).all()
         postings = self._postings([row.sequence for row in found])
         return [{**row._mapping, "postings": postings.get(row.sequence, [])} for row in found]
@@ -295,6 +299,26 @@ class _DatabaseBook:
                 posting = {"account": row.account, "amount_microcredits": row.amount_microcredits}
                 by_sequence.setdefault(row.sequence, []).append(posting)
         return by_sequence
+
+
+@cache
+def _insert_of(table: sa.Table, dialect: str) -> sa.Insert:
+    """The INSERT of rows; that of balances replaces those that are there.
+
+    The new balance is inserted, not the change: PostgreSQL checks the row before it looks for one in its way.
+    """
+    insert: Any
+    if dialect == "sqlite":
+        insert = sqlite.insert(table)
+    else:
+        arrays = [sa.bindparam(each.name, type_=postgresql.ARRAY(each.type)) for each in table.columns]
+        rows = sa.select(*(sa.func.unnest(array) for array in arrays))
+        insert = postgresql.insert(table).from_select(list(table.columns), rows)
+    if table is ledger_balances:
+        new = {"balance_microcredits": insert.excluded.balance_microcredits}
+        insert = insert.on_conflict_do_update(index_elements=["account"], set_=new)
+    found: sa.Insert = insert
+    return found
 
 
 def _in_parts(values: Collection[T]) -> Iterator[list[T]]:
