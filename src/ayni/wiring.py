@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ayni.jobs.loading import Job
     from ayni.jobs.runs import Run, Runs
     from ayni.jobs.spec import JobSpec
+    from ayni.market.ledger import Ledger
     from ayni.train.config import TrainConfig
     from ayni.train.engine import Engine
     from ayni.workflows.compress_job import CompressRequest, WrittenJob
@@ -55,6 +56,27 @@ class NoReportError(UserError):
     def __init__(self, run: str) -> None:
         self.run = run
         super().__init__(f"The run {run} has no report yet. Finish it with: ayni resume {run}")
+
+
+class NoLedgerError(UserError):
+    """There is no ledger to look into."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(
+            f"There is no ledger in {path} yet; the first `ayni run` begins it. Is AYNI_HOME or "
+            "AYNI_DATABASE_URL the one you mean?"
+        )
+
+
+class NotedEntryError(UserError):
+    """An entry that was noted down is not written as NUMBER:HASH."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(
+            f"{text!r} is no noted entry. Write NUMBER:HASH with all 64 digits, as `ayni ledger check` prints it."
+        )
 
 
 def run(
@@ -277,6 +299,35 @@ def verify(run: str | Path, *, home: Path | None = None) -> dict[str, Any]:
     return verify_folder(folder, expected_public_key=key, is_own=is_own).to_json()
 
 
+def ledger_check(noted: Sequence[str] = (), *, home: Path | None = None) -> dict[str, Any]:
+    """Prove the invariants of the ledger: {"ok", "problems", "num_entries", "last_hash", ...}.
+
+    `noted` are entries of earlier checks as "NUMBER:HASH", which must still be there.
+
+    Raises:
+        NoLedgerError: there is no database yet.
+        NotedEntryError: an entry was noted in another form.
+    """
+    from ayni.workflows.ledger_check import check_ledger
+
+    entries = dict(_noted_entry(text) for text in noted)
+    return check_ledger(_existing_ledger(home).database, noted=entries)
+
+
+def ledger_statement(
+    member: str, *, since: datetime | None = None, until: datetime | None = None, home: Path | None = None
+) -> dict[str, Any]:
+    """Every movement of a member's credits in [since, until): {"member", "opening", "lines", "closing"}.
+
+    Raises:
+        NoLedgerError: there is no database yet.
+        UnknownMemberError: the ledger has no account of the member.
+    """
+    from ayni.workflows.ledger_statement import ledger_statement as make
+
+    return make(_existing_ledger(home).ledger, member, since=since, until=until).to_json()
+
+
 def runs_list(home: Path | None = None) -> list[dict[str, Any]]:
     """A summary of each run, the newest first."""
     return [found.summary() for found in _Installation(read_settings(home=home)).runs.list()]
@@ -328,6 +379,21 @@ def runs_remove(run: str, home: Path | None = None) -> None:
     shutil.rmtree(installation.spill_folder / found.id, ignore_errors=True)
 
 
+def _existing_ledger(home: Path | None) -> "_Installation":
+    """An installation whose database is there: looking must not make one."""
+    settings = read_settings(home=home)
+    if isinstance(settings.database, Path) and not settings.database.exists():
+        raise NoLedgerError(settings.database)
+    return _Installation(settings)
+
+
+def _noted_entry(text: str) -> tuple[int, str]:
+    number, _, found = text.partition(":")
+    if not (number.isdecimal() and int(number) > 0 and len(found) == 64):
+        raise NotedEntryError(text)
+    return int(number), found
+
+
 class _Installation:
     """The concrete things of one home, made when they are first used."""
 
@@ -351,6 +417,13 @@ class _Installation:
         return Database(self._settings.database)
 
     @cached_property
+    def ledger(self) -> "Ledger":
+        from ayni.market.ledger import Ledger
+        from ayni.market.store import DatabaseLedgerStore
+
+        return Ledger(DatabaseLedgerStore(self.database))
+
+    @cached_property
     def hub(self) -> "LocalHub":
         from ayni.hub.repositories import LocalHub
         from ayni.objects import ObjectStore
@@ -370,15 +443,13 @@ class _Installation:
     def house(self) -> "House":
         import psutil
 
-        from ayni.market.ledger import Ledger
-        from ayni.market.store import DatabaseLedgerStore
         from ayni.signing import load_or_create_key
         from ayni.workflows.house import House
 
         return House(
             runs=self.runs,
             database=self.database,
-            ledger=Ledger(DatabaseLedgerStore(self.database)),
+            ledger=self.ledger,
             hub=self.hub,
             key=load_or_create_key(self._settings.key_path),
             node=socket.gethostname(),

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 import ayni
-from ayni.cli import compress, init, predict, run, runs, train, verify
+from ayni.cli import compress, init, ledger, predict, run, runs, train, verify
 from ayni.errors import AyniError
 
 INTERRUPTED = 130
@@ -59,6 +59,7 @@ app.command("resume")(run.resume)
 app.add_typer(compress.app, name="compress")
 app.add_typer(train.app, name="train")
 app.add_typer(runs.app, name="runs")
+app.add_typer(ledger.app, name="ledger")
 app.command("verify")(verify.verify)
 app.command("predict")(predict.predict)
 

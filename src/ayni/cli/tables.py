@@ -112,6 +112,29 @@ def plan_table(plan: Json) -> Table:
     return table
 
 
+def statement_table(statement: Json) -> Table:
+    """One line for each movement of a member's credits; credits with a sign are changes."""
+    left = ("when (UTC)", "what", "why")
+    table = plain_table("when (UTC)", "what", "spendable", "set aside", "balance", "why", left=left)
+    opening = statement["opening"]
+    table.add_row("", "before", "", "", _credits(opening["available_microcredits"]), "", style="dim")
+    for line in statement["lines"]:
+        change, after = line["change"], line["after"]
+        table.add_row(
+            str(line["at"])[:16].replace("T", " "),
+            line["kind"],
+            _signed_credits(change["available_microcredits"]),
+            _signed_credits(change["escrow_microcredits"] + change["bond_microcredits"]),
+            _credits(after["available_microcredits"]),
+            line["memo"],
+        )
+    return table
+
+
+def _signed_credits(microcredits: int) -> str:
+    return f"{microcredits / MICROCREDITS_PER_CREDIT:+,.6f}" if microcredits else ""
+
+
 def violations_text(plan: Json) -> Text:
     """Which limits of the job the plan exceeds, or that it exceeds none."""
     violations, risks = plan.get("violations") or [], plan.get("risks") or []

@@ -146,6 +146,13 @@ class DatabaseLeaseStore:
         with self._database.reading() as connection:
             return [_from_row(row) for row in connection.execute(query)]
 
+    def settled(self) -> list[str]:
+        """The leases that are settled."""
+        table = lease_events
+        query = sa.select(table.c.lease_id).where(table.c.kind == _SETTLED, table.c.is_carried_out)
+        with self._database.reading() as connection:
+            return list(connection.scalars(query))
+
     def events_of(self, lease_id: str) -> list[StoredEvent]:
         """All events of one lease in their order."""
         query = sa.select(lease_events).where(lease_events.c.lease_id == lease_id)

@@ -5,13 +5,13 @@
 3. No id was booked twice: what has an idempotency key happened once.
 4. No account was ever below zero but `coop:grants`; so no escrow was.
 5. The balances that are kept for speed are the sums of the postings.
-6. A lease whose escrow was given back has nothing in it.
+6. A lease whose escrow was given back has nothing in it, and one that was settled nothing anywhere.
 
 Not covered: entries cut off at the end that take their balances with them. The number and the hash of
 the last entry are in the result, for whoever wrote them down the last time.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -46,12 +46,15 @@ class BookCheck:
     problems: list[str]
 
 
-def check_book(book: ReadableBook, *, noted: Mapping[int, str] | None = None) -> BookCheck:
+def check_book(
+    book: ReadableBook, *, noted: Mapping[int, str] | None = None, settled: Collection[str] = ()
+) -> BookCheck:
     """Read all of a book and say what is wrong with it. Cost: O(number of postings), one pass.
 
     Args:
         book: the book, as one state that does not change while it is read.
         noted: hashes of earlier entries by their number, as written down elsewhere; each must still be there.
+        settled: leases that were settled before the book was opened.
     """
     rows = EntryChecker(is_whole_book=True, num_expected=None)
     closed: set[str] = set()
@@ -59,17 +62,17 @@ def check_book(book: ReadableBook, *, noted: Mapping[int, str] | None = None) ->
     replaced = []
     for row in book.each():
         rows.add(row)
-        if isinstance(row, dict) and row.get("kind") == "release":
+        if row["kind"] == "release":
             closed.add(str(row["id"]).removeprefix("release:"))
-        if row.get("sequence") in wanted and wanted.pop(row["sequence"]) != row.get("hash"):
-            replaced.append(
-                f"Transaction {row['sequence']} has not the hash that was noted: it was replaced."
-            )
+        number = row["sequence"]
+        if number in wanted and wanted.pop(number) != row["hash"]:
+            replaced.append(f"Transaction {number} has not the hash that was noted: it was replaced.")
     cut_off = [f"Transaction {number} was noted and is not there any more." for number in sorted(wanted)]
     kept = book.balances()
     problems = [*rows.problems, *replaced, *cut_off]
     if not rows.problems:
         problems += [*_problems_of_kept(kept, rows.balances), *_problems_of_closed(rows.balances, closed)]
+        problems += _problems_of_settled(rows.balances, set(settled))
     return BookCheck(
         num_entries=rows.num_entries,
         num_accounts=len(rows.balances),
@@ -94,6 +97,12 @@ def _problems_of_closed(balances: Mapping[str, int], closed: set[str]) -> Iterat
     for account, balance in balances.items():
         if ":escrow:" in account and balance and account.rpartition(":")[2] in closed:
             yield f"{account} holds {balance} micro-credits after it was given back."
+
+
+def _problems_of_settled(balances: Mapping[str, int], settled: set[str]) -> Iterator[str]:
+    for account, balance in balances.items():
+        if balance and account.count(":") == 3 and account.rpartition(":")[2] in settled:
+            yield f"{account} holds {balance} micro-credits, and its lease is settled."
 
 
 def _shortened(problems: list[str]) -> list[str]:
