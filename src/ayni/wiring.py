@@ -75,7 +75,7 @@ class NotedEntryError(UserError):
     def __init__(self, text: str) -> None:
         self.text = text
         super().__init__(
-            f"{text!r} is no noted entry. Write NUMBER:HASH with all 64 digits, as `ayni ledger check` prints it."
+            f"{text!r} is no noted entry. Write NUMBER:HASH as `ayni ledger check` prints it, all 64 digits."
         )
 
 

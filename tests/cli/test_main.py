@@ -26,6 +26,8 @@ COMMANDS = (
     "runs show",
     "runs open",
     "runs remove",
+    "ledger check",
+    "ledger statement",
 )
 
 

@@ -300,6 +300,8 @@ def test_a_killed_writer_lets_go_at_once_and_leaves_whole_transactions(database:
 
 
 def test_a_server_that_is_not_there_is_named_without_the_password(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+
     with pytest.raises(LostDatabaseError, match="AYNI_DATABASE_URL") as caught:
         Database(f"postgresql://me:secret@/ayni?host={tmp_path}")
 

@@ -18,6 +18,7 @@ from ayni.market.guarantees import (
     needed_check_rate,
     return_bond,
     slash_bond,
+    stake,
 )
 from ayni.market.ledger import InsufficientCreditsError, Lease, Ledger
 from ayni.market.metering import DebitNote, LeasePrice
@@ -152,6 +153,22 @@ def test_a_small_bond_is_made_up_for_by_more_checks(gain: int, staked: int, want
 
     assert wanted <= rate <= 1
     assert rate * staked >= (1 - rate) * gain - 1e-9 * gain
+
+
+@given(gain=st.integers(1, 10**9), wanted=st.floats(0.05, 1), has=st.integers(0, 10**11))
+def test_every_lease_is_guarded_by_a_bond_or_by_checks(gain: int, wanted: float, has: int) -> None:
+    rate, staked = stake(gain, wanted_rate=wanted, affordable_microcredits=has)
+
+    assert 0 <= staked <= has
+    assert wanted <= rate <= 1
+    assert rate * staked >= (1 - rate) * gain - 1e-9 * gain
+
+
+def test_a_trusted_rich_seller_stakes_and_is_seldom_checked_a_new_one_is_always() -> None:
+    assert stake(100, wanted_rate=0.05, affordable_microcredits=10**6) == (0.05, 1900)
+    assert stake(100, wanted_rate=0.05, affordable_microcredits=0) == (1.0, 0)
+    assert stake(100, wanted_rate=1.0, affordable_microcredits=10**6) == (1.0, 0)
+    assert stake(100, wanted_rate=0.05, affordable_microcredits=100) == (0.5, 100)
 
 
 def test_five_percent_of_checks_need_nineteen_times_the_pay_and_all_of_them_none() -> None:

@@ -131,6 +131,9 @@ def test_nothing_is_drawn_from_a_settled_lease(ledger: Ledger) -> None:
 
     with pytest.raises(ClosedLeaseError, match="r1 is settled"):
         ledger.draw(lease(), receipt_hash="late", amount_microcredits=1, memo="")
+    with pytest.raises(ClosedLeaseError):
+        ledger.hold_more(lease(), held_microcredits=60, amount_microcredits=1)
+    assert ledger.hold(lease(), amount_microcredits=60)["kind"] == "hold"
 
 
 def test_what_is_empty_moves_nothing(ledger: Ledger) -> None:

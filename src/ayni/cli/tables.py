@@ -117,22 +117,28 @@ def statement_table(statement: Json) -> Table:
     left = ("when (UTC)", "what", "why")
     table = plain_table("when (UTC)", "what", "spendable", "set aside", "balance", "why", left=left)
     opening = statement["opening"]
-    table.add_row("", "before", "", "", _credits(opening["available_microcredits"]), "", style="dim")
+    table.add_row("", "before", "", "", _exact_credits(opening["available_microcredits"]), "", style="dim")
     for line in statement["lines"]:
         change, after = line["change"], line["after"]
         table.add_row(
             str(line["at"])[:16].replace("T", " "),
             line["kind"],
-            _signed_credits(change["available_microcredits"]),
-            _signed_credits(change["escrow_microcredits"] + change["bond_microcredits"]),
-            _credits(after["available_microcredits"]),
+            _change(change["available_microcredits"]),
+            _change(change["escrow_microcredits"] + change["bond_microcredits"]),
+            _exact_credits(after["available_microcredits"]),
             line["memo"],
         )
     return table
 
 
-def _signed_credits(microcredits: int) -> str:
-    return f"{microcredits / MICROCREDITS_PER_CREDIT:+,.6f}" if microcredits else ""
+def _change(microcredits: int) -> str:
+    return f"{'+' if microcredits > 0 else ''}{_exact_credits(microcredits)}" if microcredits else ""
+
+
+def _exact_credits(microcredits: int) -> str:
+    """All six digits: the columns of a ledger must add up for whoever checks them."""
+    whole, rest = divmod(abs(microcredits), MICROCREDITS_PER_CREDIT)
+    return f"{'-' if microcredits < 0 else ''}{whole:,}.{rest:06d}"
 
 
 def violations_text(plan: Json) -> Text:

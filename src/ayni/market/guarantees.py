@@ -42,6 +42,18 @@ def needed_check_rate(gain_microcredits: int, *, bond_microcredits: int, wanted_
     return max(wanted_rate, gain_microcredits / (gain_microcredits + bond_microcredits))
 
 
+def stake(gain_microcredits: int, *, wanted_rate: float, affordable_microcredits: int) -> tuple[float, int]:
+    """The rate of checks and the bond for a lease: a seller that cannot stake enough is checked more often.
+
+    Args:
+        gain_microcredits: what the seller would gain by cheating: its pay for the whole lease.
+        wanted_rate: the rate that its reputation allows.
+        affordable_microcredits: what it has to stake.
+    """
+    bond = min(needed_bond(gain_microcredits, check_rate=wanted_rate), affordable_microcredits)
+    return needed_check_rate(gain_microcredits, bond_microcredits=bond, wanted_rate=wanted_rate), bond
+
+
 def hold_with_bond(lease: Lease, *, escrow_microcredits: int, bond_microcredits: int) -> Movement:
     """Set aside the buyer's escrow and the seller's bond for a lease, both or none.
 

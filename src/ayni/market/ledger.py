@@ -180,6 +180,7 @@ class Ledger:
 
         Raises:
             InsufficientCreditsError: the member has less.
+            ClosedLeaseError: the escrow was given back already.
             ReusedIdError: another amount was added on top of the same sum.
         """
         id = f"{movements.hold_id(lease)}:{held_microcredits}"

@@ -179,6 +179,7 @@ def hold(lease: Lease, *, amount_microcredits: int, id: str | None = None) -> Mo
     source = double_entry.available(lease.member)
 
     def check(view: View) -> None:
+        refuse_closed(lease, view)
         if (balance := view.balance(source)) < amount_microcredits:
             raise InsufficientCreditsError(
                 member=lease.member, needed_microcredits=amount_microcredits, balance_microcredits=balance
@@ -190,6 +191,7 @@ def hold(lease: Lease, *, amount_microcredits: int, id: str | None = None) -> Mo
         run=lease.run,
         memo=f"set aside by {lease.member} for work on {lease.site}",
         fixed=move(amount_microcredits, source, escrow_of(lease)),
+        looks_up=(release_id(lease),),
         check=check,
     )
 

@@ -81,7 +81,8 @@ def make_statement(
     Entries are in the order of the book. Where a clock was set back, a line may be dated before the one
     above it; what was held after each is right all the same.
     """
-    opening, held, lines = Holdings(), Holdings(), []
+    opening, held = Holdings(), Holdings()
+    lines: list[Line] = []
     for row in rows:
         change = _change(row, member)
         held = held.plus(change)
