@@ -20,6 +20,7 @@ INFRASTRUCTURE = {"__main__", "registry", "rows", "document", "commands"} | {
     "gpt_training",
     "peer_runs",
     "kept_cluster",
+    "postgresql_server",
     "compression_runs",
 }
 

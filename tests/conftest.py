@@ -1,7 +1,8 @@
 """Fixtures that several folders of tests share."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("AYNI_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Any]:
+    """A real PostgreSQL server of this test process; skips where there is none to be had."""
+    from benchmarks.postgresql_server import NoServerError, PostgresqlServer
+
+    try:
+        server = PostgresqlServer().__enter__()
+    except NoServerError as error:
+        pytest.skip(str(error))
+    with contextlib.ExitStack() as stack:
+        stack.push(server)
+        yield server
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@
 | AYNI_OBJECTS_URL | where objects are stored; any URL that fsspec knows | the folder objects/ in AYNI_HOME |
 | AYNI_ELECTRICITY_MAPS_TOKEN | your token of Electricity Maps; used only where a command says --live | none |
 | AYNI_ELECTRICITY_MAPS_URL | where its API is, for a proxy of your own | its public address |
+| AYNI_DATABASE_URL | ledger and hub: postgresql://... or sqlite:///... | the file state.db in AYNI_HOME |
 
 What belongs to one job is in its job.yaml, never here.
 """
@@ -20,6 +21,7 @@ VARIABLES = (
     "AYNI_OBJECTS_URL",
     "AYNI_ELECTRICITY_MAPS_TOKEN",
     "AYNI_ELECTRICITY_MAPS_URL",
+    "AYNI_DATABASE_URL",
 )
 
 
@@ -35,11 +37,12 @@ class Settings:
     objects_url: str
     electricity_maps_token: str | None = field(default=None, repr=False)
     electricity_maps_url: str | None = None
+    database_url: str | None = None
 
     @property
-    def database_path(self) -> Path:
-        """The SQLite file of ledger and hub."""
-        return self.home / "state.db"
+    def database(self) -> Path | str:
+        """Ledger and hub: the URL that was given, or a SQLite file."""
+        return self.database_url or self.home / "state.db"
 
     @property
     def key_path(self) -> Path:
@@ -82,6 +85,7 @@ def read_settings(environ: Mapping[str, str] | None = None, *, home: Path | None
         objects_url=environ.get("AYNI_OBJECTS_URL") or (resolved / "objects").as_uri(),
         electricity_maps_token=environ.get("AYNI_ELECTRICITY_MAPS_TOKEN") or None,
         electricity_maps_url=environ.get("AYNI_ELECTRICITY_MAPS_URL") or None,
+        database_url=environ.get("AYNI_DATABASE_URL") or None,
     )
 
 

@@ -36,6 +36,8 @@ COMMANDS = (
     "runs show",
     "runs open",
     "runs remove",
+    "ledger check",
+    "ledger statement",
 )
 
 

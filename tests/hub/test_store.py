@@ -16,9 +16,12 @@ WHEN = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 NAME = "me/digits"
 
 
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sa.Connection]:
-    database = Database(tmp_path / "state.db")
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.cluster)])
+def connection(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Connection]:
+    is_file = request.param == "sqlite"
+    database = Database(
+        tmp_path / "state.db" if is_file else request.getfixturevalue("postgresql").new_database()
+    )
     with database.transaction() as opened:
         yield opened
     database.close()

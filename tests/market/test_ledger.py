@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ayni.database import Database
-from ayni.market import double_entry
+from ayni.market import double_entry, movements
 from ayni.market.double_entry import GRANTS, AccountNameError, OverdrawnAccountError, available, escrow
 from ayni.market.ledger import (
     ClosedLeaseError,
@@ -26,12 +26,15 @@ def lease(lease_id: str = "r1", *, member: str = "me", site_member: str = "lab")
     return Lease(lease_id=lease_id, run=lease_id, member=member, site="own", site_member=site_member)
 
 
-@pytest.fixture(params=["memory", "database"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.cluster)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LedgerStore]:
     if request.param == "memory":
         yield InMemoryLedgerStore()
         return
-    database = Database(tmp_path / "state.db")
+    is_file = request.param == "sqlite"
+    database = Database(
+        tmp_path / "state.db" if is_file else request.getfixturevalue("postgresql").new_database()
+    )
     yield DatabaseLedgerStore(database)
     database.close()
 
@@ -128,6 +131,9 @@ def test_nothing_is_drawn_from_a_settled_lease(ledger: Ledger) -> None:
 
     with pytest.raises(ClosedLeaseError, match="r1 is settled"):
         ledger.draw(lease(), receipt_hash="late", amount_microcredits=1, memo="")
+    with pytest.raises(ClosedLeaseError):
+        ledger.hold_more(lease(), held_microcredits=60, amount_microcredits=1)
+    assert ledger.hold(lease(), amount_microcredits=60)["kind"] == "hold"
 
 
 def test_what_is_empty_moves_nothing(ledger: Ledger) -> None:
@@ -158,6 +164,63 @@ def test_a_negative_draw_cannot_bring_credits_back(ledger: Ledger) -> None:
 def test_a_members_name_cannot_reach_into_another_account(ledger: Ledger) -> None:
     with pytest.raises(AccountNameError):
         ledger.hold(lease(member="me:escrow:r0"), amount_microcredits=1)
+
+
+def test_a_batch_sees_what_the_movements_before_it_in_the_batch_did(ledger: Ledger) -> None:
+    wanted = [
+        movements.hold(lease("r1"), amount_microcredits=70),
+        movements.hold(lease("r2"), amount_microcredits=70),
+        movements.release(lease("r1")),
+        movements.hold(lease("r3"), amount_microcredits=70),
+        movements.pay_out(lease("r3")),
+    ]
+
+    answers = ledger.book_all(wanted)
+
+    assert isinstance(answers[1], InsufficientCreditsError)
+    assert [answers[n]["kind"] for n in (0, 2, 3)] == ["hold", "release", "hold"]  # type: ignore[index]
+    assert answers[4] is None
+    assert ledger.balance(escrow("me", "r3")) == 70
+    assert ledger.check() == []
+
+
+def test_a_batch_told_again_answers_the_same_and_books_nothing(ledger: Ledger) -> None:
+    wanted = [movements.hold(lease(f"r{n}"), amount_microcredits=5) for n in range(10)]
+    first = ledger.book_all([*wanted, *wanted])
+
+    again = ledger.book_all(wanted)
+
+    assert first == again + again
+    assert ledger.balance(available("me")) == 50
+
+
+def test_the_transactions_of_a_member_are_those_that_moved_its_credits(ledger: Ledger) -> None:
+    for member in ("mexico", "m_", "lab"):
+        ledger.grant_once(member, amount_microcredits=50, policy="new-member")
+    ledger.hold(lease("r1"), amount_microcredits=60)
+    ledger.hold(lease("r2", member="mexico"), amount_microcredits=10)
+    ledger.draw(lease("r1"), receipt_hash="h", amount_microcredits=5, memo="")
+    ledger.pay_out(lease("r1"))
+
+    assert [row["id"] for row in ledger.transactions_of("me")] == [
+        "grant:new-member:me",
+        "hold:r1",
+        "draw:r1:h",
+    ]
+    assert [row["id"] for row in ledger.transactions_of("lab")] == ["grant:new-member:lab", "pay-out:r1"]
+    assert [row["id"] for row in ledger.transactions_of("m_")] == ["grant:new-member:m_"]
+    assert ledger.transactions_of("nobody") == []
+
+
+def test_more_ids_and_accounts_than_one_statement_may_name_are_found(store: LedgerStore) -> None:
+    ledger = Ledger(store)
+    wanted = [movements.grant(f"m{n}", amount_microcredits=n + 1, policy="p") for n in range(6000)]
+
+    ledger.book_all(wanted)
+
+    assert len([row for row in ledger.book_all(wanted) if row is not None]) == 6000
+    assert len(ledger.balances()) == 6001
+    assert ledger.check() == []
 
 
 class LedgerMachine(RuleBasedStateMachine):

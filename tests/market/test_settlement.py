@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from ayni.market.double_entry import CLIMATE_FUND, available
 from ayni.market.ledger import InsufficientCreditsError, Lease, Ledger
+from ayni.market.policy import CreditPolicy
 from ayni.market.settlement import (
-    CreditPolicy,
     ReceiptCostError,
     Settlement,
     make_settlement,

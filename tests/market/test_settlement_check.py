@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from ayni.market.double_entry import available
 from ayni.market.ledger import Lease, Ledger
-from ayni.market.settlement import CreditPolicy, Settlement, make_settlement, open_lease, settle
+from ayni.market.policy import CreditPolicy
+from ayni.market.settlement import Settlement, make_settlement, open_lease, settle
 from ayni.market.settlement_check import check_settlement
 from ayni.market.store import InMemoryLedgerStore
 

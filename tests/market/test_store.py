@@ -3,6 +3,7 @@ import multiprocessing
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from ayni.database import DamagedDatabaseError, Database
 from ayni.market.double_entry import GRANTS, Posting, Transaction, available
 from ayni.market.ledger import DamagedLedgerError, Lease, Ledger, utc_now
+from ayni.market.ledger_check import check_book
 from ayni.market.store import DatabaseLedgerStore, InMemoryLedgerStore
 
 LEASE = Lease(lease_id="r1", run="r1", member="me", site="own", site_member="me")
@@ -77,6 +79,105 @@ def test_a_tampered_transaction_is_not_taken_for_the_booked_one(path: Path) -> N
 
     with pytest.raises(DamagedLedgerError, match="hold:r1"):
         ledger_at(path).hold(LEASE, amount_microcredits=60)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ledger_balances SET balance_microcredits = 1000 WHERE account = 'member:me:available'",
+        "DELETE FROM ledger_balances WHERE account = 'member:me:escrow:r1'",
+        "INSERT INTO ledger_balances VALUES ('member:you:available', 5)",
+    ],
+)
+def test_a_kept_balance_that_is_not_the_sum_of_its_postings_is_found(path: Path, statement: str) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute(statement)
+
+    assert any("its postings sum to" in problem for problem in ledger_at(path).check())
+
+
+def test_the_database_itself_refuses_a_balance_below_zero(path: Path) -> None:
+    with sqlite3.connect(path) as connection, pytest.raises(sqlite3.IntegrityError, match="not_overdrawn"):
+        connection.execute(
+            "UPDATE ledger_balances SET balance_microcredits = -1 WHERE account LIKE 'member%'"
+        )
+
+
+def test_nothing_is_booked_behind_a_last_entry_that_was_changed(path: Path) -> None:
+    tamper(path, "UPDATE ledger_postings SET amount_microcredits = -24 WHERE sequence = 3 AND position = 0")
+
+    with pytest.raises(DamagedLedgerError, match="ayni ledger check"):
+        ledger_at(path).grant_once("you", amount_microcredits=5, policy="p")
+
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM ledger_transactions").fetchone() == (3,)
+
+
+def test_an_entry_cut_off_at_the_end_is_found_by_whoever_noted_its_hash(path: Path) -> None:
+    store = DatabaseLedgerStore(Database(path))
+    with store.reading() as book:
+        noted = check_book(book)
+    tamper(
+        path,
+        "DELETE FROM ledger_postings WHERE sequence = 3",
+        "DELETE FROM ledger_transactions WHERE sequence = 3",
+        "UPDATE ledger_balances SET balance_microcredits = 60 WHERE account = 'member:me:escrow:r1'",
+        "DELETE FROM ledger_balances WHERE account LIKE 'site%'",
+    )
+
+    with store.reading() as book:
+        alone, compared = check_book(book), check_book(book, noted={3: noted.last_hash})
+
+    assert alone.problems == []
+    assert compared.problems == ["Transaction 3 was noted and is not there any more."]
+
+
+@pytest.fixture
+def server(postgresql: Any) -> Iterator[tuple[Any, str]]:
+    """A PostgreSQL ledger with a grant and a hold: the server and the name of its database."""
+    url = postgresql.new_database()
+    database = Database(url)
+    ledger = Ledger(DatabaseLedgerStore(database))
+    ledger.grant_once("me", amount_microcredits=100, policy="new-member")
+    ledger.hold(LEASE, amount_microcredits=60)
+    database.close()
+    yield postgresql, url.partition("@/")[2].partition("?")[0]
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("table", ["ledger_transactions", "ledger_postings"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET sequence = 7", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
+def test_postgresql_refuses_to_change_or_delete_what_was_booked(
+    server: tuple[Any, str], table: str, statement: str
+) -> None:
+    postgresql, name = server
+
+    with pytest.raises(Exception, match="append-only"):
+        postgresql.execute(statement.format(table), database=name)
+
+
+@pytest.mark.cluster
+def test_postgresql_itself_refuses_a_balance_below_zero(server: tuple[Any, str]) -> None:
+    postgresql, name = server
+
+    with pytest.raises(Exception, match="not_overdrawn"):
+        postgresql.execute("UPDATE ledger_balances SET balance_microcredits = -1", database=name)
+
+
+@pytest.mark.cluster
+def test_tampering_behind_the_triggers_of_postgresql_is_found(server: tuple[Any, str]) -> None:
+    postgresql, name = server
+    postgresql.execute("ALTER TABLE ledger_postings DISABLE TRIGGER ALL", database=name)
+    postgresql.execute(
+        "UPDATE ledger_postings SET amount_microcredits = 2 * amount_microcredits WHERE sequence = 2",
+        database=name,
+    )
+    database = Database(postgresql.url(name))
+
+    problems = Ledger(DatabaseLedgerStore(database)).check()
+
+    database.close()
+    assert any("does not fit its hash" in problem for problem in problems)
 
 
 def test_an_untouched_ledger_is_sound_and_reads_back_as_it_was_booked(path: Path) -> None:

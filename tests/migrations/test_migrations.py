@@ -3,6 +3,7 @@ import pkgutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -28,8 +29,8 @@ def scripts() -> ScriptDirectory:
 def declare_all_tables() -> None:
     for package in pkgutil.iter_modules(ayni.__path__, "ayni."):
         folder = Path(ayni.__path__[0]) / package.name.removeprefix("ayni.")
-        if (folder / "store.py").exists():
-            importlib.import_module(f"{package.name}.store")
+        for path in folder.glob("*store.py"):
+            importlib.import_module(f"{package.name}.{path.stem}")
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_code_declares(tmp_path: Path) -> None:
@@ -41,6 +42,44 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_declares(tmp_path:
         differences = compare_metadata(context, metadata)
 
     assert differences == []
+
+
+@pytest.mark.cluster
+def test_the_migrations_make_the_same_tables_on_postgresql(postgresql: Any) -> None:
+    declare_all_tables()
+
+    with Database(postgresql.new_database()).transaction() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences = compare_metadata(context, metadata)
+
+    assert differences == []
+
+
+def test_balances_of_an_older_ledger_are_kept_from_then_on(tmp_path: Path) -> None:
+    from alembic import command
+
+    from ayni.market.double_entry import available, next_entry
+    from ayni.market.ledger import Ledger, utc_now
+    from ayni.market.movements import View, grant
+    from ayni.market.store import DatabaseLedgerStore
+
+    path, config = tmp_path / "state.db", Config()
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    transaction = grant("me", amount_microcredits=70, policy="p").decide(View(balances={}, booked={}))
+    assert transaction is not None
+    row = next_entry(transaction, at=utc_now()).to_json()
+    with sa.create_engine(f"sqlite:///{path}").begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        postings = row.pop("postings")
+        connection.execute(metadata.tables["ledger_transactions"].insert(), row)
+        rows = [{"sequence": 1, "position": n, **posting} for n, posting in enumerate(postings)]
+        connection.execute(metadata.tables["ledger_postings"].insert(), rows)
+
+    ledger = Ledger(DatabaseLedgerStore(Database(path)))
+
+    assert ledger.balance(available("me")) == 70
+    assert ledger.check() == []
 
 
 def test_alembic_finds_every_file_of_the_folder_in_one_line_to_the_newest(scripts: ScriptDirectory) -> None:

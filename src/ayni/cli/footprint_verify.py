@@ -13,7 +13,7 @@ def verify(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
             help="Receipts, `meter/windows.jsonl`, the folder of a run or a measurement, a folder of "
             "these, or a zip of one.",
             show_default=False,

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 import ayni
-from ayni.cli import compress, footprint, init, predict, run, runs, train, verify
+from ayni.cli import compress, footprint, init, ledger, predict, run, runs, train, verify
 from ayni.errors import AyniError
 
 INTERRUPTED = 130
@@ -60,6 +60,7 @@ app.add_typer(compress.app, name="compress")
 app.add_typer(train.app, name="train")
 app.add_typer(runs.app, name="runs")
 app.add_typer(footprint.app, name="footprint")
+app.add_typer(ledger.app, name="ledger")
 app.command("verify")(verify.verify)
 app.command("predict")(predict.predict)
 

@@ -112,6 +112,35 @@ def plan_table(plan: Json) -> Table:
     return table
 
 
+def statement_table(statement: Json) -> Table:
+    """One line for each movement of a member's credits; credits with a sign are changes."""
+    left = ("when (UTC)", "what", "why")
+    table = plain_table("when (UTC)", "what", "spendable", "set aside", "balance", "why", left=left)
+    opening = statement["opening"]
+    table.add_row("", "before", "", "", _exact_credits(opening["available_microcredits"]), "", style="dim")
+    for line in statement["lines"]:
+        change, after = line["change"], line["after"]
+        table.add_row(
+            str(line["at"])[:16].replace("T", " "),
+            line["kind"],
+            _change(change["available_microcredits"]),
+            _change(change["escrow_microcredits"] + change["bond_microcredits"]),
+            _exact_credits(after["available_microcredits"]),
+            line["memo"],
+        )
+    return table
+
+
+def _change(microcredits: int) -> str:
+    return f"{'+' if microcredits > 0 else ''}{_exact_credits(microcredits)}" if microcredits else ""
+
+
+def _exact_credits(microcredits: int) -> str:
+    """All six digits: the columns of a ledger must add up for whoever checks them."""
+    whole, rest = divmod(abs(microcredits), MICROCREDITS_PER_CREDIT)
+    return f"{'-' if microcredits < 0 else ''}{whole:,}.{rest:06d}"
+
+
 def violations_text(plan: Json) -> Text:
     """Which limits of the job the plan exceeds, or that it exceeds none."""
     violations, risks = plan.get("violations") or [], plan.get("risks") or []

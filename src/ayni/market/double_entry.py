@@ -2,11 +2,23 @@
 
 A transaction moves credits between accounts and sums to zero, so credits are never made or lost on
 the way: all accounts together always hold zero, and the one account that may be overdrawn
-(`coop:grants`) owes exactly what all members together have. A booked transaction is an entry: it has
+(`coop:grants`) owes exactly what all others together have. A booked transaction is an entry: it has
 a number and the hash of the entry before it, so that the book can be added to but not rewritten
 unnoticed.
 
     hash[n] = SHA-256(canonical_json(entry[n] with hash[n - 1]))
+
+| account | holds |
+|---|---|
+| `member:M:available` | what a member can spend |
+| `member:M:escrow:LEASE` | what it set aside for one lease |
+| `member:M:bond:LEASE` | what a seller loses if its work on a lease turns out to be wrong |
+| `site:S:earned:LEASE` | what a site has earned by a lease and its member cannot spend yet |
+| `coop:grants` | minus all that was granted: the source of credits |
+| `coop:climate` | carbon charges |
+| `coop:verification` | what checks of work are paid from, and slashed bonds |
+| `coop:surplus` | what buyers paid beyond asks and charges, until it is a dividend |
+| `external:cloud` | what was paid for cloud machines, which the cooperative owes in money |
 
 Not covered: entries cut off at the end leave a book that is whole in itself. The ledger files of the
 runs hold the numbers and hashes that are then missing.
@@ -24,8 +36,15 @@ from ayni.signing import FIRST_OF_CHAIN, canonical_json, sha256_hex
 
 GRANTS = "coop:grants"
 CLIMATE_FUND = "coop:climate"
+VERIFICATION_FUND = "coop:verification"
+SURPLUS = "coop:surplus"
+CLOUD = "external:cloud"
+# What begins a seller's name when it is no member but a provider that is paid in money.
+CLOUD_SELLER = "cloud:"
 # Amounts beyond 2**53 would be changed by JSON readers that know only floats.
 LARGEST_AMOUNT = 2**53 - 1
+# Accounts whose whole history lies within one run.
+_PARTS_OF_LEASES = (":escrow:", ":earned:", ":bond:")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -61,6 +80,16 @@ def available(member: str) -> str:
 def escrow(member: str, lease_id: str) -> str:
     """The account of what a member has set aside for one lease."""
     return f"member:{_checked(member)}:escrow:{_checked(lease_id)}"
+
+
+def bond(member: str, lease_id: str) -> str:
+    """The account of what a seller has staked on its honest work on one lease."""
+    return f"member:{_checked(member)}:bond:{_checked(lease_id)}"
+
+
+def seller(member: str) -> str:
+    """Where a seller's pay goes: a member's account, or what is owed to clouds."""
+    return CLOUD if member.startswith(CLOUD_SELLER) else available(member)
 
 
 def earned(site: str, lease_id: str) -> str:
@@ -107,6 +136,8 @@ class Transaction:
         texts = (self.id, self.kind, self.memo, "" if self.run is None else self.run)
         if not all(isinstance(text, str) for text in texts):
             raise ValueError(f"a transaction's id, kind, run and memo are texts, not {texts}")
+        if any("\0" in text for text in texts):
+            raise ValueError(f"the transaction {self.id!r} has a zero character, which no database keeps")
         amounts = [posting.amount_microcredits for posting in self.postings]
         if len(amounts) < 2 or sum(amounts) != 0:
             raise ValueError(
@@ -154,6 +185,21 @@ class Entry:
         )
 
 
+def chain(
+    transactions: Iterable[Transaction], *, at: datetime, after: int, previous_hash: str
+) -> list[Entry]:
+    """The entries that book `transactions` one after another, behind entry `after` with `previous_hash`.
+
+    Raises:
+        ValueError: `at` has no time zone.
+    """
+    entries: list[Entry] = []
+    for sequence, transaction in enumerate(transactions, start=after + 1):
+        entries.append(next_entry(transaction, at=at, sequence=sequence, previous_hash=previous_hash))
+        previous_hash = entries[-1].hash
+    return entries
+
+
 def next_entry(
     transaction: Transaction, *, at: datetime, sequence: int = 1, previous_hash: str = FIRST_OF_CHAIN
 ) -> Entry:
@@ -199,20 +245,70 @@ def check_transactions(transactions: Sequence[Any], *, is_whole_book: bool = Fal
     transactions of one run (its members' accounts have a history that is not in the file).
     Takes anything that JSON can hold and never raises. Cost: O(number of postings).
     """
-    problems = [
-        f"Transaction {position} of {len(transactions)} {problem}."
-        for position, row in enumerate(transactions, start=1)
-        if (problem := _problem_of_one(row))
-    ]
-    if problems:
-        return problems  # what follows would only repeat them in other words
-    return [
-        *_problems_of_order(transactions, is_whole_book=is_whole_book),
-        *_problems_of_balances(transactions, is_whole_book=is_whole_book),
-    ]
+    checker = EntryChecker(is_whole_book=is_whole_book, num_expected=len(transactions))
+    for row in transactions:
+        checker.add(row)
+    return checker.problems
 
 
-def _problem_of_one(row: Any) -> str | None:
+class EntryChecker:
+    """Checks entries one after another, so that a book need not fit into memory.
+
+    `balances` holds what each account has after the entries so far.
+    """
+
+    def __init__(self, *, is_whole_book: bool, num_expected: int | None) -> None:
+        self.balances: defaultdict[str, int] = defaultdict(int)
+        self.num_entries = 0
+        self.last_hash = FIRST_OF_CHAIN
+        self._last_number = 0
+        self._is_whole_book = is_whole_book
+        self._num_expected = num_expected
+        self._seen: set[str] = set()
+        self._damaged: list[str] = []
+        self._out_of_order: list[str] = []
+        self._overdrawn: list[str] = []
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong so far. Damaged entries stand alone: the rest would repeat them in other words."""
+        return self._damaged or [*self._out_of_order, *self._overdrawn]
+
+    def add(self, row: Any) -> None:
+        """The next entry, as JSON."""
+        self.num_entries += 1
+        if problem := problem_of_entry(row):
+            of = "" if self._num_expected is None else f" of {self._num_expected}"
+            self._damaged.append(f"Transaction {self.num_entries}{of} {problem}.")
+        if not self._damaged:
+            self._out_of_order += self._problems_of_order(row)
+            self._overdrawn += self._problems_of_balances(row)
+
+    def _problems_of_order(self, row: Mapping[str, Any]) -> Iterable[str]:
+        number, before = row["sequence"], self._last_number
+        if row["id"] in self._seen:
+            yield f"Transaction {number} has the id {row['id']}, which was booked before."
+        self._seen.add(row["id"])
+        if number <= before:
+            yield f"Transaction {number} stands after {before}."
+        elif number == before + 1 and row["previous_hash"] != self.last_hash:
+            yield f"Transaction {number} does not follow from {before}: one of them was replaced."
+        elif self._is_whole_book and number != before + 1:
+            yield f"Between the transactions {before} and {number} {number - before - 1} are missing."
+        self._last_number, self.last_hash = number, row["hash"]
+
+    def _problems_of_balances(self, row: Mapping[str, Any]) -> Iterable[str]:
+        for posting in row["postings"]:
+            account = posting["account"]
+            self.balances[account] += posting["amount_microcredits"]
+            balance = self.balances[account]
+            is_known = self._is_whole_book or any(part in account for part in _PARTS_OF_LEASES)
+            if is_known and balance < 0 and not may_be_overdrawn(account):
+                yield f"Transaction {row['sequence']} leaves {account} at {balance} micro-credits."
+
+
+def problem_of_entry(row: Any) -> str | None:
+    """What is wrong with one exported entry by itself; None when it is as it was booked."""
     try:
         entry = Entry.from_json(row)
         content = _content(entry.sequence, row["at"], entry.transaction, entry.previous_hash)
@@ -225,35 +321,6 @@ def _problem_of_one(row: Any) -> str | None:
     if expected_hash != entry.hash or not is_canonical:
         return f"(number {entry.sequence}, {entry.transaction.id}) does not fit its hash: it was changed"
     return None
-
-
-def _problems_of_order(rows: Sequence[Mapping[str, Any]], *, is_whole_book: bool) -> Iterable[str]:
-    seen: set[str] = set()
-    before_number, before_hash = 0, FIRST_OF_CHAIN
-    for row in rows:
-        number = row["sequence"]
-        if row["id"] in seen:
-            yield f"Transaction {number} has the id {row['id']}, which was booked before."
-        seen.add(row["id"])
-        if number <= before_number:
-            yield f"Transaction {number} stands after {before_number}."
-        elif number == before_number + 1 and row["previous_hash"] != before_hash:
-            yield f"Transaction {number} does not follow from {before_number}: one of them was replaced."
-        elif is_whole_book and number != before_number + 1:
-            missing = number - before_number - 1
-            yield f"Between the transactions {before_number} and {number} {missing} are missing."
-        before_number, before_hash = number, row["hash"]
-
-
-def _problems_of_balances(rows: Sequence[Mapping[str, Any]], *, is_whole_book: bool) -> Iterable[str]:
-    balances: defaultdict[str, int] = defaultdict(int)
-    for row in rows:
-        for posting in row["postings"]:
-            account = posting["account"]
-            balances[account] += posting["amount_microcredits"]
-            is_known = is_whole_book or ":escrow:" in account or ":earned:" in account
-            if is_known and balances[account] < 0 and not may_be_overdrawn(account):
-                yield f"Transaction {row['sequence']} leaves {account} at {balances[account]} micro-credits."
 
 
 def _content(sequence: int, at: str, transaction: Transaction, previous_hash: str) -> dict[str, Any]:

@@ -1,41 +1,82 @@
-"""The ledger: credits granted to members, held in escrow for a lease, drawn, refunded and paid out.
+"""The ledger: credits of all members, in a book that only grows.
 
-    grant    coop:grants              -> member:M:available       once for a new member
-    hold     member:M:available       -> member:M:escrow:LEASE    before the work begins
-    draw     member:M:escrow:LEASE    -> site:S:earned:LEASE      one for each signed receipt
-    release  member:M:escrow:LEASE    -> member:M:available       what was not needed
-    pay-out  site:S:earned:LEASE      -> member:N:available       to the member that owns the site
+What can be asked of it are the movements of `ayni.market.movements` and its neighbours. Each may be
+asked for again after a crash: what is booked already is returned, not booked twice.
 
-Every method may be called again after a crash: what is booked already is returned, not booked twice.
+Many movements are booked together in one transaction of the database (`book_all`): a site that reports
+a tick of all its leases does not wait for the disk once for each of them. One that is refused does not
+keep the others from being booked.
 
-Not covered: verifying work before it is paid out, and the dividend of the cooperative.
+Not covered: which movement is due when; that is known to `lease_book`, `settlement` and `period`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
-from ayni.errors import AyniError, UserError
-from ayni.market import double_entry
-from ayni.market.double_entry import Entry, Posting, Transaction
-from ayni.units import microcredits_to_credits
+from ayni.errors import AyniError
+from ayni.market import double_entry, movements
+from ayni.market.double_entry import Entry, Transaction
+from ayni.market.ledger_check import check_book
+from ayni.market.movements import (
+    ClosedLeaseError,
+    InsufficientCreditsError,
+    Lease,
+    Movement,
+    ReusedIdError,
+    Row,
+    View,
+)
+
+__all__ = [
+    "Book",
+    "ClosedLeaseError",
+    "DamagedLedgerError",
+    "InsufficientCreditsError",
+    "Lease",
+    "Ledger",
+    "LedgerStore",
+    "ReusedIdError",
+    "utc_now",
+]
+
+T = TypeVar("T")
 
 
 class Book(Protocol):
     """The entries, within one all-or-nothing transaction."""
 
-    def rows(self, *, id: str | None = None, run: str | None = None) -> list[dict[str, Any]]:
+    def rows(self, *, id: str | None = None, run: str | None = None) -> list[Row]:
         """Entries as `Entry.to_json` writes them, oldest first: all, a run's, or the one with an id."""
+        ...
+
+    def rows_of(self, account_prefix: str) -> list[Row]:
+        """Entries with a posting to an account whose name begins so, oldest first."""
+        ...
+
+    def find(self, ids: Collection[str]) -> dict[str, Row]:
+        """Those of some entries that are booked, by id."""
+        ...
+
+    def each(self) -> Iterator[Row]:
+        """All entries, oldest first, without holding them all in memory."""
         ...
 
     def balance(self, account: str) -> int:
         """Sum of all postings to an account in micro-credits; 0 for one that was never used."""
         ...
 
+    def balances(self, accounts: Collection[str] | None = None) -> dict[str, int]:
+        """The balance of some accounts, or of all; those that were never used are left out."""
+        ...
+
     def append(self, transaction: Transaction, *, at: datetime) -> Entry:
         """Book a transaction whose id is new."""
+        ...
+
+    def append_all(self, transactions: Sequence[Transaction], *, at: datetime) -> list[Entry]:
+        """Book transactions whose ids are new, in their order."""
         ...
 
 
@@ -46,33 +87,13 @@ class LedgerStore(Protocol):
         """The book, for this caller alone; an exception in the block undoes what was appended."""
         ...
 
+    def run(self, work: Callable[[Book], T]) -> T:
+        """Do `work` with the book opened; again where a connection was lost, so it must bear that."""
+        ...
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """Capacity of one site allotted to one run: who pays, and whom."""
-
-    lease_id: str
-    run: str
-    member: str
-    site: str
-    site_member: str
-
-
-class InsufficientCreditsError(UserError):
-    """A member wants to set aside more than it has."""
-
-    def __init__(self, *, member: str, needed_microcredits: int, balance_microcredits: int) -> None:
-        self.member = member
-        self.needed_microcredits = needed_microcredits
-        self.balance_microcredits = balance_microcredits
-        self.shortfall_microcredits = needed_microcredits - balance_microcredits
-        super().__init__(
-            f"{member} needs {microcredits_to_credits(needed_microcredits):g} credits and has "
-            f"{microcredits_to_credits(balance_microcredits):g}. Offer machine time worth "
-            f"{microcredits_to_credits(self.shortfall_microcredits):g} credits, lower limits.credits in the "
-            "job, or ask for less work. Unfinished runs keep credits set aside: finish or remove them "
-            "(`ayni runs list`)."
-        )
+    def reading(self) -> AbstractContextManager[Book]:
+        """The book as it stands now, for reading only, without holding up whoever writes."""
+        ...
 
 
 class DamagedLedgerError(AyniError):
@@ -81,30 +102,9 @@ class DamagedLedgerError(AyniError):
     def __init__(self, *, id: str, reason: str) -> None:
         self.id = id
         super().__init__(
-            f"The ledger's transaction {id} was changed or damaged: {reason}. Nothing was booked. Put the "
-            "last good copy of the database back (the file beside it that ends in .backup)."
-        )
-
-
-class ReusedIdError(AyniError):
-    """A transaction was asked for under an id that stands for another one."""
-
-    def __init__(self, *, id: str, booked: dict[str, Any], wanted: Transaction) -> None:
-        self.id = id
-        super().__init__(
-            f"The ledger has {id} already, as {booked['kind']} of {booked['postings']}; now it should be "
-            f"{wanted.kind} of {list(wanted.postings)}. Nothing was booked. The job or its limits changed "
-            "after the run began: start a new run."
-        )
-
-
-class ClosedLeaseError(AyniError):
-    """Something was asked of a lease whose escrow was given back."""
-
-    def __init__(self, lease: Lease) -> None:
-        self.lease = lease
-        super().__init__(
-            f"The lease {lease.lease_id} is settled; nothing more can be drawn from it. Start a new run."
+            f"The ledger's transaction {id} was changed or damaged: {reason}. Nothing was booked. "
+            "`ayni ledger check` says what else is wrong. Put the last good copy of the database back (for a "
+            "file, the one beside it that ends in .backup)."
         )
 
 
@@ -124,25 +124,39 @@ class Ledger:
         self._store = store
         self._now = now
 
-    def grant_once(self, member: str, *, amount_microcredits: int, policy: str) -> dict[str, Any]:
+    def book_all(self, wanted: Sequence[Movement]) -> list[Row | AyniError | None]:
+        """Book movements in their order, in one transaction of the database.
+
+        Each sees what those before it moved. The answer for each is its entry (booked now or before), None
+        where there was nothing to move, or the error that refuses it; the others are booked all the same.
+
+        Raises:
+            DamagedLedgerError: an entry that was read back is none; nothing is booked.
+        """
+        return self._store.run(lambda book: self._book(book, wanted))
+
+    def book(self, wanted: Movement) -> Row | None:
+        """Book one movement and return its entry; None where there was nothing to move.
+
+        Raises:
+            AyniError: what refuses it, see the function that made the movement.
+        """
+        (answer,) = self.book_all([wanted])
+        if isinstance(answer, AyniError):
+            raise answer
+        return answer
+
+    def grant_once(self, member: str, *, amount_microcredits: int, policy: str) -> Row:
         """Give a member credits under a policy it has not profited from yet, say "new-member".
 
         A policy whose amount was changed later gives nothing more to those who had the old one.
         """
-        transaction = Transaction(
-            id=f"grant:{policy}:{member}",
-            kind="grant",
-            run=None,
-            memo=f"granted to {member} under the policy {policy}",
-            postings=_move(amount_microcredits, double_entry.GRANTS, double_entry.available(member)),
-        )
-        with self._store.open() as book:
-            return _booked(book, transaction.id) or self._append(book, transaction)
+        return self._moved(movements.grant(member, amount_microcredits=amount_microcredits, policy=policy))
 
     def held(self, lease: Lease) -> int | None:
         """Micro-credits that were set aside for the lease so far; None before it began."""
-        account = double_entry.escrow(lease.member, lease.lease_id)
-        with self._store.open() as book:
+        account = movements.escrow_of(lease)
+        with self._store.reading() as book:
             holds = [row for row in book.rows(run=lease.run) if row["kind"] == "hold"]
         amounts = [
             posting["amount_microcredits"]
@@ -152,44 +166,25 @@ class Ledger:
         ]
         return sum(amounts) if amounts else None
 
-    def hold(self, lease: Lease, *, amount_microcredits: int) -> dict[str, Any]:
+    def hold(self, lease: Lease, *, amount_microcredits: int) -> Row:
         """Set aside what a lease may cost at most.
 
         Raises:
             InsufficientCreditsError: the member has less.
             ReusedIdError: another amount was held for this lease.
         """
-        return self._set_aside(lease, id=_hold_id(lease), amount_microcredits=amount_microcredits)
+        return self._moved(movements.hold(lease, amount_microcredits=amount_microcredits))
 
-    def hold_more(self, lease: Lease, *, held_microcredits: int, amount_microcredits: int) -> dict[str, Any]:
+    def hold_more(self, lease: Lease, *, held_microcredits: int, amount_microcredits: int) -> Row:
         """Add to what is set aside for a lease, on top of the `held_microcredits` that the caller saw.
 
         Raises:
             InsufficientCreditsError: the member has less.
+            ClosedLeaseError: the escrow was given back already.
             ReusedIdError: another amount was added on top of the same sum.
         """
-        id = f"{_hold_id(lease)}:{held_microcredits}"
-        return self._set_aside(lease, id=id, amount_microcredits=amount_microcredits)
-
-    def _set_aside(self, lease: Lease, *, id: str, amount_microcredits: int) -> dict[str, Any]:
-        account = double_entry.available(lease.member)
-        transaction = Transaction(
-            id=id,
-            kind="hold",
-            run=lease.run,
-            memo=f"set aside by {lease.member} for work on {lease.site}",
-            postings=_move(amount_microcredits, account, double_entry.escrow(lease.member, lease.lease_id)),
-        )
-        with self._store.open() as book:
-            if found := _booked(book, transaction.id, like=transaction):
-                return found
-            if (balance := book.balance(account)) < amount_microcredits:
-                raise InsufficientCreditsError(
-                    member=lease.member,
-                    needed_microcredits=amount_microcredits,
-                    balance_microcredits=balance,
-                )
-            return self._append(book, transaction)
+        id = f"{movements.hold_id(lease)}:{held_microcredits}"
+        return self._moved(movements.hold(lease, amount_microcredits=amount_microcredits, id=id))
 
     def draw(
         self,
@@ -199,7 +194,7 @@ class Ledger:
         amount_microcredits: int,
         climate_microcredits: int = 0,
         memo: str,
-    ) -> dict[str, Any]:
+    ) -> Row:
         """Pay for one receipt out of the lease's escrow: the site, and the climate fund its carbon charge.
 
         Raises:
@@ -207,114 +202,90 @@ class Ledger:
             ReusedIdError: another amount was drawn for this receipt.
             ClosedLeaseError: the escrow was given back already.
         """
-        parts = {
-            double_entry.escrow(lease.member, lease.lease_id): -amount_microcredits - climate_microcredits,
-            double_entry.earned(lease.site, lease.lease_id): amount_microcredits,
-            double_entry.CLIMATE_FUND: climate_microcredits,
-        }
-        if min(amount_microcredits, climate_microcredits) < 0:
-            raise ValueError(f"a draw of {amount_microcredits} and {climate_microcredits} micro-credits")
-        transaction = Transaction(
-            id=f"draw:{lease.lease_id}:{receipt_hash}",
-            kind="draw",
-            run=lease.run,
-            memo=memo,
-            postings=tuple(
-                Posting(account=account, amount_microcredits=amount)
-                for account, amount in parts.items()
-                if amount != 0
-            ),
+        return self._moved(
+            movements.draw(
+                lease,
+                receipt_hash=receipt_hash,
+                amount_microcredits=amount_microcredits,
+                climate_microcredits=climate_microcredits,
+                memo=memo,
+            )
         )
-        with self._store.open() as book:
-            if found := _booked(book, transaction.id, like=transaction):
-                return found
-            if _booked(book, _release_id(lease)):
-                raise ClosedLeaseError(lease)
-            return self._append(book, transaction)
 
-    def release(self, lease: Lease) -> dict[str, Any] | None:
+    def release(self, lease: Lease) -> Row | None:
         """Give back what is left in the lease's escrow and close it; None when nothing is left."""
-        return self._empty(
-            lease,
-            id=_release_id(lease),
-            kind="release",
-            memo=f"not needed, back to {lease.member}",
-            source=double_entry.escrow(lease.member, lease.lease_id),
-            target=double_entry.available(lease.member),
-        )
+        return self.book(movements.release(lease))
 
-    def pay_out(self, lease: Lease) -> dict[str, Any] | None:
+    def pay_out(self, lease: Lease) -> Row | None:
         """Give what the site has earned by the lease to its member; None when it earned nothing."""
-        return self._empty(
-            lease,
-            id=f"pay-out:{lease.lease_id}",
-            kind="pay-out",
-            memo=f"earned by {lease.site}, to {lease.site_member}",
-            source=double_entry.earned(lease.site, lease.lease_id),
-            target=double_entry.available(lease.site_member),
-        )
+        return self.book(movements.pay_out(lease))
 
     def balance(self, account: str) -> int:
         """Micro-credits in an account (see ayni.market.double_entry for the names)."""
-        with self._store.open() as book:
+        with self._store.reading() as book:
             return book.balance(account)
 
-    def transactions(self, run: str) -> list[dict[str, Any]]:
+    def balances(self) -> dict[str, int]:
+        """Micro-credits in every account that was ever used."""
+        with self._store.reading() as book:
+            return book.balances()
+
+    def transactions(self, run: str) -> list[Row]:
         """The transactions of a run, oldest first, for its ledger file and `check_transactions`."""
-        with self._store.open() as book:
+        with self._store.reading() as book:
             return book.rows(run=run)
+
+    def transactions_of(self, member: str) -> list[Row]:
+        """All transactions that moved credits of a member, oldest first."""
+        prefix = double_entry.available(member).removesuffix("available")
+        with self._store.reading() as book:
+            return book.rows_of(prefix)
 
     def check(self) -> list[str]:
         """What is wrong with the whole book; an empty list = nothing. Reads all of it."""
-        with self._store.open() as book:
-            rows = book.rows()
-        return double_entry.check_transactions(rows, is_whole_book=True)
+        with self._store.reading() as book:
+            return check_book(book).problems
 
-    def _empty(
-        self, lease: Lease, *, id: str, kind: str, memo: str, source: str, target: str
-    ) -> dict[str, Any] | None:
-        with self._store.open() as book:
-            if found := _booked(book, id):
-                return found
-            if not (amount := book.balance(source)):
-                return None
-            postings = _move(amount, source, target)
-            return self._append(
-                book, Transaction(id=id, kind=kind, run=lease.run, memo=memo, postings=postings)
-            )
+    def _moved(self, wanted: Movement) -> Row:
+        row = self.book(wanted)
+        if row is None:
+            raise ValueError(f"{wanted.id} moves nothing")
+        return row
 
-    def _append(self, book: Book, transaction: Transaction) -> dict[str, Any]:
-        accounts = [posting.account for posting in transaction.postings]
-        double_entry.refuse_overdraft(transaction, {account: book.balance(account) for account in accounts})
-        return book.append(transaction, at=self._now()).to_json()
+    def _book(self, book: Book, wanted: Sequence[Movement]) -> list[Row | AyniError | None]:
+        ids = {each.id for each in wanted}.union(*(each.looks_up for each in wanted))
+        accounts = {account for each in wanted for account in each.touched_accounts}
+        rows, balances = book.find(ids), book.balances(accounts)
+        booked = {id: _transaction_of(row) for id, row in rows.items()}
+        view = View(balances=balances, booked=booked)
+        answers: list[Transaction | AyniError | None] = []
+        for each in wanted:
+            answer = _answer(each, view)
+            answers.append(answer)
+            if isinstance(answer, Transaction) and answer.id not in booked:
+                booked[answer.id] = answer
+                for posting in answer.postings:
+                    before = balances.get(posting.account, 0)
+                    balances[posting.account] = before + posting.amount_microcredits
+        new = [booked[id] for id in booked if id not in rows]
+        entries = book.append_all(new, at=self._now()) if new else []
+        rows |= {entry.transaction.id: entry.to_json() for entry in entries}
+        return [rows[each.id] if isinstance(each, Transaction) else each for each in answers]
 
 
-def _booked(book: Book, id: str, *, like: Transaction | None = None) -> dict[str, Any] | None:
-    """The entry under this id, if there is one; with `like` it must have the same content."""
-    found = book.rows(id=id)
-    if not found:
-        return None
+def _answer(wanted: Movement, view: View) -> Transaction | AyniError | None:
+    booked = view.booked.get(wanted.id)
     try:
-        entry = Entry.from_json(found[0])
+        if booked is None:
+            return wanted.decide(view)
+        wanted.refuse_other(booked)
+    except AyniError as refused:
+        return refused
+    return booked
+
+
+def _transaction_of(row: Row) -> Transaction:
+    try:
+        return Entry.from_json(row).transaction
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedLedgerError(id=id, reason=str(error)) from error
-    if like is not None and entry.transaction != like:
-        raise ReusedIdError(id=id, booked=found[0], wanted=like)
-    return found[0]
-
-
-def _move(amount_microcredits: int, source: str, target: str) -> tuple[Posting, Posting]:
-    if amount_microcredits <= 0:
-        raise ValueError(f"{amount_microcredits} micro-credits cannot go from {source} to {target}")
-    return (
-        Posting(account=source, amount_microcredits=-amount_microcredits),
-        Posting(account=target, amount_microcredits=amount_microcredits),
-    )
-
-
-def _hold_id(lease: Lease) -> str:
-    return f"hold:{lease.lease_id}"
-
-
-def _release_id(lease: Lease) -> str:
-    return f"release:{lease.lease_id}"
+        raise DamagedLedgerError(id=str(row.get("id")), reason=str(error)) from error

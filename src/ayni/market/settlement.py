@@ -18,7 +18,7 @@ from typing import Any, Self
 from ayni.errors import AyniError
 from ayni.market import double_entry
 from ayni.market.ledger import InsufficientCreditsError, Lease, Ledger
-from ayni.units import MICROCREDITS_PER_CREDIT, microcredits_to_credits
+from ayni.market.policy import CreditPolicy
 
 GRAMS_PER_KILOGRAM = 1000.0
 
@@ -32,35 +32,6 @@ class ReceiptCostError(AyniError):
             f"The receipt of the step {step!r} cannot be settled: {reason}. Nothing was drawn for it. "
             "Check the run with `ayni verify RUN`."
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreditPolicy:
-    """What a pool declares about its credits.
-
-    money_per_credit: price of one credit in `currency`, for readers; nothing is booked in money.
-    new_member_grant_microcredits: what a new member starts with; 100 credits are some 10,000 core-hours
-    at the default ask, enough to begin before anything was lent.
-    carbon_charge_microcredits_per_kilogram: charge on each kilogram of CO2e, to the climate fund.
-    """
-
-    currency: str = "EUR"
-    money_per_credit: float = 1.0
-    new_member_grant_microcredits: int = 100 * MICROCREDITS_PER_CREDIT
-    carbon_charge_microcredits_per_kilogram: int = 0
-
-    def __post_init__(self) -> None:
-        amounts = (self.new_member_grant_microcredits, self.carbon_charge_microcredits_per_kilogram)
-        if not self.money_per_credit > 0 or min(amounts) < 0:
-            raise ValueError(f"a credit policy needs a rate above 0 and no negative amounts, not {self}")
-
-    def money(self, microcredits: int) -> float:
-        """An amount in `currency`, for people to read."""
-        return microcredits_to_credits(microcredits) * self.money_per_credit
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

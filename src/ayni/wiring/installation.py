@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ayni.hub.repositories import LocalHub
     from ayni.jobs.runs import Run, Runs
     from ayni.jobs.spec import JobSpec
+    from ayni.market.ledger import Ledger
     from ayni.train.config import TrainConfig
     from ayni.train.engine import Engine
     from ayni.workflows.house import House
@@ -55,7 +56,16 @@ class Installation:
         except ModuleNotFoundError as error:
             raise MissingExtraError(extra="database", package=error.name or "sqlalchemy") from error
 
-        return Database(self._settings.database_path)
+        return Database(self._settings.database)
+
+    @cached_property
+    def ledger(self) -> "Ledger":
+        """The credits of all members."""
+        database = self.database
+        from ayni.market.ledger import Ledger
+        from ayni.market.store import DatabaseLedgerStore
+
+        return Ledger(DatabaseLedgerStore(database))
 
     @cached_property
     def hub(self) -> "LocalHub":
@@ -83,15 +93,13 @@ class Installation:
         import psutil
 
         from ayni.footprint.impacts.this_machine import this_machine
-        from ayni.market.ledger import Ledger
-        from ayni.market.store import DatabaseLedgerStore
         from ayni.signing import load_or_create_key
         from ayni.workflows.house import House
 
         return House(
             runs=self.runs,
             database=database,
-            ledger=Ledger(DatabaseLedgerStore(database)),
+            ledger=self.ledger,
             hub=self.hub,
             key=load_or_create_key(self._settings.key_path),
             node=socket.gethostname(),

@@ -4,7 +4,8 @@ from ayni.files import write_json
 from ayni.jobs.runs import Run
 from ayni.market.ledger import Lease
 from ayni.market.planning import Plan
-from ayni.market.settlement import CreditPolicy, Settlement, make_settlement, open_lease, settle
+from ayni.market.policy import CreditPolicy
+from ayni.market.settlement import Settlement, make_settlement, open_lease, settle
 from ayni.units import credits_to_microcredits, microcredits_to_credits
 from ayni.workflows.house import House
 from ayni.workflows.receipts import receipts_of

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-import ayni.database
+import ayni.database.sqlite
 from ayni.database import (
     NEWEST_REVISION,
     BusyDatabaseError,
@@ -72,6 +72,19 @@ def test_what_a_block_wrote_is_there_after_it_and_after_opening_again(path: Path
     with_notes(path, 3).close()
 
     assert notes(Database(path)) == [0, 1, 2]
+
+
+def test_who_only_reads_cannot_write_and_neither_waits_nor_holds_up(path: Path) -> None:
+    database, other = with_notes(path, 1), Database(path)
+
+    with database.reading() as connection, other.transaction() as writing:
+        writing.execute(INSERT, {"n": 1, "note": "x"})
+        assert connection.execute(sa.text("SELECT count(*) FROM notes")).scalar_one() == 1
+    with pytest.raises(NotWritableError, match="readonly"), database.reading() as connection:
+        connection.execute(INSERT, {"n": 2, "note": "x"})
+
+    database.run(lambda writing: writing.execute(INSERT, {"n": 2, "note": "x"}))
+    assert notes(database) == [0, 1, 2]
 
 
 def test_a_block_that_raises_leaves_nothing(path: Path) -> None:
@@ -148,7 +161,7 @@ def test_a_first_opener_waits_for_another_one_that_is_not_done(path: Path) -> No
 
 
 def test_a_writer_that_waited_too_long_is_told_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ayni.database, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(ayni.database.sqlite, "BUSY_SECONDS", 0.05)
     first, second = with_notes(path), Database(path)
 
     with (
