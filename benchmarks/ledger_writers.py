@@ -170,12 +170,14 @@ def _run(load: Load, *, crash: Callable[[], None] | None = None) -> dict[str, An
 
 def _write(load: Load, writer: int, shared: Shared) -> None:
     """A writer's life: portion after portion, from two before the last that it was told of."""
-    told = shared.acknowledged
+    told, parent = shared.acknowledged, os.getppid()
     database = _patiently(lambda: Database(load.place), writer, shared)
     ledger = Ledger(DatabaseLedgerStore(database))
     portion = max(told[writer] - 2, 0)
     # Leases that were begun are brought to their end.
     while not (shared.is_over.value and portion % STEPS_PER_LEASE == 0 and portion >= told[writer]):
+        if os.getppid() != parent:
+            return  # whoever started us was killed
         wanted = _portion(writer, portion, load.leases_at_once)
         began = time.monotonic()
         answers = _patiently(partial(ledger.book_all, wanted), writer, shared)

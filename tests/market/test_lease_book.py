@@ -240,6 +240,18 @@ def test_an_owner_that_reclaims_waits_for_a_checkpoint_and_gets_its_machines() -
     assert story.state().phase == "running"
 
 
+def test_an_owner_that_changes_its_mind_lets_the_work_go_on() -> None:
+    story = Story().run(ticks=5)
+    story.tell(CapacityReclaimed, minute=5)
+
+    assert story.tell(CapacityReturned, minute=6) == []
+
+    story.book.heard("r1", START + 11 * MINUTE)
+    assert story.due(11) == []
+    assert story.state().phase == "running"
+    assert story.state().grace_until is None
+
+
 def test_an_owner_that_reclaims_before_a_checkpoint_forgoes_the_unsaved_pay() -> None:
     story = Story().run(ticks=5)
     story.tell(CheckpointSaved, minute=5, tick=2)
@@ -394,6 +406,14 @@ def test_what_cannot_have_happened_is_an_error_that_changes_nothing(
         story.tell(kind, **values)
 
     assert story.state() == before
+
+
+def test_the_same_offer_twice_is_one_and_another_under_its_name_is_an_error() -> None:
+    story = Story()
+
+    assert story.tell(LeaseOffered, terms=terms()) == []
+    with pytest.raises(LeaseEventError, match="LeaseOffered cannot happen"):
+        story.tell(LeaseOffered, terms=terms(escrow_microcredits=99_000))
 
 
 def test_an_unknown_lease_is_named() -> None:

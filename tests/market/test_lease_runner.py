@@ -190,6 +190,39 @@ def test_a_second_keeper_of_the_same_book_is_refused() -> None:
         second.tell(WindowBegan(lease_id="good", at=scenario.START))
 
 
+def test_what_could_not_be_stored_has_not_happened_and_can_be_told_again() -> None:
+    leases, ledger = InMemoryLeaseStore(), Ledger(InMemoryLedgerStore())
+    scenario.grant(ledger)
+    # Each of the two is written once and marked with its answers.
+    cut = CutAfter(5)
+    runner = scenario.make_runner(CutLeases(leases, cut), ledger)
+    runner.tell(scenario.offered("good"))
+    runner.tell(WindowBegan(lease_id="good", at=scenario.START))
+    before = dict(runner.book.states)
+
+    with pytest.raises(PowerCut):
+        runner.tell(WorkStarted(lease_id="good", at=scenario.START))
+    assert runner.book.states == before
+
+    cut.left = 100
+    runner.tell(WorkStarted(lease_id="good", at=scenario.START))
+    assert runner.book.states["good"].phase == "running"
+
+
+def test_a_settled_leases_name_cannot_be_used_again() -> None:
+    leases, ledger = InMemoryLeaseStore(), Ledger(InMemoryLedgerStore())
+    scenario.grant(ledger)
+    runner = scenario.make_runner(leases, ledger)
+    scenario.tell_all(runner)
+    before = scenario.balances_of(ledger)
+
+    with pytest.raises(LeaseMovedOnError):
+        runner.tell(scenario.offered("good"))
+
+    assert runner.book.states == {}
+    assert scenario.balances_of(ledger) == before
+
+
 def test_a_poor_buyer_and_a_poor_seller_both_end_the_offer_and_lose_nothing() -> None:
     ledger = Ledger(InMemoryLedgerStore())
     ledger.grant_once("buyer", amount_microcredits=90_000, policy="new-member")

@@ -104,6 +104,13 @@ def test_a_policy_grants_once_also_after_its_amount_changed(ledger: Ledger) -> N
     assert ledger.balance(available("you")) == 500
 
 
+def test_an_organisation_is_granted_once_however_many_members_it_founds(ledger: Ledger) -> None:
+    for name in ("a", "b", "c"):
+        ledger.grant_once(name, amount_microcredits=70, policy="new-member", organisation="uni.example")
+
+    assert [ledger.balance(available(name)) for name in ("a", "b", "c")] == [70, 0, 0]
+
+
 def test_a_member_cannot_hold_more_than_it_has(ledger: Ledger) -> None:
     ledger.hold(lease("r1"), amount_microcredits=60)
 

@@ -57,8 +57,9 @@ class PostgresqlBackend:
         """
         try:
             parsed = sa.make_url(url)
-        except sa.exc.ArgumentError as error:
-            raise UnknownDatabaseError(url, "it cannot be taken apart") from error
+        except (sa.exc.ArgumentError, ValueError):
+            # The error repeats the whole URL, so it is not shown.
+            raise UnknownDatabaseError(_masked(url), "it cannot be taken apart") from None
         if parsed.drivername not in _DRIVERS:
             raise UnknownDatabaseError(_without_password(parsed), f"{parsed.drivername} is not PostgreSQL")
         if not parsed.database:
@@ -140,6 +141,12 @@ def _configure(connection: Any, _record: object) -> None:
     connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
     connection.execute("SET tcp_keepalives_idle = 30")
     connection.autocommit = False
+
+
+def _masked(url: str) -> str:
+    """A text that is no URL, without what may be the password in it."""
+    before, at, after = url.rpartition("@")
+    return f"{before.partition('//')[0]}//***@{after}" if at else url
 
 
 def _without_password(url: sa.URL) -> str:

@@ -127,7 +127,9 @@ def next_state(state: LeaseState | None, event: Event, policy: LeasePolicy) -> t
         LeaseEventError: the event cannot follow.
     """
     if isinstance(event, LeaseOffered):
-        return (state, ()) if state is not None else _offered(event)
+        if state is None:
+            return _offered(event)
+        return _refuse_unless(state, event, is_repeated=state.terms == event.terms)
     assert state is not None, "only an offer begins a lease"
     if state.phase == "settled":
         return state, ()
@@ -181,7 +183,10 @@ def _on_returned(
 ) -> tuple[LeaseState, Commands]:
     if not state.is_reclaimed:
         return state, ()
-    return _ask_to_run(replace(state, is_reclaimed=False), event.at)
+    returned = replace(state, is_reclaimed=False)
+    if state.phase == "running" and state.terms.window_at(event.at) is not None:
+        return replace(returned, grace_until=None), ()
+    return _ask_to_run(returned, event.at)
 
 
 def _ask_to_run(state: LeaseState, now: datetime) -> tuple[LeaseState, Commands]:

@@ -1,6 +1,7 @@
 """What happens to leases (past tense) and what is then to be done (imperative), as values.
 
-Events are kept as JSON; commands are not, because they follow from the events.
+Events are kept as JSON; commands are not, because they follow from the events. The time of an event is that
+of the pool's clock when it was told: a site's own clock could keep it from ever being late.
 
 Not covered: what follows from what; that is `lease_book`.
 """

@@ -113,10 +113,10 @@ class LeaseRunner:
 
         Raises:
             LeaseEventError, UnknownLeaseError: one cannot have happened; those before it are handled.
-            LeaseMovedOnError: another process keeps the same book.
+            LeaseMovedOnError: another process keeps the same book, or the lease is an old one's namesake.
+            AyniError: the database failed. What was stored is done by `recover`, the rest can be told again.
         """
-        handled, refused = self._decide(events)
-        self._store.keep([stored for stored, _ in handled], done=[])
+        handled, refused = self._keep(events, done=[])
         self._go_on(handled)
         if refused is not None:
             raise refused
@@ -124,6 +124,21 @@ class LeaseRunner:
     def time_passed(self) -> None:
         """Do what is due by the clock. To be called more often than the heartbeat's time limit."""
         self.tell(*self.book.time_passed(self._now()))
+
+    def _keep(
+        self, events: Sequence[Event], *, done: Sequence[StoredEvent]
+    ) -> tuple[list[Handled], AyniError | None]:
+        """Ask the book about events and store them; the book forgets them when they cannot be stored."""
+        before = {event.lease_id: self.book.states.get(event.lease_id) for event in events}
+        handled, refused = self._decide(events)
+        try:
+            self._store.keep([stored for stored, _ in handled], done=done)
+        except BaseException:
+            for lease_id, state in before.items():
+                self.book.states.pop(lease_id, None)
+                self.book.states |= {} if state is None else {lease_id: state}
+            raise
+        return handled, refused
 
     def _decide(self, events: Sequence[Event]) -> tuple[list[Handled], AyniError | None]:
         """Ask the book about events, up to the first that it refuses; what changes nothing is left out."""
@@ -145,9 +160,7 @@ class LeaseRunner:
         be done again after a crash, and its answer would be missing for ever.
         """
         while handled:
-            answers, refused = self._decide(self._carry_out(handled))
-            new, done = [stored for stored, _ in answers], [stored for stored, _ in handled]
-            self._store.keep(new, done=done)
+            answers, refused = self._keep(self._carry_out(handled), done=[stored for stored, _ in handled])
             if refused is not None:
                 raise refused
             handled = answers

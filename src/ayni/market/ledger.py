@@ -146,12 +146,18 @@ class Ledger:
             raise answer
         return answer
 
-    def grant_once(self, member: str, *, amount_microcredits: int, policy: str) -> Row:
+    def grant_once(
+        self, member: str, *, amount_microcredits: int, policy: str, organisation: str | None = None
+    ) -> Row:
         """Give a member credits under a policy it has not profited from yet, say "new-member".
 
-        A policy whose amount was changed later gives nothing more to those who had the old one.
+        A policy whose amount was changed later gives nothing more to those who had the old one. Of members
+        of one organisation only the first gets it; the entry of that grant is what is returned.
         """
-        return self._moved(movements.grant(member, amount_microcredits=amount_microcredits, policy=policy))
+        wanted = movements.grant(
+            member, amount_microcredits=amount_microcredits, policy=policy, organisation=organisation
+        )
+        return self._moved(wanted)
 
     def held(self, lease: Lease) -> int | None:
         """Micro-credits that were set aside for the lease so far; None before it began."""

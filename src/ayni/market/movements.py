@@ -158,14 +158,15 @@ class Movement:
         return Transaction(id=self.id, kind=self.kind, run=self.run, memo=self.memo, postings=postings)
 
 
-def grant(member: str, *, amount_microcredits: int, policy: str) -> Movement:
+def grant(member: str, *, amount_microcredits: int, policy: str, organisation: str | None = None) -> Movement:
     """Give a member credits under a policy it has not profited from yet, say "new-member".
 
-    A policy whose amount was changed later gives nothing more to those who had the old one.
+    A policy whose amount was changed later gives nothing more to those who had the old one. Of members of
+    one organisation only the first gets it: else a second member would be worth founding.
     """
     postings = move(amount_microcredits, double_entry.GRANTS, double_entry.available(member))
     return Movement(
-        id=f"grant:{policy}:{member}",
+        id=f"grant:{policy}:{organisation or member}",
         kind="grant",
         run=None,
         memo=f"granted to {member} under the policy {policy}",
