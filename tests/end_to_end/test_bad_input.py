@@ -276,12 +276,14 @@ def test_a_changed_task_is_not_mixed_into_a_run(job_file: Path, home: Path, ayni
 
 
 def test_a_receipt_changed_by_one_byte_fails_the_verification(home: Path, ayni: Ayni, tmp_path: Path) -> None:
+    from ayni.footprint.receipts.receipt import SCHEMA
     from ayni.signing import load_or_create_key, sign_record
 
     folder = home / "runs" / "20260101-000000-000-x"
     (folder / "receipts").mkdir(parents=True)
     (folder / "job.json").write_text("{}")
-    receipt = sign_record({"previous_hash": "0" * 64, "step": "train"}, load_or_create_key(tmp_path / "key"))
+    body = {"schema": SCHEMA, "previous_hash": "0" * 64, "step": "train"}
+    receipt = sign_record(body, load_or_create_key(tmp_path / "key"))
     (folder / "receipts" / "0001-train.json").write_text(json.dumps(receipt).replace("train", "trian"))
 
     code, shown = ayni("verify", folder)
