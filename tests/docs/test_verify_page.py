@@ -23,6 +23,7 @@ from ayni.footprint.windows.node_meter import NodeMeter
 from ayni.jobs.runs import Run
 from ayni.signing import SigningKey, load_or_create_key
 from ayni.workflows.seal_run import seal_run
+from ayni.workflows.verify_footprint import verify_footprint
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "verify.md").read_text(encoding="utf-8")
@@ -207,9 +208,22 @@ def test_the_program_needs_nothing_but_python_and_cryptography() -> None:
     assert f"about {round(num_lines, -1)} lines" in PAGE
 
 
+def names_of_checks(heading: str) -> list[str]:
+    """What the table of one part of the page lists."""
+    part = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE)
+
+
 def test_the_page_names_every_check_of_ayni_verify(tmp_path: Path, key: SigningKey) -> None:
     from ayni.workflows.verify_run import verify_run
 
     checks = verify_run(make_run(tmp_path / "run", key), expected_public_key=key.public_key)
 
-    assert re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE) == [check.name for check in checks]
+    assert names_of_checks("With Ayni") == [check.name for check in checks]
+
+
+def test_the_page_names_every_check_of_ayni_footprint_verify(tmp_path: Path, key: SigningKey) -> None:
+    found = verify_footprint([make_run(tmp_path / "run", key)])
+
+    assert names_of_checks("Receipts and windows of any origin") == [check.name for check in found.checks]
+    assert found.is_ok

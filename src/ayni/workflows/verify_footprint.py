@@ -27,6 +27,7 @@ from ayni.footprint.receipts.receipt_checks import check_receipt
 from ayni.footprint.receipts.replay import find_replays
 from ayni.footprint.receipts.side_by_side import check_side_by_side
 from ayni.footprint.receipts.verification import (
+    LOST_FORM,
     STEPS_WITHOUT_RECEIPT,
     check_coverage,
     check_sums,
@@ -106,8 +107,7 @@ def verify_footprint(
 def _checked(name: str, check: Callable[[], _Found]) -> CheckResult:
     try:
         problems, detail = check()
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
-        # Whoever alters files may also alter their form; that is a finding, not a crash.
+    except LOST_FORM as error:
         problems, detail = [f"cannot be read: {type(error).__name__}: {error}"], ""
     return CheckResult(name=name, problems=tuple(problems), detail=detail)
 

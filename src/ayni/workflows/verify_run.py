@@ -16,7 +16,7 @@ from typing import Any
 from ayni.errors import AyniError
 from ayni.files import read_json, sha256_of_file
 from ayni.footprint.receipts.receipt import receipt_paths
-from ayni.footprint.receipts.verification import verify_receipts
+from ayni.footprint.receipts.verification import LOST_FORM, verify_receipts
 from ayni.jobs.runs import STEP_ORDER
 from ayni.market.double_entry import check_transactions
 from ayni.market.settlement_check import check_settlement
@@ -113,7 +113,7 @@ def _run_id(folder: Path, manifest: dict[str, Any]) -> str:
 def _checked(name: str, check: Callable[[], tuple[list[str], str]]) -> CheckResult:
     try:
         problems, detail = check()
-    except (AyniError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (AyniError, OSError, *LOST_FORM) as error:
         # Whoever alters files may also alter their form; that is a finding, not a crash.
         problems, detail = [f"cannot be read: {type(error).__name__}: {error}"], ""
     return CheckResult(name=name, problems=tuple(problems), detail=detail)

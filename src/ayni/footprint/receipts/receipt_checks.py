@@ -15,7 +15,7 @@ from ayni.footprint.counters.meters import TIERS
 from ayni.footprint.impacts.emissions import HourlyEnergy
 from ayni.footprint.receipts.receipt import Receipt, ReceiptSubject, build_receipt
 from ayni.footprint.receipts.receipt_terms import BY_CORES, WHOLE, terms_of_receipt
-from ayni.footprint.receipts.verification import differences
+from ayni.footprint.receipts.verification import LOST_FORM, differences
 from ayni.footprint.windows.window_file import EnergyTotal, Row
 
 _ACCOUNTS = (
@@ -44,7 +44,7 @@ def check_receipt(receipt: Receipt) -> list[str]:
             terms=terms_of_receipt(receipt),
             previous_hash=receipt["previous_hash"],
         )
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except LOST_FORM as error:
         return [f"it lacks the form of a receipt: {type(error).__name__}: {error}"]
     return problems + [
         f"{name} is {actual}, the rest of it says {value}"

@@ -33,6 +33,8 @@ from ayni.footprint.receipts.window_checks import check_attribution
 from ayni.footprint.windows.window_file import Row, job_microjoules, total_of_windows
 from ayni.signing import BadSignatureError, verify_chain
 
+# Whoever alters files may also alter their form, and a check stumbles over that in one of these ways.
+LOST_FORM = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 # These steps write the receipts and what follows them; a receipt cannot hold its own making.
 STEPS_WITHOUT_RECEIPT = ("settle", "report", "end")
 
@@ -58,8 +60,7 @@ def verify_receipts(
         problems += check_coverage(windows, receipts, steps_without_receipt)
         for receipt in receipts:
             problems += check_sums(receipt, rows)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        # Whoever alters files may also alter their form; that is a finding, not a crash.
+    except LOST_FORM as error:
         problems.append(f"a window or receipt lacks its form: {type(error).__name__}: {error}")
     return problems
 
@@ -164,23 +165,25 @@ def _shortened(numbers: list[int]) -> str:
 
 def check_sums(receipt: Receipt, rows: list[Row]) -> list[str]:
     """Fields of a receipt that do not follow from its windows and its own terms."""
-    step = receipt["step"]
     try:
-        total = total_of_windows(rows, step, job=receipt["run"])
-    except ValueError as error:
-        return [str(error)]
-    energy = hourly_energy(rows, step, job=receipt["run"])
-    expected = build_receipt(
-        total,
-        energy,
+        expected = _made_again(receipt, rows)
+    except LOST_FORM as error:
+        return [f"receipt of {receipt['step']}: {error} ({type(error).__name__})"]
+    return [
+        f"receipt of {receipt['step']}: {name} is {actual}, its windows say {value}"
+        for name, actual, value in differences(receipt, expected)
+    ]
+
+
+def _made_again(receipt: Receipt, rows: list[Row]) -> Receipt:
+    """The receipt that follows from the windows and the terms in the one at hand."""
+    return build_receipt(
+        total_of_windows(rows, receipt["step"], job=receipt["run"]),
+        hourly_energy(rows, receipt["step"], job=receipt["run"]),
         subject=ReceiptSubject(**{name: receipt[name] for name in ReceiptSubject.__slots__}),
         terms=terms_of_receipt(receipt),
         previous_hash=receipt["previous_hash"],
     )
-    return [
-        f"receipt of {step}: {name} is {actual}, its windows say {value}"
-        for name, actual, value in differences(receipt, expected)
-    ]
 
 
 def differences(receipt: Receipt, expected: Receipt) -> Iterator[tuple[str, Any, Any]]:
