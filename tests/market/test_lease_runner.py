@@ -4,16 +4,12 @@ import multiprocessing
 import os
 import random
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-import lease_scenario as scenario
 
 from ayni.database import Database
 from ayni.market.double_entry import available
@@ -41,6 +37,8 @@ from ayni.market.lease_store import (
 )
 from ayni.market.ledger import Book, Ledger
 from ayni.market.store import DatabaseLedgerStore, InMemoryLedgerStore
+
+from . import lease_scenario as scenario
 
 T = TypeVar("T")
 
