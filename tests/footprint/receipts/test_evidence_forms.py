@@ -89,6 +89,8 @@ def test_a_meter_without_its_form_is_named_by_its_field(
     [
         ("run", 7, "run"),
         ("tier", "W9", "tier"),
+        ("tier", "third-party", "tier"),
+        ("tier", ["W1"], "tier"),
         ("within", {"run": "x", "runs": []}, "within"),
         ("within.runs", [], "within"),
         ("windows.ranges", [[1]], "windows"),
