@@ -78,6 +78,7 @@ def test_the_cpu_time_of_all_processes_is_counted_dead_ones_and_orphans_included
         {sys.executable} -c "$BURN_A"
         ( ({sys.executable} -c "$BURN_B"; touch done) & )
         while [ ! -e done ]; do sleep 0.1; done
+        sleep 0.5
     """)
     env = {**os.environ, "BURN_A": BURN.format(0.3), "BURN_B": BURN.format(0.4)}
 
