@@ -43,9 +43,7 @@ def type_commands(name: str, *, home: Path, folder: Path) -> str:
 def test_the_python_in_the_readme_runs_as_a_script_and_what_follows_goes_on_from_it(
     tmp_path: Path,
 ) -> None:
-    (block,) = (
-        each for each in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "ayni.run(" in each
-    )
+    (block,) = (each for each in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "ayni.run(" in each)
     script = tmp_path / "script.py"
     script.write_text(block, encoding="utf-8")
 
