@@ -150,6 +150,42 @@ def test_a_plan_says_where_when_and_what_it_takes() -> None:
     assert lines[-1].split()[:4] == ["total", "1", "min", "05"]
 
 
+def test_what_a_plan_did_not_take_is_named_with_the_reason_once_for_each_reason() -> None:
+    unknown = {
+        "site": "lab",
+        "machine_class": "v100",
+        "source": "member",
+        "dated": None,
+        "zone": "DE",
+        "start": None,
+        "end": None,
+        "price_microcredits": None,
+        "grams_co2e": None,
+        "reason": "nobody knows",
+    }
+    known = {
+        **unknown,
+        "site": "gcp-x",
+        "source": "cloud:gcp",
+        "dated": "2026-07-01",
+        "start": "2026-11-22T12:00:00+00:00",
+        "end": "2026-11-22T13:00:00+00:00",
+        "price_microcredits": 3_500_000,
+        "grams_co2e": 120.0,
+        "reason": "3 credits dearer",
+    }
+
+    lines = str(tables.alternatives_text({"alternatives": [unknown, {**unknown, "site": "attic"}, known]}))
+
+    assert lines.replace("\u00a0", " ").splitlines() == [
+        "Looked at and not taken:",
+        "  lab, v100; attic, v100: nobody knows",
+        "  gcp-x, v100 (prices of 2026-07-01), from 11-22 12:00 for 3.50 credits and 120 g CO2e: "
+        "3 credits dearer",
+    ]
+    assert str(tables.alternatives_text({"alternatives": []})) == ""
+
+
 def test_a_plan_names_the_limits_that_it_exceeds_and_those_at_risk() -> None:
     line = "  carbon_grams: about 0.13 g CO2e (up to 0.5), allowed 0.1"
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ayni.market.offers import Limits, own_machine_offer
+from ayni.market.offers import Limits
+from ayni.market.own_machine import own_machine_offer
 from ayni.market.planning import (
     BudgetTooSmallError,
     Plan,
@@ -207,3 +208,10 @@ def test_a_plan_needs_a_time_zone_and_a_step() -> None:
         )
     with pytest.raises(ValueError, match="without steps"):
         make_plan([], offer=OFFER, limits=Limits(), now=NOW, carbon_intensity=Intensity())
+
+
+def test_a_plan_that_was_kept_before_there_were_alternatives_is_still_read() -> None:
+    kept = plan_of().to_json()
+    del kept["alternatives"]
+
+    assert Plan.from_json(kept) == plan_of()

@@ -421,3 +421,14 @@ def _hostile(value: Any, key: str = "") -> Any:
         return HOSTILE + "-file"
     is_kept = key in kept or key.endswith(("_at", "_path", "file"))
     return value if is_kept or not isinstance(value, str) else HOSTILE
+
+
+def test_the_report_names_what_the_plan_did_not_take(view: dict[str, Any]) -> None:
+    page = render_report(view)
+
+    assert "What was not taken" in page
+    assert "uni-lab, v100" in page
+    assert "0.39 credits dearer, with 91% less CO2e" in page
+
+    view["plan"]["alternatives"] = []
+    assert "What was not taken" not in render_report(view)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ayni.compress.variants import CompressResult
-from ayni.market.offers import Limits, own_machine_offer
+from ayni.market.offers import Limits
+from ayni.market.own_machine import own_machine_offer
 from ayni.market.planning import StepEstimate, make_plan
 from ayni.reports.compress_keys import (
     BREAK_EVEN_KEYS,
@@ -38,6 +39,7 @@ def test_the_object_of_a_known_run_is_the_golden_one(view: dict[str, Any]) -> No
         ("Data", "data"),
         ("Plan", "plan"),
         ("Plan row", "plan.rows.0"),
+        ("Alternative", "plan.alternatives.0"),
         ("Train", "train"),
         ("Notice", "train.notices.0"),
         ("Curve point", "train.curve.0"),

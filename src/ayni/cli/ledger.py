@@ -36,7 +36,7 @@ def check(
     - `ayni ledger check`
     - `ayni ledger check --noted 120:HASH` also finds entries that were cut off at the end
     """
-    from ayni import wiring
+    from ayni.wiring import market as wiring
 
     found = wiring.ledger_check(noted or [])
     if json:
@@ -70,7 +70,7 @@ def statement(
     - `ayni ledger statement me`
     - `ayni ledger statement me --since 2026-03-01 --until 2026-04-01 --json`
     """
-    from ayni import wiring
+    from ayni.wiring import market as wiring
 
     found = wiring.ledger_statement(member, since=_in_utc(since), until=_in_utc(until))
     if json:

@@ -15,7 +15,20 @@ from typing import Annotated
 import typer
 
 import ayni
-from ayni.cli import compress, footprint, init, ledger, predict, run, runs, train, verify
+from ayni.cli import (
+    compress,
+    footprint,
+    init,
+    jobs,
+    ledger,
+    market,
+    offers,
+    predict,
+    run,
+    runs,
+    train,
+    verify,
+)
 from ayni.errors import AyniError
 
 INTERRUPTED = 130
@@ -60,6 +73,9 @@ app.add_typer(compress.app, name="compress")
 app.add_typer(train.app, name="train")
 app.add_typer(runs.app, name="runs")
 app.add_typer(footprint.app, name="footprint")
+app.add_typer(offers.app, name="offers")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(market.app, name="market")
 app.add_typer(ledger.app, name="ledger")
 app.command("verify")(verify.verify)
 app.command("predict")(predict.predict)

@@ -73,6 +73,8 @@ def plan(job: JobArgument, set_: SetOption = None, json: JsonOption = False) -> 
         from ayni.cli import tables
 
         terminal.show(tables.plan_table(found))
+        if found["alternatives"]:
+            terminal.show(tables.alternatives_text(found))
         terminal.show(tables.violations_text(found))
 
 

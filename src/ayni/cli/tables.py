@@ -112,6 +112,26 @@ def plan_table(plan: Json) -> Table:
     return table
 
 
+def alternatives_text(plan: Json) -> Text:
+    """Later hours and other places that were not taken, with the reason; empty without any."""
+    by_reason: dict[str, list[str]] = {}
+    for each in plan.get("alternatives") or []:
+        by_reason.setdefault(str(each["reason"]), []).append(_alternative(each))
+    lines = [f"  {'; '.join(places)}: {reason}" for reason, places in by_reason.items()]
+    return Text("\n".join(["Looked at and not taken:", *lines]) if lines else "", style="dim")
+
+
+def _alternative(each: Json) -> str:
+    """Where and when it would be, at which price and with how much carbon, as far as that is known."""
+    dated = f" (prices of {each['dated']})" if each["dated"] else ""
+    where = f"{each['site']}, {each['machine_class']}{dated}"
+    if each["start"] is None:
+        return where
+    grams = "" if each["grams_co2e"] is None else f" and {formats.grams(each['grams_co2e'])} CO2e"
+    when = str(each["start"])[5:16].replace("T", " ")
+    return f"{where}, from {when} for {_credits(each['price_microcredits'])} credits{grams}"
+
+
 def statement_table(statement: Json) -> Table:
     """One line for each movement of a member's credits; credits with a sign are changes."""
     left = ("when (UTC)", "what", "why")

@@ -165,6 +165,8 @@ def approval(shown: ShownProgress, *, yes: bool) -> Callable[[Mapping[str, Any]]
 
         with shown.paused():
             show(tables.plan_table(plan), to_stderr=True)
+            if plan.get("alternatives"):
+                show(tables.alternatives_text(plan), to_stderr=True)
             if not plan.get("violations"):
                 return True
             # Where nobody can be asked, the refusal that follows names the limits.

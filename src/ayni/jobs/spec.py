@@ -216,11 +216,43 @@ class SiteSpec(_Section):
 
     hardware: HardwareSpec = HardwareSpec()
 
+    throughput: float | None = Field(default=None, gt=0)
+    """Work of such jobs that this machine does in an hour, where a V100 does 1; not given = unknown, so that
+    other machines cannot be compared with it."""
+
     @model_validator(mode="after")
     def _has_a_zone_for_its_grid(self) -> Self:
         if self.zone is None and (self.grid.files or self.grid.live):
             raise ValueError("site.grid has hourly figures, but no site.zone says what place they are for")
         return self
+
+
+class BidSpec(_Section):
+    """What the job is worth in a pool and where it may run there: for `ayni jobs submit`."""
+
+    worth: float | None = Field(default=None, ge=0)
+    """Credits that the result is worth to its owner; no price is above it. Not given = limits.credits."""
+
+    done_within: Duration = "24h"
+    """Time from its submission by which it must be done. A day lets it wait for a cheaper, greener hour."""
+
+    kind: Name = "any"
+    """Kind of work, as machine classes name their throughput; `any` is the one that holds for all kinds."""
+
+    machines: int = Field(default=1, ge=1)
+    """Machines that must start and stop together; all or none."""
+
+    classes: tuple[Name, ...] = ()
+    """Machine classes that will do; none named = every class whose throughput is known."""
+
+    residency: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Countries or grid zones where its data may be; not given = anywhere."""
+
+    can_suspend: bool = False
+    """Whether it may stop and go on later, as a run does with `ayni resume`."""
+
+    data_gigabytes: float = Field(default=0.0, ge=0)
+    """What must travel to a site that is not its owner's."""
 
 
 class PublishSpec(_Section):
@@ -262,6 +294,7 @@ class JobSpec(_Section):
     explain: ExplainSpec = ExplainSpec()
     limits: LimitsSpec = LimitsSpec()
     site: SiteSpec = SiteSpec()
+    bid: BidSpec = BidSpec()
     publish: PublishSpec | None = None
     """Where the result is published; not given = nowhere."""
 

@@ -1,115 +1,197 @@
-"""Offers and limits: what a site asks for its capacity, and what a job may cost at most.
+"""Offers and limits: what sites offer each other and at what ask, and what a job may cost at most.
 
-The price of work on a site has two lines that are kept apart everywhere, because different people
-set them: machine time at the site's ask, and electricity at its tariff.
+An offer is capacity: so many machines of one class at one site in windows of time, at an ask for a machine
+and an hour that covers electricity. Offers of a cloud are offers too; they name their source and its date.
 
-    machine     = reserved core-hours * ask
-    electricity = energy of the machines in kWh * PUE * tariff
+Two offers stand for different machines. Those of one site and class that name no machines stand for the
+same ones, as do those that name the same, so they must not overlap in time: one machine sold twice is a job
+that fails.
 
-Not covered: time windows of an offer (the owner's own machines are there whenever the owner is),
-accelerators as a priced resource, tariffs by the hour, and enforcing a limit while a job runs: whoever
-meters the job compares and stops it.
+Not covered: the owner's own machine when nobody else is asked (`own_machine`), asks by the hour of the day
+(give one offer a tariff window), and checking an ask against what its owner pays for power and wear.
 """
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from itertools import pairwise
 from typing import Any, Self
 
 from ayni.errors import UserError
-from ayni.units import credits_to_microcredits, joules_to_kwh
+from ayni.market.machine_classes import MachineClass
+from ayni.units import MICROCREDITS_PER_CREDIT
 
-SECONDS_PER_HOUR = 3600.0
+LARGEST_ASK = 10_000 * MICROCREDITS_PER_CREDIT
+"""Micro-credits for a machine and an hour above which an ask is taken for a slip. The dearest machine of the
+price lists we know (16 H200) is listed at some 200 money units an hour."""
+MEMBER_SOURCE = "member"
+CLOUD_SOURCE = "cloud:"
 _SECONDS_PER_UNIT = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)\s*")
 
+Window = tuple[datetime, datetime]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
-    """What something costs, in integer micro-credits, by line."""
 
-    machine_microcredits: int
-    electricity_microcredits: int
+class InvalidOfferError(UserError, ValueError):
+    """An offer that cannot be meant: says which field and why. Also a ValueError, for validators."""
 
-    @property
-    def total_microcredits(self) -> int:
-        """Both lines together."""
-        return self.machine_microcredits + self.electricity_microcredits
+    def __init__(self, *, offer: str, field: str, reason: str) -> None:
+        self.offer = offer
+        self.field = field
+        super().__init__(f"The offer {offer!r} cannot be taken: its {field} {reason}. Nothing was offered.")
+
+
+class OverlappingOffersError(UserError):
+    """One machine is offered twice for the same time."""
+
+    def __init__(self, *, first: str, second: str, site: str, machine_class: str, start: datetime) -> None:
+        self.first = first
+        self.second = second
+        super().__init__(
+            f"The offers {first!r} and {second!r} both offer machines of class {machine_class!r} at {site!r} "
+            f"from {start.isoformat()} on. Withdraw one, end its window earlier, or name different machines."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """Capacity of one site and the price asked for it.
+    """`count` machines of one class at one site in half-open windows of time, at one ask.
 
-    zone is the electricity grid (ISO country code or the like), None when unknown. pue is facility
-    energy over the energy of the machines, at least 1.
+    The ask is in micro-credits for one machine and one hour, electricity included. zone is the electricity
+    grid (ISO country code or the like), None when unknown. pue is facility energy over the energy of the
+    machines. reliability is the share of machine-hours that end as they should. source is "member" or
+    "cloud:" with the provider's name; dated is the day of a price list, None for a live ask. machine_ids
+    name the machines where a site offers some of a class apart from others.
     """
 
+    id: str
     site: str
     member: str
-    num_cores: int
-    memory_bytes: int
-    zone: str | None
-    pue: float
-    ask_microcredits_per_core_hour: int
-    electricity_microcredits_per_kwh: int
+    machine_class: MachineClass
+    count: int
+    windows: tuple[Window, ...]
+    ask_microcredits_per_machine_hour: int
+    zone: str | None = None
+    pue: float = 1.0
+    reliability: float = 1.0
+    source: str = MEMBER_SOURCE
+    dated: date | None = None
+    machine_ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.num_cores < 1 or self.memory_bytes < 1:
-            raise ValueError(f"an offer of {self.num_cores} cores and {self.memory_bytes} bytes is none")
-        if not (math.isfinite(self.pue) and self.pue >= 1):
-            raise ValueError(f"a PUE of {self.pue} is impossible: facility over machine energy is at least 1")
-        if min(self.ask_microcredits_per_core_hour, self.electricity_microcredits_per_kwh) < 0:
-            raise ValueError("an ask and a tariff cannot be negative")
+        for name in ("id", "site", "member"):
+            if not getattr(self, name):
+                raise InvalidOfferError(offer=self.id, field=name, reason="is empty")
+        self._check_count()
+        self._check_ask()
+        if not (math.isfinite(self.pue) and 1 <= self.pue <= 10):
+            self._refuse("pue", f"is {self.pue}; facility over machine energy is at least 1 and below 10")
+        if not 0 < self.reliability <= 1:
+            self._refuse("reliability", f"is {self.reliability}; a share is above 0 and at most 1")
+        if self.source != MEMBER_SOURCE and not self.is_cloud:
+            self._refuse("source", f"is {self.source!r}; it must be 'member' or 'cloud:PROVIDER'")
+        object.__setattr__(self, "windows", checked_windows(self.windows, offer=self.id))
 
-    def price(self, *, core_seconds: float, energy_joules: float) -> Price:
-        """What `core_seconds` reserved and `energy_joules` drawn by the machines cost here.
+    @property
+    def is_cloud(self) -> bool:
+        """Whether a cloud provider offers it, so that it is bought with money outside of the pool."""
+        return self.source.startswith(CLOUD_SOURCE) and len(self.source) > len(CLOUD_SOURCE)
 
-        Each line is rounded to the nearest micro-credit (half to even); the total is their sum.
-        """
-        core_hours = core_seconds / SECONDS_PER_HOUR
-        facility_kwh = joules_to_kwh(energy_joules) * self.pue
-        return Price(
-            machine_microcredits=round(core_hours * self.ask_microcredits_per_core_hour),
-            electricity_microcredits=round(facility_kwh * self.electricity_microcredits_per_kwh),
-        )
+    def _check_count(self) -> None:
+        if type(self.count) is not int or self.count < 1:
+            self._refuse("count", f"is {self.count!r}; it must be a whole number of machines")
+        if self.machine_ids and len(set(self.machine_ids)) != self.count:
+            self._refuse(
+                "machine_ids", f"name {len(set(self.machine_ids))} machines, and {self.count} are offered"
+            )
+
+    def _check_ask(self) -> None:
+        ask = self.ask_microcredits_per_machine_hour
+        if type(ask) is not int or ask < 0:
+            self._refuse("ask", f"is {ask!r}; it must be whole micro-credits, not negative")
+        if ask > LARGEST_ASK:
+            credits_ = ask / MICROCREDITS_PER_CREDIT
+            self._refuse("ask", f"is {credits_:,.0f} credits for a machine and an hour; is that a slip?")
+
+    def _refuse(self, field: str, reason: str) -> None:
+        raise InvalidOfferError(offer=self.id, field=field, reason=reason)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON, as kept in the plan."""
-        return asdict(self)
+        """Plain JSON; times in UTC."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {
+            **values,
+            "machine_class": self.machine_class.to_json(),
+            "windows": [[start.isoformat(), end.isoformat()] for start, end in self.windows],
+            "dated": None if self.dated is None else self.dated.isoformat(),
+            "machine_ids": list(self.machine_ids),
+        }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The offer that `to_json` wrote."""
-        return cls(**data)
+        return cls(
+            **{
+                **data,
+                "machine_class": MachineClass.from_json(data["machine_class"]),
+                "windows": tuple(
+                    (datetime.fromisoformat(start), datetime.fromisoformat(end))
+                    for start, end in data["windows"]
+                ),
+                "dated": None if data["dated"] is None else date.fromisoformat(data["dated"]),
+                "machine_ids": tuple(data["machine_ids"]),
+            }
+        )
 
 
-def own_machine_offer(
-    *,
-    site: str,
-    member: str,
-    num_cores: int,
-    memory_bytes: int,
-    zone: str | None,
-    pue: float,
-    ask_credits_per_core_hour: float,
-    electricity_credits_per_kwh: float,
-) -> Offer:
-    """The owner's own machine as an offer, at its own cost: what it declares for wear and for power.
+def checked_windows(windows: Sequence[Window], *, offer: str) -> tuple[Window, ...]:
+    """The windows in UTC and in order.
+
+    Clocks that are set forward or back exist in local times only: a time with its zone becomes UTC, one
+    without a zone is refused because it may mean two moments, or none.
 
     Raises:
-        ValueError: no cores or memory, a PUE below 1, or a negative price.
+        InvalidOfferError: there is no window, one has no zone, ends before it begins, or overlaps another.
     """
-    return Offer(
-        site=site,
-        member=member,
-        num_cores=num_cores,
-        memory_bytes=memory_bytes,
-        zone=zone,
-        pue=pue,
-        ask_microcredits_per_core_hour=credits_to_microcredits(ask_credits_per_core_hour),
-        electricity_microcredits_per_kwh=credits_to_microcredits(electricity_credits_per_kwh),
-    )
+    if not windows:
+        raise InvalidOfferError(offer=offer, field="windows", reason="are empty")
+    for start, end in windows:
+        if start.tzinfo is None or end.tzinfo is None:
+            reason = f"{start} to {end} have no time zone; write them like 2026-03-01T12:00:00+00:00"
+            raise InvalidOfferError(offer=offer, field="windows", reason=reason)
+        if end <= start:
+            raise InvalidOfferError(offer=offer, field="windows", reason=f"end at {end} and begin at {start}")
+    in_order = tuple(sorted((start.astimezone(UTC), end.astimezone(UTC)) for start, end in windows))
+    for (_, end), (start, _) in pairwise(in_order):
+        if start < end:
+            raise InvalidOfferError(offer=offer, field="windows", reason=f"overlap at {start}")
+    return in_order
+
+
+def check_offers(offers: Sequence[Offer]) -> None:
+    """Refuse offers that sell one machine twice.
+
+    Raises:
+        InvalidOfferError: two offers have one id.
+        OverlappingOffersError: two offers of one site and class may mean the same machine at the same time.
+    """
+    of_machine: dict[tuple[str, str, str], list[tuple[datetime, datetime, str]]] = {}
+    seen: set[str] = set()
+    for offer in offers:
+        if offer.id in seen:
+            raise InvalidOfferError(offer=offer.id, field="id", reason="is used by another offer")
+        seen.add(offer.id)
+        for machine in offer.machine_ids or ("",):
+            key = (offer.site, offer.machine_class.name, machine)
+            of_machine.setdefault(key, []).extend((start, end, offer.id) for start, end in offer.windows)
+    for (site, machine_class, _), spans in of_machine.items():
+        for (_, end, first), (start, _, second) in pairwise(sorted(spans)):
+            if start < end:
+                raise OverlappingOffersError(
+                    first=first, second=second, site=site, machine_class=machine_class, start=start
+                )
 
 
 class InvalidDurationError(UserError, ValueError):

@@ -10,8 +10,9 @@ Energy that nothing here can meter is unknown (None, tier W5), and so are its ca
 electricity; a step then costs its machine time, as it will be settled. Limits on what is unknown cannot be
 watched, so they are refused before anything starts.
 
-Not covered: choosing among several offers, and waiting for a greener hour. Steps run one after the
-other on one site.
+A plan also names what else there would have been, and why it was not taken (`alternatives`).
+
+Not covered: several sites for one job. Steps run one after the other on one site.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,9 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, Self
 
 from ayni.errors import UserError
-from ayni.market.offers import Limits, Offer
+from ayni.market.alternatives import Alternative
+from ayni.market.offers import Limits
+from ayni.market.own_machine import OwnMachine
 from ayni.units import (
     JOULES_PER_KWH,
     MICROCREDITS_PER_CREDIT,
@@ -139,8 +142,9 @@ class Plan:
     """
 
     rows: tuple[PlanRow, ...]
-    offer: Offer
+    offer: OwnMachine
     limits: Limits
+    alternatives: tuple[Alternative, ...] = ()
 
     def __post_init__(self) -> None:
         limited = {"energy_kwh": self.limits.energy_kwh, "carbon_grams": self.limits.carbon_grams}
@@ -195,7 +199,7 @@ class Plan:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON: rows, totals, offer, limits, violations and risks. Totals are for readers."""
+        """Plain JSON: rows, totals (for readers), offer, limits, alternatives, violations and risks."""
         return {
             "rows": [_row_to_json(row) for row in self.rows],
             "totals": {
@@ -204,6 +208,7 @@ class Plan:
             },
             "offer": self.offer.to_json(),
             "limits": self.limits.to_json(),
+            "alternatives": [each.to_json() for each in self.alternatives],
             "violations": [asdict(found) for found in self.violations()],
             "risks": [asdict(found) for found in self.risks()],
         }
@@ -213,8 +218,10 @@ class Plan:
         """The plan that `to_json` wrote; totals and violations are computed anew."""
         return cls(
             rows=tuple(_row_from_json(row) for row in data["rows"]),
-            offer=Offer.from_json(data["offer"]),
+            offer=OwnMachine.from_json(data["offer"]),
             limits=Limits.from_json(data["limits"]),
+            # Plans of runs from before there were any are still read.
+            alternatives=tuple(Alternative.from_json(each) for each in data.get("alternatives", ())),
         )
 
 
@@ -266,7 +273,7 @@ class UnwatchableLimitError(UserError):
 def make_plan(
     estimates: Sequence[StepEstimate],
     *,
-    offer: Offer,
+    offer: OwnMachine,
     limits: Limits,
     now: datetime,
     carbon_intensity: CarbonIntensityLike,
@@ -290,7 +297,7 @@ def make_plan(
 
 
 def _planned(
-    estimate: StepEstimate, *, offer: Offer, start: datetime, carbon_intensity: CarbonIntensityLike
+    estimate: StepEstimate, *, offer: OwnMachine, start: datetime, carbon_intensity: CarbonIntensityLike
 ) -> PlanRow:
     # More learners than cores share the cores: no more than all of them can be reserved.
     num_cores = min(estimate.num_cores, offer.num_cores)

@@ -85,7 +85,7 @@ ITEM_KEYS = (
     "features",
 )
 FEATURE_KEYS = ("name", "value", "attribution")
-PLAN_KEYS = ("rows", "totals", "offer", "limits", "violations", "risks")
+PLAN_KEYS = ("rows", "totals", "offer", "limits", "alternatives", "violations", "risks")
 PLAN_ROW_KEYS = (
     "step",
     "site",
@@ -104,6 +104,18 @@ PLAN_ROW_KEYS = (
     "electricity_microcredits",
     "cost_microcredits",
     "high_cost_microcredits",
+)
+ALTERNATIVE_KEYS = (
+    "site",
+    "machine_class",
+    "source",
+    "dated",
+    "zone",
+    "start",
+    "end",
+    "price_microcredits",
+    "grams_co2e",
+    "reason",
 )
 PUBLISHED_KEYS = ("repository", "revision", "folder")
 SETTLEMENT_KEYS = (
@@ -230,4 +242,5 @@ def _plan(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if plan is None:
         return None
     plan["rows"] = picked_all(plan["rows"], PLAN_ROW_KEYS)
+    plan["alternatives"] = picked_all(plan["alternatives"], ALTERNATIVE_KEYS)
     return plan

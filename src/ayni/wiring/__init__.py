@@ -4,7 +4,6 @@ The only place where concrete things meet. Heavy libraries are imported inside t
 them, so that `ayni verify` and `ayni runs` work with the light install.
 """
 
-import importlib.util
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,8 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ayni.errors import AyniError, MissingExtraError, UserError
+from ayni.errors import AyniError, UserError
 from ayni.settings import read_settings
+from ayni.wiring.extras import require_modules
 from ayni.wiring.installation import Installation
 from ayni.workflows.progress import Approve, Progress, SilentProgress
 
@@ -22,22 +22,6 @@ if TYPE_CHECKING:
     from ayni.jobs.runs import Run
     from ayni.workflows.compress_job import CompressRequest, WrittenJob
 
-# Which module needs which extra; the first that is missing is named.
-_EXTRA_OF_MODULE = {
-    "numpy": "train",
-    "torch": "train",
-    "safetensors": "train",
-    "distributed": "train",
-    "xxhash": "train",
-    "onnx": "compress",
-    "onnxscript": "compress",
-    "onnxruntime": "compress",
-    "torch_pruning": "compress",
-    "captum": "explain",
-    "matplotlib": "explain",
-    "sklearn": "explain",
-}
-
 
 class NoReportError(UserError):
     """The run has no report yet."""
@@ -45,27 +29,6 @@ class NoReportError(UserError):
     def __init__(self, run: str) -> None:
         self.run = run
         super().__init__(f"The run {run} has no report yet. Finish it with: ayni resume {run}")
-
-
-class NoLedgerError(UserError):
-    """There is no ledger to look into."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        super().__init__(
-            f"There is no ledger in {path} yet; the first `ayni run` begins it. Is AYNI_HOME or "
-            "AYNI_DATABASE_URL the one you mean?"
-        )
-
-
-class NotedEntryError(UserError):
-    """An entry that was noted down is not written as NUMBER:HASH."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        super().__init__(
-            f"{text!r} is no noted entry. Write NUMBER:HASH as `ayni ledger check` prints it, all 64 digits."
-        )
 
 
 def run(
@@ -96,7 +59,7 @@ def run(
     installation = Installation(read_settings(home=home))
     progress.started("load", total=None)
     loaded = _load_job(job, overrides)
-    _require_modules(loaded)
+    require_modules(loaded)
     progress.finished("load", text=f"{loaded.path.name}, task {loaded.spec.task}, seed {loaded.spec.seed}")
     begun = installation.runs.create(loaded)
     try:
@@ -138,7 +101,7 @@ def resume(
         elif found.status == "finished":
             return _view(found)
         progress.started("load", total=None)
-        _require_modules(found.job)
+        require_modules(found.job)
         progress.finished("load", text=f"run {found.id}, {found.status}")
         return _work_on(found, installation, progress, approve, yes=yes)
 
@@ -157,7 +120,7 @@ def plan(
     progress = progress or SilentProgress()
     progress.started("load", total=None)
     loaded = _load_job(job, overrides)
-    _require_modules(loaded)
+    require_modules(loaded)
     progress.finished("load", text=f"{loaded.path.name}, task {loaded.spec.task}")
     from ayni.workflows.plan_job import plan_job
 
@@ -306,35 +269,6 @@ def verify_footprint(
     return workflow.verify_footprint(files, keys=keys, home_key=home_key).to_json()
 
 
-def ledger_check(noted: Sequence[str] = (), *, home: Path | None = None) -> dict[str, Any]:
-    """Prove the invariants of the ledger: {"ok", "problems", "num_entries", "last_hash", ...}.
-
-    `noted` are entries of earlier checks as "NUMBER:HASH", which must still be there.
-
-    Raises:
-        NoLedgerError: there is no database yet.
-        NotedEntryError: an entry was noted in another form.
-    """
-    from ayni.workflows.ledger_check import check_ledger
-
-    entries = dict(_noted_entry(text) for text in noted)
-    return check_ledger(_existing_ledger(home).database, noted=entries)
-
-
-def ledger_statement(
-    member: str, *, since: datetime | None = None, until: datetime | None = None, home: Path | None = None
-) -> dict[str, Any]:
-    """Every movement of a member's credits in [since, until): {"member", "opening", "lines", "closing"}.
-
-    Raises:
-        NoLedgerError: there is no database yet.
-        UnknownMemberError: the ledger has no account of the member.
-    """
-    from ayni.workflows.ledger_statement import ledger_statement as make
-
-    return make(_existing_ledger(home).ledger, member, since=since, until=until).to_json()
-
-
 def runs_list(home: Path | None = None) -> list[dict[str, Any]]:
     """A summary of each run, the newest first."""
     return [found.summary() for found in Installation(read_settings(home=home)).runs.list()]
@@ -384,21 +318,6 @@ def runs_remove(run: str, home: Path | None = None) -> None:
             abandon_job(found, installation.house)
     installation.runs.remove(found.id)
     shutil.rmtree(installation.spill_folder / found.id, ignore_errors=True)
-
-
-def _existing_ledger(home: Path | None) -> "Installation":
-    """An installation whose database is there: looking must not make one."""
-    settings = read_settings(home=home)
-    if isinstance(settings.database, Path) and not settings.database.exists():
-        raise NoLedgerError(settings.database)
-    return Installation(settings)
-
-
-def _noted_entry(text: str) -> tuple[int, str]:
-    number, _, found = text.partition(":")
-    if not (number.isdecimal() and int(number) > 0 and len(found) == 64):
-        raise NotedEntryError(text)
-    return int(number), found
 
 
 def _work_on(
@@ -466,15 +385,3 @@ def _load_job(job: str | Path, overrides: Sequence[str]) -> "Job":
     from ayni.jobs.loading import load_job
 
     return load_job(Path(job), overrides)
-
-
-def _require_modules(job: "Job") -> None:
-    """Name the extra that is missing before any work is spent.
-
-    Raises:
-        MissingExtraError: a package that this job needs is not installed.
-    """
-    wanted = {"train", "explain"} | ({"compress"} if job.spec.compress is not None else set())
-    for module, extra in _EXTRA_OF_MODULE.items():
-        if extra in wanted and importlib.util.find_spec(module) is None:
-            raise MissingExtraError(extra=extra if len(wanted) == 1 else "all", package=module)

@@ -9,7 +9,8 @@ from ayni.errors import UserError
 from ayni.files import read_json_lines
 from ayni.footprint.grid.carbon import CarbonIntensity
 from ayni.footprint.windows.window_file import job_microjoules
-from ayni.market.offers import Limits, Offer
+from ayni.market.offers import Limits
+from ayni.market.own_machine import OwnMachine
 from ayni.units import MICROCREDITS_PER_CREDIT, MICROJOULES_PER_JOULE, joules_to_kwh
 
 
@@ -36,7 +37,7 @@ class LimitGuard:
         run: str,
         windows_path: Path,
         limits: Limits,
-        offer: Offer,
+        offer: OwnMachine,
         reserved_cores: int,
         intensity: CarbonIntensity,
         is_lifted: bool,

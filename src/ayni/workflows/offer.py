@@ -1,11 +1,12 @@
 """This machine as an offer, and the job's limits, as the market sees them."""
 
 from ayni.jobs.spec import JobSpec
-from ayni.market.offers import Limits, Offer, own_machine_offer
+from ayni.market.offers import Limits
+from ayni.market.own_machine import OwnMachine, own_machine_offer
 from ayni.workflows.house import House
 
 
-def offer_of(spec: JobSpec, house: House) -> Offer:
+def offer_of(spec: JobSpec, house: House) -> OwnMachine:
     """This machine at the cost that its owner declares in the job."""
     site = spec.site
     return own_machine_offer(

@@ -3,7 +3,10 @@
 The estimate is the probe's time for a step, times the steps, plus what the other parts took on the digits
 example. It is rough on purpose and carries a high end; the report puts what really happened beside it.
 
-Not covered: several sites, and waiting for a greener hour.
+The market looks at the job too: the plan names later hours and other places that were not taken, and why
+(`plan_alternatives`).
+
+Not covered: going there. A run works on this machine, and at once.
 """
 
 import math
@@ -25,11 +28,13 @@ from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
 from ayni.jobs.spec import JobSpec
 from ayni.market.planning import BudgetTooSmallError, Plan, StepEstimate, make_plan
+from ayni.market.pool_store import PoolStore
 from ayni.train.probe import Probe, probe
 from ayni.units import microcredits_to_credits
 from ayni.workflows.house import House
 from ayni.workflows.initial_weights import find_initial_weights, find_model
 from ayni.workflows.offer import limits_of, offer_of
+from ayni.workflows.plan_alternatives import with_alternatives
 from ayni.workflows.preflight import check_before_training
 from ayni.workflows.progress import Approve
 from ayni.workflows.publish_licence import check_publish_licence
@@ -83,7 +88,7 @@ def plan_job(job: Job, house: House) -> Plan:
     cores = min(spec.train.learners, house.num_cores)
     seconds = _seconds_of_steps(spec, measured, cores)
     now, duration_seconds = house.now(), sum(wall for wall, _ in seconds.values())
-    return make_plan(
+    plan = make_plan(
         [
             _estimate(step, wall, busy, cores, power=power)
             if not counters.unknown
@@ -95,6 +100,7 @@ def plan_job(job: Job, house: House) -> Plan:
         now=now,
         carbon_intensity=conditions.intensity_between(now, now + timedelta(seconds=duration_seconds)),
     )
+    return with_alternatives(plan, spec, PoolStore(house.database))
 
 
 def approve_plan(run: Run, plan: Plan, *, yes: bool, approve: Approve | None) -> bool:

@@ -1,0 +1,206 @@
+"""One round on arrays: reservations, options, greedy and payments, in machine code where there is much to do.
+
+Members' caps are shares of the pool's cores, memory and accelerators over the horizon, on machines of others:
+the dominant share of DRF. Machines of clouds are no part of the pool and count for nobody.
+
+Not covered: what the arrays stand for; `clearing` turns them back into values.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from ayni.market import critical_values, greedy, place_search
+from ayni.market.compiled import LARGEST_UNCOMPILED_WORK, fast
+from ayni.market.greedy import Choices, Contest, State
+from ayni.market.place_search import MAX_PIECES, NO_COST, Facts, Places
+from ayni.market.round_arrays import Floats, Integers, RoundArrays
+from ayni.market.rounds import MarketRound
+
+SEARCHED_ROWS = 64
+"""Rows that the search for a place looks at, by and large; for the estimate of the work alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auction:
+    """What was decided, on arrays. start is the state before the first turn, end that after the last."""
+
+    arrays: RoundArrays
+    contest: Contest
+    start: State
+    end: State
+    choices: Choices
+    payment_N: Integers
+    work: int
+
+    def winning_limit(self, bid: int) -> int | None:
+        """The least limit with which a bid wins while the others stay as they are; None = none would do."""
+        find = fast(critical_values.winning_limit, work=self.work)
+        state = greedy.copy_of(self.start)
+        world = critical_values.make_world(self.contest, state, self.choices)
+        limit = int(find(self.contest, state, self.choices, world, bid))
+        return None if limit == NO_COST else limit
+
+
+def hold_auction(
+    market: MarketRound,
+    arrays: RoundArrays,
+    *,
+    weights: Sequence[float],
+    ties: Sequence[bytes],
+    num_threads: int,
+) -> Auction:
+    """Decide a round.
+
+    Args:
+        market: the round, for its policy, budgets and shares.
+        arrays: the same as arrays.
+        weights: by which the keys of bids are multiplied.
+        ties: who of bids with one key goes first, in byte order.
+        num_threads: among which compiled work is shared out.
+    """
+    num_bids, work = len(weights), work_of(arrays)
+    tie_N = np.empty(num_bids, dtype=np.int64)
+    tie_N[sorted(range(num_bids), key=lambda bid: ties[bid])] = np.arange(num_bids)
+    free_RT = arrays.rows.free_RT.copy()
+    grams_left_M = np.array([market.carbon_budgets.get(member, np.inf) for member in arrays.members])
+    none_equal = Facts(
+        arrays.rows, arrays.bids, arrays.patterns, arrays.times, np.full(num_bids, -1, dtype=np.int64)
+    )
+    own = place_search.no_places(num_bids, MAX_PIECES)
+    if market.policy.own_first:
+        # By deadline, release and tie: never by worth, or bids could steer what a member has by right.
+        order_N = np.lexsort((tie_N, arrays.bids.first_N, arrays.bids.last_N)).astype(np.int64)
+        fast(place_search.reserve_own, work=work)(
+            none_equal, free_RT, grams_left_M, order_N, own, place_search.make_room(none_equal)
+        )
+    facts = _with_equal_costs(none_equal, own, market.policy.greenest_within, work, num_threads)
+    scale_N = np.asarray(weights, dtype=np.float64) / np.sqrt(arrays.bids.work_N)
+    offset_N = np.zeros(num_bids)
+    has_caps = market.policy.share_cap is not None
+    resources_RQ = _resources(arrays) if has_caps else np.zeros((len(arrays.row_offers), 0))
+    contest = Contest(
+        facts=facts,
+        own=own,
+        scale_N=scale_N,
+        offset_N=offset_N,
+        tie_N=tie_N,
+        order_N=np.lexsort((tie_N, -(arrays.bids.limit_N - offset_N) * scale_N)).astype(np.int64),
+        resources_RQ=resources_RQ,
+        cap_M=_caps(market, arrays),
+    )
+    start = State(free_RT, grams_left_M, _shares_of_leases(market, arrays, resources_RQ))
+    end = State(free_RT.copy(), grams_left_M.copy(), start.share_MQ.copy())
+    choices = Choices(
+        kind_N=np.zeros(num_bids, dtype=np.int64),
+        places=place_search.no_places(num_bids, MAX_PIECES),
+        put_off_N=np.zeros(num_bids, dtype=np.int64),
+        over_budget_N=np.zeros(num_bids, dtype=np.int64),
+    )
+    room, best = place_search.make_room(facts), place_search.no_places(1, MAX_PIECES)
+    fast(greedy.clear_greedily, work=work)(contest, end, choices, room, best)
+    payment_N = np.zeros(num_bids, dtype=np.int64)
+    price = fast(critical_values.price_winners, work=work)
+
+    def price_part(first: int, last: int) -> None:
+        state = greedy.copy_of(start)
+        world = critical_values.make_world(contest, state, choices)
+        price(contest, state, choices, world, payment_N, first, last)
+
+    _share_out(price_part, num_bids, num_threads if work > LARGEST_UNCOMPILED_WORK else 1)
+    return Auction(
+        arrays=arrays,
+        contest=contest,
+        start=start,
+        end=end,
+        choices=choices,
+        payment_N=payment_N,
+        work=work,
+    )
+
+
+def work_of(arrays: RoundArrays) -> int:
+    """A rough count of elementary steps: starts that are looked at, and pairs of bids in the payments."""
+    num_bids = len(arrays.bids.limit_N)
+    num_rows, num_slots = arrays.rows.free_RT.shape
+    return num_bids * min(num_rows, SEARCHED_ROWS) * num_slots + 4 * num_bids**2
+
+
+def _with_equal_costs(
+    facts: Facts, own: Places, greenest_within: float | None, work: int, num_threads: int
+) -> Facts:
+    """The facts with the cost up to which places count as equal to the cheapest, if that is policy.
+
+    For bids with their own machines reserved it is at most what those cost: nobody pays for green hours more
+    than it would at home.
+    """
+    if greenest_within is None:
+        return facts
+    num_bids = len(facts.equal_cost_N)
+    cost_N = np.full(num_bids, NO_COST, dtype=np.int64)
+    find = fast(place_search.find_cheapest, work=work)
+    none = place_search.no_places(num_bids, 1)
+
+    def find_part(first: int, last: int) -> None:
+        room, best = place_search.make_room(facts), place_search.no_places(1, MAX_PIECES)
+        find(facts, none, room, best, cost_N, first, last)
+
+    _share_out(find_part, num_bids, num_threads if work > LARGEST_UNCOMPILED_WORK else 1)
+    cost_N = np.minimum(cost_N, own.cost_N)
+    allowed_N = np.floor(cost_N * (1 + greenest_within)).astype(np.int64)
+    equal_cost_N = np.where(cost_N < NO_COST, np.minimum(allowed_N, own.cost_N), -1)
+    own.group_N[:] = np.where(own.cost_N <= equal_cost_N, 0, 1)
+    return facts._replace(equal_cost_N=equal_cost_N)
+
+
+def _share_out(run: Callable[[int, int], None], num: int, num_threads: int) -> None:
+    """Run [0, num) in parts; more parts than threads, because early bids have longer walks than late ones."""
+    if num_threads == 1:
+        run(0, num)
+        return
+    edges = np.linspace(0, num, 4 * num_threads + 1).astype(int)
+    with ThreadPoolExecutor(max_workers=num_threads) as pool:
+        list(pool.map(run, edges[:-1].tolist(), edges[1:].tolist()))
+
+
+def _resources(arrays: RoundArrays) -> Floats:
+    """The share of each resource of the pool over the horizon that one machine takes in one slot, by row."""
+    classes = [group[0].machine_class for group in arrays.row_offers]
+    accelerators = sorted({found.accelerator for found in classes if found.accelerator is not None})
+    amounts_RQ = np.array(
+        [
+            (found.cores, found.memory_bytes, *(found.accelerator == name for name in accelerators))
+            for found in classes
+        ],
+        dtype=np.float64,
+    ).reshape(len(classes), 2 + len(accelerators))
+    amounts_RQ[[group[0].is_cloud for group in arrays.row_offers]] = 0.0
+    totals_Q = arrays.capacity_RT[:, :-1].sum(axis=1) @ amounts_RQ
+    shares_RQ: Floats = np.divide(amounts_RQ, totals_Q, out=np.zeros_like(amounts_RQ), where=totals_Q > 0)
+    return shares_RQ
+
+
+def _caps(market: MarketRound, arrays: RoundArrays) -> Floats:
+    if market.policy.share_cap is None:
+        return np.full(len(arrays.members), np.inf)
+    equal = 1 / max(1, len(arrays.members))
+    fair = [market.fair_shares.get(member, equal) for member in arrays.members]
+    return market.policy.share_cap * np.array(fair)
+
+
+def _shares_of_leases(market: MarketRound, arrays: RoundArrays, resources_RQ: Floats) -> Floats:
+    """Shares that members' running leases take of others' machines."""
+    share_MQ = np.zeros((len(arrays.members), resources_RQ.shape[1]))
+    row_of = {offer.id: row for row, group in enumerate(arrays.row_offers) for offer in group}
+    member_of: Mapping[str, int] = {member: index for index, member in enumerate(arrays.members)}
+    horizon = market.horizon
+    for lease in market.leases:
+        row, member = row_of.get(lease.offer), member_of.get(lease.member)
+        if row is None or member is None or arrays.rows.member_R[row] == member:
+            continue
+        first = max(0, horizon.first_slot_at(lease.start))
+        last = min(horizon.first_slot_at(lease.end), horizon.num_slots)
+        share_MQ[member] += lease.machines * max(0, last - first) * resources_RQ[row]
+    return share_MQ

@@ -1,0 +1,93 @@
+"""Why a bid got nothing, in a word and in a sentence that says what to change.
+
+Not covered: who was preferred and what worth would have won; that is `explanation`.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+from ayni.market.bids import Bid
+from ayni.market.compiled import fast
+from ayni.market.rounds import MarketRound, Refusal, RefusalCode
+from ayni.units import microcredits_to_credits
+
+if TYPE_CHECKING:
+    from ayni.market.auction import Auction
+
+
+def refusal_of(market: MarketRound, auction: "Auction", number: int) -> Refusal:
+    """The refusal of the bid with this number."""
+    bid = market.bids[number]
+    code, reason = _why(market, auction, number)
+    return Refusal(bid=bid.id, member=bid.member, code=code, reason=reason)
+
+
+def _why(market: MarketRound, auction: "Auction", number: int) -> tuple[RefusalCode, str]:
+    bid = market.bids[number]
+    least = cheapest_reserve(auction, number)
+    if least is None:
+        return "no place", _no_place(market, auction, number)
+    if least > bid.limit_microcredits:
+        return "worth below cost", (
+            f"The cheapest place costs {microcredits_to_credits(least):g} credits and the bid pays at most "
+            f"{microcredits_to_credits(bid.limit_microcredits):g}."
+        )
+    if auction.choices.over_budget_N[number]:
+        left = float(auction.end.grams_left_M[auction.arrays.bids.member_N[number]])
+        return "carbon budget", (
+            f"What it could pay for emits more than the {left:.0f} g that are left of {bid.member}'s budget."
+        )
+    return "outbid", "Every place that it could pay for went to bids of more worth for their work."
+
+
+def cheapest_reserve(auction: "Auction", number: int) -> int | None:
+    """The least that any place would have cost as the round began; None = there was none."""
+    from ayni.market.place_search import MAX_PIECES, NO_COST, make_room, no_places, search_all
+
+    facts, own = auction.contest.facts, auction.contest.own
+    best = no_places(1, MAX_PIECES)
+    find = fast(search_all, work=auction.work)
+    find(facts, own, facts.rows.free_RT, math.inf, number, NO_COST, make_room(facts), best, 0)
+    least = int(best.cost_N[0])
+    if least == NO_COST:
+        return None
+    return max(least, int(facts.equal_cost_N[number]))
+
+
+def _no_place(market: MarketRound, auction: "Auction", number: int) -> str:
+    """The first of the bid's conditions that nothing on offer meets."""
+    bid, arrays = market.bids[number], auction.arrays
+    ratio_R = arrays.patterns.ratio_SR[arrays.bids.pattern_N[number]]
+    allowed = [row for row in range(len(ratio_R)) if ratio_R[row] > 0]
+    if not allowed:
+        return _no_allowed_row(market, bid)
+    largest = max(allowed, key=lambda row: int(arrays.rows.free_RT[row].max()))
+    machines = int(arrays.rows.free_RT[largest].max())
+    if machines < bid.gang:
+        offer = arrays.row_offers[largest][0]
+        return (
+            f"It needs {bid.gang} machines at once. The most that is free where it may run is {machines}, of "
+            f"class {offer.machine_class.name!r} at {offer.site!r}."
+        )
+    hours = min(bid.work_reference_hours / (bid.gang * float(ratio_R[row])) for row in allowed)
+    window = (bid.deadline - max(bid.release, market.horizon.start)).total_seconds() / 3600
+    if hours > window:
+        return f"It takes {hours:.1f} hours on the fastest machines and has {window:.1f} until its deadline."
+    if bid.carbon_cap_grams is not None:
+        return (
+            f"No place that is free for {hours:.1f} hours or more in its time keeps its carbon cap of "
+            f"{bid.carbon_cap_grams:g} g."
+        )
+    return f"No place has {bid.gang} machines free for as long as it takes before its deadline."
+
+
+def _no_allowed_row(market: MarketRound, bid: Bid) -> str:
+    classes = {offer.machine_class.name for offer in market.offers}
+    if not market.offers:
+        return "Nothing is offered."
+    if bid.classes and not classes & set(bid.classes):
+        return f"It wants machines of {', '.join(bid.classes)}. On offer are {', '.join(sorted(classes))}."
+    if not any(offer.machine_class.throughput(bid.work_kind) for offer in market.offers):
+        return f"No machine class on offer says how fast it does work of the kind {bid.work_kind!r}."
+    places = ", ".join(sorted(bid.residency or ()))
+    return f"No machines of the classes it may use are offered where its data may be ({places})."
