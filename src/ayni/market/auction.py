@@ -15,8 +15,7 @@ import numpy as np
 from ayni.market import critical_values, greedy, place_search
 from ayni.market.compiled import LARGEST_UNCOMPILED_WORK, fast
 from ayni.market.greedy import Choices, Contest, State
-from ayni.market.place_search import MAX_PIECES, NO_COST, Facts, Places
-from ayni.market.round_arrays import Floats, Integers, RoundArrays
+from ayni.market.round_arrays import NO_COST, Facts, Floats, Integers, Records, RoundArrays
 from ayni.market.rounds import MarketRound
 
 SEARCHED_ROWS = 64
@@ -61,45 +60,32 @@ def hold_auction(
         ties: who of bids with one key goes first, in byte order.
         num_threads: among which compiled work is shared out.
     """
-    num_bids, work = len(weights), work_of(arrays)
-    tie_N = np.empty(num_bids, dtype=np.int64)
-    tie_N[sorted(range(num_bids), key=lambda bid: ties[bid])] = np.arange(num_bids)
-    free_RT = arrays.rows.free_RT.copy()
+    num_bids, work, facts = len(weights), work_of(arrays), arrays.facts
+    facts.bids["tie"][sorted(range(num_bids), key=lambda bid: ties[bid])] = np.arange(num_bids)
+    facts.bids["scale"] = np.asarray(weights, dtype=np.float64) / np.sqrt(facts.bids["work"])
+    machines = place_search.machines_of(facts.free_RT)
     grams_left_M = np.array([market.carbon_budgets.get(member, np.inf) for member in arrays.members])
-    none_equal = Facts(
-        arrays.rows, arrays.bids, arrays.patterns, arrays.times, np.full(num_bids, -1, dtype=np.int64)
-    )
-    own = place_search.no_places(num_bids, MAX_PIECES)
+    own, room = place_search.no_places(num_bids), place_search.make_room(facts)
+    best = place_search.no_places(1)
     if market.policy.own_first:
         # By deadline, release and tie: never by worth, or bids could steer what a member has by right.
-        order_N = np.lexsort((tie_N, arrays.bids.first_N, arrays.bids.last_N)).astype(np.int64)
-        fast(place_search.reserve_own, work=work)(
-            none_equal, free_RT, grams_left_M, order_N, own, place_search.make_room(none_equal)
-        )
-    facts = _with_equal_costs(none_equal, own, market.policy.greenest_within, work, num_threads)
-    scale_N = np.asarray(weights, dtype=np.float64) / np.sqrt(arrays.bids.work_N)
-    offset_N = np.zeros(num_bids)
+        order_N = np.lexsort((facts.bids["tie"], facts.bids["first"], facts.bids["last"]))
+        fast(place_search.reserve_own, work=work)(facts, machines, grams_left_M, order_N, own, room, best)
+    if market.policy.greenest_within is not None:
+        _set_equal_costs(facts, own, market.policy.greenest_within, work, num_threads)
+    keys_N = (facts.bids["limit"] - facts.bids["offset"]) * facts.bids["scale"]
     has_caps = market.policy.share_cap is not None
     resources_RQ = _resources(arrays) if has_caps else np.zeros((len(arrays.row_offers), 0))
     contest = Contest(
         facts=facts,
         own=own,
-        scale_N=scale_N,
-        offset_N=offset_N,
-        tie_N=tie_N,
-        order_N=np.lexsort((tie_N, -(arrays.bids.limit_N - offset_N) * scale_N)).astype(np.int64),
+        order_N=np.lexsort((facts.bids["tie"], -keys_N)),
         resources_RQ=resources_RQ,
         cap_M=_caps(market, arrays),
     )
-    start = State(free_RT, grams_left_M, _shares_of_leases(market, arrays, resources_RQ))
-    end = State(free_RT.copy(), grams_left_M.copy(), start.share_MQ.copy())
-    choices = Choices(
-        kind_N=np.zeros(num_bids, dtype=np.int64),
-        places=place_search.no_places(num_bids, MAX_PIECES),
-        put_off_N=np.zeros(num_bids, dtype=np.int64),
-        over_budget_N=np.zeros(num_bids, dtype=np.int64),
-    )
-    room, best = place_search.make_room(facts), place_search.no_places(1, MAX_PIECES)
+    start = State(machines, grams_left_M, _shares_of_leases(market, arrays, resources_RQ))
+    end = greedy.copy_of(start)
+    choices = Choices(notes=np.zeros(num_bids, dtype=greedy.NOTES), places=place_search.no_places(num_bids))
     fast(greedy.clear_greedily, work=work)(contest, end, choices, room, best)
     payment_N = np.zeros(num_bids, dtype=np.int64)
     price = fast(critical_values.price_winners, work=work)
@@ -123,36 +109,30 @@ def hold_auction(
 
 def work_of(arrays: RoundArrays) -> int:
     """A rough count of elementary steps: starts that are looked at, and pairs of bids in the payments."""
-    num_bids = len(arrays.bids.limit_N)
-    num_rows, num_slots = arrays.rows.free_RT.shape
+    num_bids = len(arrays.facts.bids)
+    num_rows, num_slots = arrays.facts.free_RT.shape
     return num_bids * min(num_rows, SEARCHED_ROWS) * num_slots + 4 * num_bids**2
 
 
-def _with_equal_costs(
-    facts: Facts, own: Places, greenest_within: float | None, work: int, num_threads: int
-) -> Facts:
-    """The facts with the cost up to which places count as equal to the cheapest, if that is policy.
+def _set_equal_costs(facts: Facts, own: Records, greenest_within: float, work: int, num_threads: int) -> None:
+    """Enter the cost up to which places count as equal to the cheapest.
 
     For bids with their own machines reserved it is at most what those cost: nobody pays for green hours more
     than it would at home.
     """
-    if greenest_within is None:
-        return facts
-    num_bids = len(facts.equal_cost_N)
-    cost_N = np.full(num_bids, NO_COST, dtype=np.int64)
+    cost_N = np.full(len(facts.bids), NO_COST, dtype=np.int64)
     find = fast(place_search.find_cheapest, work=work)
-    none = place_search.no_places(num_bids, 1)
+    machines = place_search.machines_of(facts.free_RT)
 
     def find_part(first: int, last: int) -> None:
-        room, best = place_search.make_room(facts), place_search.no_places(1, MAX_PIECES)
-        find(facts, none, room, best, cost_N, first, last)
+        room, best = place_search.make_room(facts), place_search.no_places(1)
+        find(facts, machines, room, best, cost_N, first, last)
 
-    _share_out(find_part, num_bids, num_threads if work > LARGEST_UNCOMPILED_WORK else 1)
-    cost_N = np.minimum(cost_N, own.cost_N)
+    _share_out(find_part, len(cost_N), num_threads if work > LARGEST_UNCOMPILED_WORK else 1)
+    cost_N = np.minimum(cost_N, own["cost"])
     allowed_N = np.floor(cost_N * (1 + greenest_within)).astype(np.int64)
-    equal_cost_N = np.where(cost_N < NO_COST, np.minimum(allowed_N, own.cost_N), -1)
-    own.group_N[:] = np.where(own.cost_N <= equal_cost_N, 0, 1)
-    return facts._replace(equal_cost_N=equal_cost_N)
+    facts.bids["equal_cost"] = np.where(cost_N < NO_COST, np.minimum(allowed_N, own["cost"]), -1)
+    own["group"] = np.where(own["cost"] <= facts.bids["equal_cost"], 0, 1)
 
 
 def _share_out(run: Callable[[int, int], None], num: int, num_threads: int) -> None:
@@ -198,7 +178,7 @@ def _shares_of_leases(market: MarketRound, arrays: RoundArrays, resources_RQ: Fl
     horizon = market.horizon
     for lease in market.leases:
         row, member = row_of.get(lease.offer), member_of.get(lease.member)
-        if row is None or member is None or arrays.rows.member_R[row] == member:
+        if row is None or member is None or arrays.facts.rows[row]["member"] == member:
             continue
         first = max(0, horizon.first_slot_at(lease.start))
         last = min(horizon.first_slot_at(lease.end), horizon.num_slots)

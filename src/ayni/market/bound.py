@@ -1,33 +1,41 @@
 """How much a round can be worth at most: a certificate by linear programming, for judging the greedy result.
 
     max  sum over options of (worth - cost) x
-    s.t. each bid at most once, machines of each row and slot at most as many as are free, 0 <= x
+    s.t. each bid at most once, 0 <= x, and in each row and slot with C free machines
+         sum of gang * x                 <= C
+         sum of floor(gang / d) * x      <= floor(C / d)    for d = floor(C / k) + 1, k = 2, 3, 4
 
-Whole allocations are worth no more than its optimum. Prices p >= 0 of machines by row and slot give a bound
-without trusting the solver:
+The second kind (Chvatal-Gomory cuts) holds for whole allocations and not for fractions of gangs: of gangs that
+take more than half of the machines there is at most one. Without it the bound is far too high where gangs are
+large.
 
-    bound(p) = sum of p * free machines + sum over bids of max(0, max of worth - cost - p * use over options)
+Whole allocations are worth no more than the optimum. Prices of machines and of cuts in each row and slot give a
+bound without trusting the solver:
 
-is above every allocation, whatever p is (weak duality). The second term looks at every place and start, not at
-the few options that greedy keeps; those that pay at the prices join the program, and it is solved again until
-none does or the bound comes within `tolerance`. The solver is the interior point method of HiGHS, by scipy.
+    bound = sum of price * right-hand side + sum over bids of max(0, best of worth - cost - prices of its slots)
 
-Not covered: work that is suspended, fairness weights, caps and carbon budgets of members: the bound is that of
+lies above every allocation, whatever the prices (weak duality). Its second term looks at every place and start.
+Those that pay at the prices join the program, and it is solved again, until the bound comes within
+`tolerance`. The solver is the interior point method of HiGHS, by scipy.
+
+Not covered: work that is suspended; fairness weights, caps and carbon budgets of members. The bound is that of
 a pool that looks at welfare alone. Carbon caps, residency and deadlines of bids hold.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ayni.errors import MissingExtraError
 from ayni.market.rounds import MarketRound
 
-COLUMNS_A_ROUND = 6
-"""Places that each bid may add after a program is solved: the best of different rows."""
-
 if TYPE_CHECKING:
     from ayni.market.option_pricing import Columns
-    from ayni.market.round_arrays import Floats, RoundArrays
+    from ayni.market.round_arrays import Floats, Integers, RoundArrays
+
+CUTS = (2, 3, 4)
+COLUMNS_A_ROUND = 16
+"""Places that each bid may add after a program is solved; with fewer, more programs must be solved."""
+COLUMNS_AT_FIRST = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +52,24 @@ class WelfareBound:
     num_solved: int
 
 
-def welfare_bound(
-    market: MarketRound, *, tolerance: float = 1e-3, most_solved: int = 8, first_options: int = 16
-) -> WelfareBound:
+class _Limits(NamedTuple):
+    """Rows of the program by kind I, row and slot: what a gang weighs in one, and how much fits.
+
+    weight_GIRT is for the sizes of gangs in gang_G; kind 0 are the machines themselves, the others cuts.
+    """
+
+    gang_G: "Integers"
+    weight_GIRT: "Integers"
+    most_IRT: "Integers"
+
+
+def welfare_bound(market: MarketRound, *, tolerance: float = 1e-3, most_solved: int = 8) -> WelfareBound:
     """The least bound that up to `most_solved` programs find.
 
     Args:
         market: the round; weights, caps and budgets of members are left out of account.
         tolerance: share of the bound at which program and bound are near enough.
-        most_solved: programs that are solved at most. Each takes from a second (1,000 bids) to minutes.
-        first_options: options a bid in the first program.
+        most_solved: programs that are solved at most. Each takes from a second (200 bids) to minutes.
 
     Raises:
         MissingExtraError: numpy or scipy is not installed.
@@ -70,14 +86,16 @@ def welfare_bound(
     if any(bid.can_suspend for bid in market.bids):
         raise ValueError("the bound does not cover bids that can be suspended")
     arrays = make_round_arrays(market)
-    price_RT = np.zeros(arrays.rows.free_RT.shape)
-    surplus_N, columns = best_at_prices(arrays, price_RT, num_columns=first_options)
+    limits = _limits(arrays)
+    price_GRT = np.zeros((len(limits.gang_G), *arrays.facts.free_RT.shape))
+    surplus_N, columns = best_at_prices(arrays, price_GRT, limits.gang_G, num_columns=COLUMNS_AT_FIRST)
     bound, program, num_solved = float(surplus_N.sum()), 0.0, 0
     while num_solved < most_solved:
-        program, price_RT = _solve(arrays, columns)
+        program, price_IRT = _solve(arrays, limits, columns)
         num_solved += 1
-        surplus_N, found = best_at_prices(arrays, price_RT, num_columns=COLUMNS_A_ROUND)
-        bound = min(bound, float((price_RT * arrays.rows.free_RT).sum() + surplus_N.sum()))
+        price_GRT = np.einsum("girt,irt->grt", limits.weight_GIRT, price_IRT)
+        surplus_N, found = best_at_prices(arrays, price_GRT, limits.gang_G, num_columns=COLUMNS_A_ROUND)
+        bound = min(bound, float((price_IRT * limits.most_IRT).sum() + surplus_N.sum()))
         if bound - program <= tolerance * bound:
             break
         columns = without_known(columns, found)
@@ -89,37 +107,48 @@ def welfare_bound(
     )
 
 
-def _solve(arrays: "RoundArrays", columns: "Columns") -> "tuple[float, Floats]":
-    """Optimum and prices of the program over some columns."""
+def _limits(arrays: "RoundArrays") -> _Limits:
+    import numpy as np
+
+    free_RT, gang_G = arrays.facts.free_RT, np.unique(arrays.facts.bids["gang"])
+    divisor_IRT = np.stack([np.ones_like(free_RT), *(free_RT // k + 1 for k in CUTS)])
+    return _Limits(
+        gang_G=gang_G,
+        weight_GIRT=gang_G[:, None, None, None] // divisor_IRT,
+        most_IRT=free_RT // divisor_IRT,
+    )
+
+
+def _solve(arrays: "RoundArrays", limits: _Limits, columns: "Columns") -> "tuple[float, Floats]":
+    """Optimum of the program over some columns, and its prices by kind, row and slot."""
     import numpy as np
     from scipy.optimize import linprog
     from scipy.sparse import csr_matrix
 
-    num_columns, num_bids = len(columns.bid_O), len(arrays.bids.limit_N)
-    width = arrays.rows.free_RT.shape[1]
+    num_columns, num_bids = len(columns.bid_O), len(arrays.facts.bids)
+    num_kinds, num_rows, num_slots = limits.most_IRT.shape
     lengths = columns.end_O - columns.start_O
     column = np.repeat(np.arange(num_columns), lengths)
     offset = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    place = np.repeat(columns.row_O * width + columns.start_O, lengths) + offset
-    machines = np.repeat(arrays.bids.gang_N[columns.bid_O], lengths).astype(np.float64)
-    # Only places that some column wants are rows of the program.
-    wanted, place = np.unique(place, return_inverse=True)
-    uses = csr_matrix(
-        (
-            np.concatenate([np.ones(num_columns), machines]),
-            (
-                np.concatenate([columns.bid_O, num_bids + place]),
-                np.concatenate([np.arange(num_columns), column]),
-            ),
-        ),
-        shape=(num_bids + len(wanted), num_columns),
-    )
-    available = np.concatenate([np.ones(num_bids), arrays.rows.free_RT.reshape(-1)[wanted]])
+    slot = np.repeat(columns.start_O, lengths) + offset
+    row = np.repeat(columns.row_O, lengths)
+    gang = np.searchsorted(limits.gang_G, arrays.facts.bids["gang"][columns.bid_O])[column]
+    entries = [(np.ones(num_columns), columns.bid_O, np.arange(num_columns))]
+    for kind in range(num_kinds):
+        weight = limits.weight_GIRT[gang, kind, row, slot]
+        is_there = weight > 0
+        place = num_bids + (kind * num_rows + row) * num_slots + slot
+        entries.append((weight[is_there].astype(np.float64), place[is_there], column[is_there]))
+    values, rows, of_columns = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+    # Only limits that some column meets are rows of the program.
+    met, rows = np.unique(rows, return_inverse=True)
+    uses = csr_matrix((values, (rows, of_columns)), shape=(len(met), num_columns))
+    most = np.concatenate([np.ones(num_bids), limits.most_IRT.reshape(-1)])[met]
     # Micro-credits reach 1e12, where the solver's tolerances mean nothing: the dearest gain becomes 1.
     unit = max(1.0, float(columns.gain_O.max(initial=0.0)))
-    solved = linprog(-columns.gain_O / unit, A_ub=uses, b_ub=available, method="highs-ipm")
+    solved = linprog(-columns.gain_O / unit, A_ub=uses, b_ub=most, method="highs-ipm")
     if solved.x is None:
         raise RuntimeError(f"HiGHS did not solve the bound: {solved.message}")
-    price_P = np.zeros(arrays.rows.free_RT.size)
-    price_P[wanted] = np.maximum(-solved.ineqlin.marginals[num_bids:], 0.0) * unit
-    return float(-solved.fun) * unit, price_P.reshape(arrays.rows.free_RT.shape)
+    prices = np.zeros(num_bids + limits.most_IRT.size)
+    prices[met] = np.maximum(-solved.ineqlin.marginals, 0.0) * unit
+    return float(-solved.fun) * unit, prices[num_bids:].reshape(limits.most_IRT.shape)

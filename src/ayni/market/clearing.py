@@ -32,8 +32,7 @@ from ayni.market.rounds import Allocation, CapacityRow, Clearing, MarketRound, R
 
 if TYPE_CHECKING:
     from ayni.market.auction import Auction
-    from ayni.market.place_search import Places
-    from ayni.market.round_arrays import Integers
+    from ayni.market.round_arrays import Integers, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +116,7 @@ def _result(market: MarketRound, auction: "Auction") -> Clearing:
         if option is None:
             refused.append(refusal_of(market, auction, number))
             continue
-        alone = int(auction.contest.own.cost_N[number])
+        alone = int(auction.contest.own[number]["cost"])
         allocations.append(
             Allocation(
                 bid=bid.id,
@@ -125,7 +124,7 @@ def _result(market: MarketRound, auction: "Auction") -> Clearing:
                 seller=auction.arrays.row_offers[option.row][0].member,
                 option=option,
                 payment_microcredits=int(auction.payment_N[number]),
-                alone_microcredits=alone if auction.contest.own.row_N[number] >= 0 else None,
+                alone_microcredits=alone if auction.contest.own[number]["row"] >= 0 else None,
             )
         )
     worths = {bid.id: bid.limit_microcredits for bid in market.bids}
@@ -144,24 +143,24 @@ def option_taken(market: MarketRound, auction: "Auction", bid: int) -> Option | 
     """What a bid got; None = nothing."""
     from ayni.market.greedy import MARKET, NOT_TAKEN
 
-    kind = int(auction.choices.kind_N[bid])
+    kind = int(auction.choices.notes[bid]["kind"])
     if kind == NOT_TAKEN:
         return None
     places = auction.choices.places if kind == MARKET else auction.contest.own
-    return make_option(market, auction, places, bid, number=bid)
+    return make_option(market, auction, places[bid], number=bid)
 
 
-def make_option(market: MarketRound, auction: "Auction", places: "Places", at: int, *, number: int) -> Option:
+def make_option(market: MarketRound, auction: "Auction", place: "Record", *, number: int) -> Option:
     """One place as a value, for the bid with this number."""
     from ayni.market.greedy import reserve_of
     from ayni.market.place_search import to_whole
 
-    arrays, row, bid = auction.arrays, int(places.row_N[at]), market.bids[number]
-    offer, hours, grams = arrays.row_offers[row][0], float(places.hours_N[at]), float(places.grams_N[at])
+    arrays, row, bid = auction.arrays, int(place["row"]), market.bids[number]
+    facts, offer = arrays.facts, arrays.row_offers[row][0]
+    hours, grams = float(place["hours"]), float(place["grams"])
     ask = to_whole(bid.gang * hours * offer.ask_microcredits_per_machine_hour)
-    num_pieces = int(places.num_pieces_N[at])
-    starts, ends = places.starts_NP[at, :num_pieces].tolist(), places.ends_NP[at, :num_pieces].tolist()
-    transfer = 0.0 if offer.member == bid.member else float(arrays.bids.transfer_N[number])
+    starts, ends = place["starts"].tolist(), place["ends"].tolist()
+    transfer = 0.0 if offer.member == bid.member else float(facts.bids[number]["transfer"])
     return Option(
         bid=bid.id,
         row=row,
@@ -169,14 +168,14 @@ def make_option(market: MarketRound, auction: "Auction", places: "Places", at: i
         site=offer.site,
         machine_class=offer.machine_class.name,
         machines=bid.gang,
-        pieces=tuple(zip(starts, ends, strict=True)),
+        pieces=tuple(zip(starts, ends, strict=True))[: int(place["num_pieces"])],
         hours=hours,
         ask_microcredits=ask,
         grams=grams if offer.zone in market.carbon else None,
-        carbon_microcredits=to_whole(grams * arrays.times.carbon_per_gram),
+        carbon_microcredits=to_whole(grams * float(facts.settings[0]["carbon_per_gram"])),
         transfer_microcredits=to_whole(transfer),
-        rerun_microcredits=to_whole(float(arrays.rows.rerun_share_R[row]) * ask),
-        reserve_microcredits=int(reserve_of(auction.contest.facts, places, at, number)),
+        rerun_microcredits=to_whole(float(facts.rows[row]["rerun_share"]) * ask),
+        reserve_microcredits=int(reserve_of(facts, place, number)),
     )
 
 
@@ -202,11 +201,12 @@ def _rows(auction: "Auction") -> tuple[CapacityRow, ...]:
 def _machines_taken(auction: "Auction") -> "Integers":
     """Machines that the round gave away, by row and slot, counted from the choices."""
     from ayni.market.greedy import MARKET, NOT_TAKEN
-    from ayni.market.place_search import move_machines
 
     taken_RT = auction.arrays.capacity_RT * 0
-    for bid, kind in enumerate(auction.choices.kind_N.tolist()):
+    for bid, kind in enumerate(auction.choices.notes["kind"].tolist()):
         if kind != NOT_TAKEN:
-            places = auction.choices.places if kind == MARKET else auction.contest.own
-            move_machines(taken_RT, places, bid, int(auction.arrays.bids.gang_N[bid]))
+            place = (auction.choices.places if kind == MARKET else auction.contest.own)[bid]
+            for piece in range(int(place["num_pieces"])):
+                slots = slice(int(place["starts"][piece]), int(place["ends"][piece]))
+                taken_RT[place["row"], slots] += auction.arrays.facts.bids[bid]["gang"]
     return taken_RT

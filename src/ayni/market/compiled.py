@@ -10,7 +10,11 @@ the function whose globals hold the compiled others.
 Not covered: threads. Compiled kernels release the interpreter's lock; callers share out the work.
 """
 
+import hashlib
+import sys
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
 
@@ -80,5 +84,20 @@ def _with_compiled_names(function: Callable[..., Any]) -> Callable[..., Any]:
     copy = FunctionType(
         function.__code__, {**function.__globals__, **names}, function.__name__, function.__defaults__
     )
-    copy.__module__, copy.__qualname__ = function.__module__, function.__qualname__
+    copy.__module__ = function.__module__
+    # numba looks for a kept kernel by this name and at the date of one file. Without the digest it would
+    # go on with an old kernel when another file was changed.
+    copy.__qualname__ = f"{function.__qualname__}_{_digest()}"
     return copy
+
+
+@cache
+def _digest() -> str:
+    """Changes when the source of any kernel, or of a class that a kernel's module names, does."""
+    files = {function.__code__.co_filename for function in _kernels.values()}
+    for function in _kernels.values():
+        classes = [value for value in function.__globals__.values() if isinstance(value, type)]
+        modules = [sys.modules[found.__module__] for found in classes if found.__module__ in sys.modules]
+        files |= {str(module.__file__) for module in modules if module.__name__.startswith("ayni.")}
+    content = b"".join(Path(file).read_bytes() for file in sorted(files))
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -36,74 +36,78 @@ from ayni.market.greedy import (
     release_all_own,
     reserve_of,
     take,
+    without_place,
 )
 from ayni.market.place_search import (
-    MAX_PIECES,
-    NO_COST,
-    NO_ROW,
-    Places,
     Room,
-    ask_of,
-    copy_place,
     hours_of,
+    is_free,
+    least_cost_of,
     make_room,
+    may_have_place,
     no_places,
+    num_slots_of,
     search_all,
     search_row,
     set_none,
+    set_own,
 )
-from ayni.market.round_arrays import Integers
+from ayni.market.round_arrays import NO_COST, NO_ROW, Integers, Records
 
-GAINED, LOST, FIRST, END = 0, 1, 2, 3
-"""Columns of flags_RF: whether a row has slots with more or with fewer machines than in the round as it was,
-and the first such gained slot and the one after the last."""
+DIFFERENCES = np.dtype(
+    [("gained", np.int64), ("lost", np.int64), ("first", np.int64), ("end", np.int64)], align=True
+)
+"""Of a row: whether it has slots with more or with fewer machines than in the round as it was, and the first
+such gained slot and the one after the last."""
 
 
 class World(NamedTuple):
     """The round without one bid, and where it differs from the round as it was.
 
-    more_RT counts machines that are free here and not there. gained_R lists the num_I[0] rows with more.
+    more_RT counts machines that are free here and not there, rows sums that up (see DIFFERENCES). gained_R
+    lists the num_I[0] rows with more.
     touched_M says of which members budgets and shares may differ. put_off_N is as in Choices.
     """
 
     state: State
     more_RT: Integers
-    flags_RF: Integers
+    rows: Records
     gained_R: Integers
     num_I: Integers
     touched_M: Integers
     put_off_N: Integers
     room: Room
-    best: Places
-    mine: Places
+    best: Records
+    mine: Records
 
 
 def make_world(contest: Contest, state: State, choices: Choices) -> World:
     """A world that is the same so far."""
-    num_rows, num_slots = state.free_RT.shape
+    num_rows, num_slots = state.machines.free_RT.shape
     return World(
         copy_of(state),
         np.zeros((num_rows, num_slots), dtype=np.int64),
-        np.zeros((num_rows, 4), dtype=np.int64),
+        np.zeros(num_rows, dtype=DIFFERENCES),
         np.zeros(num_rows, dtype=np.int64),
         np.zeros(1, dtype=np.int64),
         np.zeros(len(state.grams_left_M), dtype=np.int64),
-        choices.put_off_N.copy(),
+        choices.notes["was_put_off"].copy(),
         make_room(contest.facts),
-        no_places(1, MAX_PIECES),
-        no_places(1, MAX_PIECES),
+        no_places(1),
+        no_places(1),
     )
 
 
 @kernel
 def reset_world(world: World, state: State, choices: Choices) -> None:
     """Make the world the same as the round again."""
-    num_rows, num_slots = state.free_RT.shape
+    num_rows, num_slots = state.machines.free_RT.shape
     for row in range(num_rows):
         for slot in range(num_slots):
-            world.state.free_RT[row, slot] = state.free_RT[row, slot]
-        if world.flags_RF[row, GAINED] or world.flags_RF[row, LOST]:
-            world.flags_RF[row, GAINED] = world.flags_RF[row, LOST] = 0
+            world.state.machines.free_RT[row, slot] = state.machines.free_RT[row, slot]
+        world.state.machines.mask_R[row] = state.machines.mask_R[row]
+        if world.rows[row]["gained"] or world.rows[row]["lost"]:
+            world.rows[row]["gained"] = world.rows[row]["lost"] = 0
             for slot in range(num_slots):
                 world.more_RT[row, slot] = 0
     for member in range(len(state.grams_left_M)):
@@ -111,17 +115,17 @@ def reset_world(world: World, state: State, choices: Choices) -> None:
         world.touched_M[member] = 0
         for resource in range(state.share_MQ.shape[1]):
             world.state.share_MQ[member, resource] = state.share_MQ[member, resource]
-    for bid in range(len(choices.put_off_N)):
-        world.put_off_N[bid] = choices.put_off_N[bid]
+    for bid in range(len(choices.notes)):
+        world.put_off_N[bid] = choices.notes[bid]["was_put_off"]
     world.num_I[0] = 0
 
 
 @kernel
-def differ(world: World, places: Places, at: int, machines: int) -> None:
+def differ(world: World, places: Records, at: int, machines: int) -> None:
     """Note that machines more (or fewer) are free at a place than in the round as it was."""
-    row = places.row_N[at]
-    for piece in range(places.num_pieces_N[at]):
-        for slot in range(places.starts_NP[at, piece], places.ends_NP[at, piece]):
+    row = places[at]["row"]
+    for piece in range(places[at]["num_pieces"]):
+        for slot in range(places[at]["starts"][piece], places[at]["ends"][piece]):
             world.more_RT[row, slot] += machines
     gained, lost, first, end = 0, 0, -1, -1
     for slot in range(world.more_RT.shape[1]):
@@ -131,36 +135,32 @@ def differ(world: World, places: Places, at: int, machines: int) -> None:
                 first = slot
         elif world.more_RT[row, slot] < 0:
             lost = 1
-    if gained and not world.flags_RF[row, GAINED]:
+    if gained and not world.rows[row]["gained"]:
         world.gained_R[world.num_I[0]] = row
         world.num_I[0] += 1
-    elif not gained and world.flags_RF[row, GAINED]:
+    elif not gained and world.rows[row]["gained"]:
         kept = 0
         for index in range(world.num_I[0]):
             if world.gained_R[index] != row:
                 world.gained_R[kept] = world.gained_R[index]
                 kept += 1
         world.num_I[0] = kept
-    world.flags_RF[row, GAINED], world.flags_RF[row, LOST] = gained, lost
-    world.flags_RF[row, FIRST], world.flags_RF[row, END] = first, end
+    world.rows[row]["gained"], world.rows[row]["lost"] = gained, lost
+    world.rows[row]["first"], world.rows[row]["end"] = first, end
 
 
 @kernel
-def place_is_free(world: World, places: Places, at: int, gang: int) -> bool:
-    """Whether a place has machines for the gang in this world."""
-    row = places.row_N[at]
-    for piece in range(places.num_pieces_N[at]):
-        for slot in range(places.starts_NP[at, piece], places.ends_NP[at, piece]):
-            if world.state.free_RT[row, slot] < gang:
-                return False
-    return True
+def place_is_free(contest: Contest, world: World, places: Records, at: int, bid: int) -> bool:
+    """Whether a place has machines for a bid in this world."""
+    gang = contest.facts.bids[bid]["gang"]
+    return is_free(world.state.machines, places[at]["row"], gang, places[at])
 
 
 @kernel
 def gained_enough(world: World, row: int, gang: int) -> bool:
     """Whether a slot that has more machines than before has enough for a gang."""
-    for slot in range(world.flags_RF[row, FIRST], world.flags_RF[row, END]):
-        if world.more_RT[row, slot] > 0 and world.state.free_RT[row, slot] >= gang:
+    for slot in range(world.rows[row]["first"], world.rows[row]["end"]):
+        if world.more_RT[row, slot] > 0 and world.state.machines.free_RT[row, slot] >= gang:
             return True
     return False
 
@@ -169,24 +169,29 @@ def gained_enough(world: World, row: int, gang: int) -> bool:
 def search_gained(contest: Contest, world: World, bid: int) -> bool:
     """Whether a row with more machines than before has a better place than world.best; enters it there."""
     facts, is_found = contest.facts, False
-    limit, pattern = facts.bids.limit_N[bid], facts.bids.pattern_N[bid]
-    if limit < facts.equal_cost_N[bid]:
+    limit, pattern = facts.bids[bid]["limit"], facts.bids[bid]["pattern"]
+    equal_cost = facts.bids[bid]["equal_cost"]
+    if limit < equal_cost:
         return False
-    grams_left = world.state.grams_left_M[facts.bids.member_N[bid]]
+    grams_left = world.state.grams_left_M[facts.bids[bid]["member"]]
     for index in range(world.num_I[0]):
         row = world.gained_R[index]
-        if facts.patterns.ratio_SR[pattern, row] == 0 or facts.bids.first_N[bid] >= world.flags_RF[row, END]:
+        if facts.ratio_SR[pattern, row] == 0 or facts.bids[bid]["first"] >= world.rows[row]["end"]:
             continue
-        if facts.bids.last_N[bid] <= world.flags_RF[row, FIRST] < facts.times.num_slots:
+        if facts.bids[bid]["last"] <= world.rows[row]["first"] < facts.settings[0]["num_slots"]:
             continue
-        ask = ask_of(facts, bid, row, hours_of(facts, bid, row))
-        if ask > limit or (ask > world.best.cost_N[0] and ask > facts.equal_cost_N[bid]):
+        hours, machines, room = hours_of(facts, bid, row), world.state.machines, world.room
+        least_cost = least_cost_of(facts, bid, row, hours)
+        if least_cost > limit or (least_cost > world.best[0]["cost"] and least_cost > equal_cost):
             continue
-        if not gained_enough(world, row, facts.bids.gang_N[bid]):
+        first, end = world.rows[row]["first"], world.rows[row]["end"]
+        earliest = max(0, first - num_slots_of(hours / facts.settings[0]["slot_hours"]) + 1)
+        is_possible = may_have_place(facts, machines, bid, row, hours, earliest, end)
+        if not (is_possible or facts.bids[bid]["suspends"]):
             continue
-        first, end = world.flags_RF[row, FIRST], world.flags_RF[row, END]
-        free_RT, room = world.state.free_RT, world.room
-        if search_row(facts, free_RT, grams_left, bid, row, first, end, limit, room, world.best, 0):
+        if not gained_enough(world, row, facts.bids[bid]["gang"]):
+            continue
+        if search_row(facts, machines, grams_left, bid, row, first, end, limit, room, world.best):
             is_found = True
     return is_found
 
@@ -194,25 +199,49 @@ def search_gained(contest: Contest, world: World, bid: int) -> bool:
 @kernel
 def set_as_it_was(contest: Contest, world: World, choices: Choices, bid: int) -> None:
     """Put into world.best what the bid had chosen, or what a place must beat for it to choose otherwise."""
-    if choices.kind_N[bid] == MARKET:
-        copy_place(choices.places, bid, world.best, 0)
-    elif is_entitled(contest, bid):
-        copy_place(contest.own, bid, world.best, 0)
+    if choices.notes[bid]["kind"] == MARKET:
+        world.best[0] = choices.places[bid]
     else:
-        set_none(world.best, 0)
+        set_own(contest.own, bid, world.best)
 
 
 @kernel
-def needs_full_search(contest: Contest, world: World, choices: Choices, bid: int) -> bool:
-    """Whether what the bid had chosen may be lost in this world, so that it must look everywhere again."""
-    member, is_placed = contest.facts.bids.member_N[bid], choices.kind_N[bid] == MARKET
-    if world.touched_M[member]:
-        is_over = is_placed and choices.places.grams_N[bid] > world.state.grams_left_M[member]
-        if is_over or choices.over_budget_N[bid]:
-            return True
-    if not is_placed or not world.flags_RF[choices.places.row_N[bid], LOST]:
+def may_be_over_budget(contest: Contest, world: World, choices: Choices, bid: int) -> bool:
+    """Whether the carbon budget of the bid's member may make it choose otherwise in this world."""
+    member = contest.facts.bids[bid]["member"]
+    if not world.touched_M[member]:
         return False
-    return not place_is_free(world, choices.places, bid, contest.facts.bids.gang_N[bid])
+    is_placed = choices.notes[bid]["kind"] == MARKET
+    is_over = is_placed and choices.places[bid]["grams"] > world.state.grams_left_M[member]
+    return is_over or choices.notes[bid]["was_over_budget"] == 1
+
+
+@kernel
+def lost_its_place(contest: Contest, world: World, choices: Choices, bid: int) -> bool:
+    """Whether the place that the bid had chosen is not free in this world."""
+    if choices.notes[bid]["kind"] != MARKET or not world.rows[choices.places[bid]["row"]]["lost"]:
+        return False
+    return not place_is_free(contest, world, choices.places, bid, bid)
+
+
+@kernel
+def look_elsewhere(contest: Contest, world: World, choices: Choices, bid: int) -> int:
+    """What a bid chooses whose place is lost.
+
+    Nothing better than that place was free before, so only rows that gained can have it now.
+    """
+    facts, state = contest.facts, world.state
+    set_own(contest.own, bid, world.best)
+    is_found = world.num_I[0] > 0 and search_gained(contest, world, bid)
+    known_cost = (
+        choices.places[bid]["cost"]
+        if facts.bids[bid]["equal_cost"] < 0
+        else facts.settings[0]["nothing_known"]
+    )
+    grams_left, limit = state.grams_left_M[facts.bids[bid]["member"]], facts.bids[bid]["limit"]
+    if search_all(facts, state.machines, grams_left, bid, known_cost, limit, world.room, world.best):
+        is_found = True
+    return MARKET if is_found else without_place(contest, bid)
 
 
 @kernel
@@ -220,26 +249,27 @@ def decide_anew(contest: Contest, world: World, bid: int) -> None:
     """Let a bid choose that had not chosen in this phase of the round as it was."""
     if decide(contest, world.state, bid, world.room, world.best) == MARKET:
         take(contest, world.state, bid, world.best, 0)
-        differ(world, world.best, 0, -contest.facts.bids.gang_N[bid])
-    world.touched_M[contest.facts.bids.member_N[bid]] = 1
+        differ(world, world.best, 0, -contest.facts.bids[bid]["gang"])
+    world.touched_M[contest.facts.bids[bid]["member"]] = 1
 
 
 @kernel
 def leave_out(contest: Contest, world: World, choices: Choices, bid: int) -> None:
     """Note that a bid does not take here what it took in this phase of the round as it was."""
-    if choices.kind_N[bid] == MARKET:
-        differ(world, choices.places, bid, contest.facts.bids.gang_N[bid])
-    world.touched_M[contest.facts.bids.member_N[bid]] = 1
+    if choices.notes[bid]["kind"] == MARKET:
+        differ(world, choices.places, bid, contest.facts.bids[bid]["gang"])
+    world.touched_M[contest.facts.bids[bid]["member"]] = 1
 
 
 @kernel
 def choose_again(contest: Contest, world: World, choices: Choices, bid: int) -> None:
     """Let a bid choose that chose in this phase of the round as it was."""
-    if needs_full_search(contest, world, choices, bid):
+    if may_be_over_budget(contest, world, choices, bid):
         new = decide(contest, world.state, bid, world.room, world.best)
+    elif lost_its_place(contest, world, choices, bid):
+        new = look_elsewhere(contest, world, choices, bid)
     else:
-        new = choices.kind_N[bid]
-        is_changed = False
+        new, is_changed = choices.notes[bid]["kind"], False
         if world.num_I[0]:
             set_as_it_was(contest, world, choices, bid)
             is_changed = search_gained(contest, world, bid)
@@ -250,16 +280,16 @@ def choose_again(contest: Contest, world: World, choices: Choices, bid: int) -> 
         new = MARKET
     if new == MARKET:
         take(contest, world.state, bid, world.best, 0)
-        differ(world, world.best, 0, -contest.facts.bids.gang_N[bid])
+        differ(world, world.best, 0, -contest.facts.bids[bid]["gang"])
     leave_out(contest, world, choices, bid)
 
 
 @kernel
 def go_on(contest: Contest, world: World, choices: Choices, bid: int, phase: int) -> None:
     """Let another bid have its turn in the world without the one."""
-    was_put_off = choices.put_off_N[bid] == 1
+    was_put_off = choices.notes[bid]["was_put_off"] == 1
     if phase == MARKET_PHASE:
-        is_touched = world.touched_M[contest.facts.bids.member_N[bid]]
+        is_touched = world.touched_M[contest.facts.bids[bid]["member"]]
         is_put_off = is_capped(contest, world.state, bid) if is_touched else was_put_off
         world.put_off_N[bid] = 1 if is_put_off else 0
         if is_put_off and not was_put_off:
@@ -278,28 +308,35 @@ def go_on(contest: Contest, world: World, choices: Choices, bid: int, phase: int
 
 
 @kernel
-def my_least(contest: Contest, world: World, bid: int) -> int:
-    """The reserve of the best place that is free for the bid itself; NO_COST = there is none."""
+def look_for_mine(contest: Contest, world: World, bid: int, known_cost: int) -> None:
+    """Find the best place that is free for the bid itself, whatever it can pay."""
     facts, mine = contest.facts, world.mine
-    grams_left = world.state.grams_left_M[facts.bids.member_N[bid]]
-    if mine.row_N[0] != NO_ROW:
-        if mine.grams_N[0] <= grams_left and place_is_free(world, mine, 0, facts.bids.gang_N[bid]):
-            return reserve_of(facts, mine, 0, bid)
-        free_RT = world.state.free_RT
-        if search_all(facts, contest.own, free_RT, grams_left, bid, NO_COST, world.room, mine, 0):
-            return reserve_of(facts, mine, 0, bid)
-        set_none(mine, 0)
-    return reserve_of(facts, contest.own, bid, bid) if is_entitled(contest, bid) else NO_COST
+    grams_left, machines = world.state.grams_left_M[facts.bids[bid]["member"]], world.state.machines
+    set_own(contest.own, bid, mine)
+    if not search_all(
+        facts, machines, grams_left, bid, known_cost, facts.settings[0]["any_cost"], world.room, mine
+    ):
+        set_none(mine)
 
 
 @kernel
-def look_for_mine(contest: Contest, world: World, bid: int) -> None:
-    """Find the best place that is free for the bid itself, whatever it can pay."""
+def my_least(contest: Contest, world: World, bid: int) -> int:
+    """The reserve of the best place that is free for the bid itself; NO_COST = there is none."""
     facts, mine = contest.facts, world.mine
-    grams_left = world.state.grams_left_M[facts.bids.member_N[bid]]
-    free_RT = world.state.free_RT
-    if not search_all(facts, contest.own, free_RT, grams_left, bid, NO_COST, world.room, mine, 0):
-        set_none(mine, 0)
+    grams_left = world.state.grams_left_M[facts.bids[bid]["member"]]
+    if mine[0]["row"] != NO_ROW:
+        if mine[0]["grams"] <= grams_left and place_is_free(contest, world, mine, 0, bid):
+            return reserve_of(facts, mine[0], bid)
+        # What was no place at an earlier turn is none now: less is free.
+        look_for_mine(
+            contest,
+            world,
+            bid,
+            mine[0]["cost"] if facts.bids[bid]["equal_cost"] < 0 else facts.settings[0]["nothing_known"],
+        )
+        if mine[0]["row"] != NO_ROW:
+            return reserve_of(facts, mine[0], bid)
+    return reserve_of(facts, contest.own[bid], bid) if is_entitled(contest, bid) else NO_COST
 
 
 @kernel
@@ -310,7 +347,7 @@ def value_in_last_phase(
     is_reached, least = False, NO_COST
     for index in range(position, len(contest.order_N)):
         other = contest.order_N[index]
-        if choices.put_off_N[other] == 0 and world.put_off_N[other] == 0:
+        if choices.notes[other]["was_put_off"] == 0 and world.put_off_N[other] == 0:
             continue
         if other == bid:
             leave_out(contest, world, choices, bid)
@@ -343,7 +380,7 @@ def critical_value(
     bid must win there, or it must be its first possible turn of all.
     """
     highest = NO_COST
-    look_for_mine(contest, world, bid)
+    look_for_mine(contest, world, bid, contest.facts.settings[0]["nothing_known"])
     if phase != LAST_PHASE:
         least = my_least(contest, world, bid)
         capped = phase == MARKET_PHASE and is_capped(contest, world.state, bid)
@@ -352,7 +389,7 @@ def critical_value(
             if is_entitled(contest, other) != (phase == OWN_PHASE):
                 continue
             if other == bid:
-                if choices.put_off_N[bid] == 0:
+                if choices.notes[bid]["was_put_off"] == 0:
                     leave_out(contest, world, choices, bid)
                 continue
             edge = 0
@@ -395,15 +432,15 @@ def price_winners(
             release_all_own(contest, state, choices)
         for position in range(len(contest.order_N)):
             bid = contest.order_N[position]
-            is_put_off = phase == MARKET_PHASE and choices.put_off_N[bid] == 1
+            is_put_off = phase == MARKET_PHASE and choices.notes[bid]["was_put_off"] == 1
             if is_put_off or not has_turn(contest, choices, bid, phase):
                 continue
-            if first <= position < last and choices.kind_N[bid] == MARKET:
+            if first <= position < last and choices.notes[bid]["kind"] == MARKET:
                 reset_world(world, state, choices)
                 payment_N[bid] = critical_value(contest, world, choices, bid, position, phase)
-            elif first <= position < last and choices.kind_N[bid] == OWN:
-                payment_N[bid] = reserve_of(contest.facts, contest.own, bid, bid)
-            if choices.kind_N[bid] == MARKET:
+            elif first <= position < last and choices.notes[bid]["kind"] == OWN:
+                payment_N[bid] = reserve_of(contest.facts, contest.own[bid], bid)
+            if choices.notes[bid]["kind"] == MARKET:
                 take(contest, state, bid, choices.places, bid)
 
 
@@ -416,7 +453,7 @@ def winning_limit(contest: Contest, state: State, choices: Choices, world: World
     phase = OWN_PHASE if is_entitled(contest, bid) else MARKET_PHASE
     if phase == MARKET_PHASE:
         for other in contest.order_N:
-            if is_entitled(contest, other) and choices.kind_N[other] == MARKET:
+            if is_entitled(contest, other) and choices.notes[other]["kind"] == MARKET:
                 take(contest, state, other, choices.places, other)
         release_all_own(contest, state, choices)
     reset_world(world, state, choices)

@@ -1,6 +1,6 @@
 """The best options of each bid at given prices of machines: the columns of the welfare bound.
 
-    surplus = worth - cost - gang * sum of the prices of its slots
+    surplus = worth - cost - sum of the gang's prices of its slots
 
 Unlike the search of a round this looks at worth, and at every place and start.
 
@@ -13,17 +13,19 @@ import numpy as np
 
 from ayni.market.compiled import fast, kernel
 from ayni.market.place_search import (
-    Facts,
+    Machines,
     Room,
     ask_of,
-    cost_of,
+    carbon_charge,
+    cost_without_carbon,
     find_starts,
     grams_of,
     hours_of,
     keeps_cap,
+    machines_of,
     make_room,
 )
-from ayni.market.round_arrays import Floats, Integers, RoundArrays
+from ayni.market.round_arrays import Facts, Floats, Integers, RoundArrays
 
 
 class Columns(NamedTuple):
@@ -65,30 +67,38 @@ def insert_best(best: Best, bid: int, surplus: float, gain: float, row: int, sta
 
 
 @kernel
-def find_best(facts: Facts, until_RT: Floats, best: Best, room: Room) -> None:
-    """Fill `best`. until_RT[r, t] is the sum of a machine's prices before slot t."""
-    free_RT = facts.rows.free_RT
-    for bid in range(len(facts.bids.limit_N)):
-        pattern, last = facts.bids.pattern_N[bid], best.surplus_NK.shape[1] - 1
-        limit, gang = facts.bids.limit_N[bid], facts.bids.gang_N[bid]
-        for index in range(facts.patterns.num_S[pattern]):
-            row = facts.patterns.order_SR[pattern, index]
+def find_best(
+    facts: Facts, machines: Machines, until_GRT: Floats, size_N: Integers, best: Best, room: Room
+) -> None:
+    """Fill `best`. until_GRT[size_N[n], r, t] is the sum of prices for the gang of bid n before slot t."""
+    num_slots = machines.free_RT.shape[1]
+    for bid in range(len(facts.bids)):
+        pattern, last = facts.bids[bid]["pattern"], best.surplus_NK.shape[1] - 1
+        limit, size = facts.bids[bid]["limit"], size_N[bid]
+        for index in range(facts.patterns[pattern]["num_rows"]):
+            row = facts.order_SR[pattern, index]
             hours = hours_of(facts, bid, row)
             if limit - ask_of(facts, bid, row, hours) <= best.surplus_NK[bid, last]:
                 break
-            slots = hours / facts.times.slot_hours
-            for which in range(find_starts(facts, free_RT, bid, row, slots, 0, free_RT.shape[1], room)):
+            slots = hours / facts.settings[0]["slot_hours"]
+            for which in range(find_starts(facts, machines, bid, row, slots, 0, num_slots, room)):
                 start, end = room.starts_T[which], room.ends_T[which]
                 grams = grams_of(facts, bid, row, start, slots)
                 if keeps_cap(facts, bid, row, grams):
-                    gain = float(limit - cost_of(facts, bid, row, hours, grams))
-                    prices = gang * (until_RT[row, end] - until_RT[row, start])
+                    cost = cost_without_carbon(facts, bid, row, hours) + carbon_charge(facts, grams)
+                    gain = float(limit - cost)
+                    prices = until_GRT[size, row, end] - until_GRT[size, row, start]
                     insert_best(best, bid, gain - prices, gain, row, start, end)
 
 
-def best_at_prices(arrays: RoundArrays, price_RT: Floats, *, num_columns: int) -> tuple[Floats, Columns]:
-    """The surplus of each bid at prices (0 where it would not run), and its best columns."""
-    num_bids, num_rows = len(arrays.bids.limit_N), len(price_RT)
+def best_at_prices(
+    arrays: RoundArrays, price_GRT: Floats, gang_G: Integers, *, num_columns: int
+) -> tuple[Floats, Columns]:
+    """The surplus of each bid at prices (0 where it would not run), and its best columns.
+
+    price_GRT[g] are the prices of a row's slot for a gang of gang_G[g] machines; gang_G is in order.
+    """
+    num_bids, (num_sizes, num_rows, num_slots) = len(arrays.facts.bids), price_GRT.shape
 
     def whole() -> Integers:
         return np.zeros((num_bids, num_columns), dtype=np.int64)
@@ -96,12 +106,12 @@ def best_at_prices(arrays: RoundArrays, price_RT: Floats, *, num_columns: int) -
     best = Best(
         np.zeros((num_bids, num_columns)), np.zeros((num_bids, num_columns)), whole(), whole(), whole()
     )
-    until_RT = np.zeros((num_rows, price_RT.shape[1] + 1))
-    until_RT[:, 1:] = np.cumsum(price_RT, axis=1)
-    find = fast(find_best, work=num_bids * num_rows * price_RT.shape[1])
-    equal_cost_N = np.full(num_bids, -1, dtype=np.int64)
-    facts = Facts(arrays.rows, arrays.bids, arrays.patterns, arrays.times, equal_cost_N)
-    find(facts, until_RT, best, make_room(facts))
+    until_GRT = np.zeros((num_sizes, num_rows, num_slots + 1))
+    until_GRT[:, :, 1:] = np.cumsum(price_GRT, axis=2)
+    size_N = np.searchsorted(gang_G, arrays.facts.bids["gang"])
+    find = fast(find_best, work=num_bids * num_rows * num_slots)
+    machines, room = machines_of(arrays.facts.free_RT), make_room(arrays.facts)
+    find(arrays.facts, machines, until_GRT, size_N, best, room)
     is_there = best.surplus_NK > 0
     columns = Columns(
         bid_O=np.nonzero(is_there)[0].astype(np.int64),

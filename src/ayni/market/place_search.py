@@ -20,102 +20,91 @@ import numpy as np
 
 from ayni.market.compiled import kernel
 from ayni.market.round_arrays import (
+    MAX_PIECES,
+    NO_COST,
+    NO_ROW,
+    PLACES,
     UNKNOWN_ZONE,
     WHOLE_SLOT_TOLERANCE,
-    BidArrays,
+    Facts,
     Floats,
     Integers,
-    PatternArrays,
-    RowArrays,
-    TimeArrays,
+    Record,
+    Records,
 )
 
-MAX_PIECES = 6
-NO_ROW = -1
-NO_COST = 2**62
-"""Micro-credits above all that anything can cost: says that there is no place."""
+MASK_BITS = 62
 OVER_BUDGET = 0
 """Index into the notes of a search: something better was left out for its member's carbon budget."""
 
 
-class Facts(NamedTuple):
-    """What does not change in a round. equal_cost_N is up to where places count as equal, -1 = none do."""
+class Machines(NamedTuple):
+    """Free machines by row and slot (the tail last), and a summary that tells at a glance where none are.
 
-    rows: RowArrays
-    bids: BidArrays
-    patterns: PatternArrays
-    times: TimeArrays
-    equal_cost_N: Integers
-
-
-class Places(NamedTuple):
-    """A place for each bid, or none (row NO_ROW). group is 0 for places that count as equal to the cheapest.
-
-    rank is that of the row in the bid's order of rows; -1, before all, for reserved own machines.
+    Bit b of mask_R[r] says that some slot of bin b (see `bin_slots`) has a free machine.
     """
 
-    row_N: Integers
-    rank_N: Integers
-    num_pieces_N: Integers
-    starts_NP: Integers
-    ends_NP: Integers
-    hours_N: Floats
-    grams_N: Floats
-    cost_N: Integers
-    group_N: Integers
+    free_RT: Integers
+    mask_R: Integers
 
 
 class Room(NamedTuple):
-    """Room for what is looked at, so that a search allocates nothing; notes_I are its side remarks."""
+    """Room for what is looked at, so that a search allocates nothing; notes_I are its side remarks.
 
-    starts_P: Integers
-    ends_P: Integers
+    looked_at holds one place. starts_T and ends_T are of unbroken work in one row, is_free_T its slots.
+    """
+
+    looked_at: Records
     starts_T: Integers
     ends_T: Integers
     is_free_T: Integers
     notes_I: Integers
 
 
-def no_places(num: int, num_pieces: int) -> Places:
+def no_places(num: int) -> Records:
     """Places for so many bids, none found yet."""
-    return Places(
-        np.full(num, NO_ROW, dtype=np.int64),
-        np.zeros(num, dtype=np.int64),
-        np.zeros(num, dtype=np.int64),
-        np.zeros((num, num_pieces), dtype=np.int64),
-        np.zeros((num, num_pieces), dtype=np.int64),
-        np.zeros(num, dtype=np.float64),
-        np.zeros(num, dtype=np.float64),
-        np.full(num, NO_COST, dtype=np.int64),
-        np.ones(num, dtype=np.int64),
-    )
+    places = np.zeros(num, dtype=PLACES)
+    places["row"], places["cost"], places["group"] = NO_ROW, NO_COST, 1
+    return places
 
 
 def make_room(facts: Facts) -> Room:
     """Room for one search at a time."""
-    num_slots = facts.times.num_slots
-    return Room(
-        np.zeros(MAX_PIECES, dtype=np.int64),
-        np.zeros(MAX_PIECES, dtype=np.int64),
-        np.zeros(num_slots, dtype=np.int64),
-        np.zeros(num_slots, dtype=np.int64),
-        np.zeros(num_slots, dtype=np.int64),
-        np.zeros(1, dtype=np.int64),
-    )
+    num_slots = facts.free_RT.shape[1]
+    starts_T, ends_T, is_free_T = np.zeros((3, num_slots), dtype=np.int64)
+    return Room(no_places(1), starts_T, ends_T, is_free_T, np.zeros(1, dtype=np.int64))
 
 
 @kernel
-def copy_place(source: Places, at: int, target: Places, to: int) -> None:
-    """Copy one place."""
-    target.row_N[to], target.rank_N[to] = source.row_N[at], source.rank_N[at]
-    target.num_pieces_N[to] = source.num_pieces_N[at]
-    for piece in range(source.num_pieces_N[at]):
-        target.starts_NP[to, piece] = source.starts_NP[at, piece]
-        target.ends_NP[to, piece] = source.ends_NP[at, piece]
-    target.hours_N[to] = source.hours_N[at]
-    target.grams_N[to] = source.grams_N[at]
-    target.cost_N[to] = source.cost_N[at]
-    target.group_N[to] = source.group_N[at]
+def bin_slots(num_slots: int) -> int:
+    """Slots in one bin of a mask, such that all slots and the tail fit into MASK_BITS bins."""
+    return num_slots // MASK_BITS + 1
+
+
+def machines_of(free_RT: Integers) -> Machines:
+    """A copy of free machines with its mask."""
+    machines = Machines(free_RT.copy(), np.zeros(len(free_RT), dtype=np.int64))
+    width = bin_slots(free_RT.shape[1] - 1)
+    for index in range(-(-free_RT.shape[1] // width)):
+        is_free_R = (free_RT[:, index * width : (index + 1) * width] > 0).any(axis=1)
+        machines.mask_R[is_free_R] |= 1 << index
+    return machines
+
+
+@kernel
+def set_mask(machines: Machines, row: int, first: int, end: int) -> None:
+    """Renew the bits of a row's mask for the slots [first, end)."""
+    num_slots = machines.free_RT.shape[1]
+    width = bin_slots(num_slots - 1)
+    for index in range(first // width, (end - 1) // width + 1):
+        is_free = False
+        for slot in range(index * width, min((index + 1) * width, num_slots)):
+            if machines.free_RT[row, slot] > 0:
+                is_free = True
+        if is_free:
+            machines.mask_R[row] |= 1 << index
+        else:
+            machines.mask_R[row] &= ~(1 << index)
 
 
 @kernel
@@ -125,14 +114,15 @@ def to_whole(amount: float) -> int:
 
 
 @kernel
-def carbon_until(times: TimeArrays, zone: int, moment: float) -> float:
+def carbon_until(facts: Facts, zone: int, moment: float) -> float:
     """Grams of one kilowatt from the start of the horizon until a moment in slots."""
-    if moment >= times.num_slots:
-        tail_hours = (moment - times.num_slots) * times.slot_hours
-        return times.cumulative_ZT[zone, times.num_slots] + tail_hours * times.tail_rate_Z[zone]
+    num_slots = facts.settings[0]["num_slots"]
+    if moment >= num_slots:
+        tail_hours = (moment - num_slots) * facts.settings[0]["slot_hours"]
+        return facts.cumulative_ZT[zone, num_slots] + tail_hours * facts.zones[zone]["tail_rate"]
     whole = int(moment)
-    below = times.cumulative_ZT[zone, whole]
-    return below + (moment - whole) * (times.cumulative_ZT[zone, whole + 1] - below)
+    below = facts.cumulative_ZT[zone, whole]
+    return below + (moment - whole) * (facts.cumulative_ZT[zone, whole + 1] - below)
 
 
 @kernel
@@ -142,72 +132,131 @@ def num_slots_of(slots: float) -> int:
 
 
 @kernel
-def end_slot_of(times: TimeArrays, start: int, slots: float) -> int:
+def end_slot_of(facts: Facts, start: int, slots: float) -> int:
     """The slot after the last; the tail counts as one slot, and -1 says that it is too short."""
+    settings = facts.settings[0]
     end = start + num_slots_of(slots)
-    if end <= times.num_slots:
+    if end <= settings["num_slots"]:
         return end
-    if start + slots > times.num_slots + times.tail_slots + WHOLE_SLOT_TOLERANCE:
+    if start + slots > settings["num_slots"] + settings["tail_slots"] + WHOLE_SLOT_TOLERANCE:
         return -1
-    return times.num_slots + 1
+    return settings["num_slots"] + 1
 
 
 @kernel
 def hours_of(facts: Facts, bid: int, row: int) -> float:
     """Hours of a bid's work on a row's machines."""
-    ratio = facts.patterns.ratio_SR[facts.bids.pattern_N[bid], row]
-    return facts.bids.work_N[bid] / (facts.bids.gang_N[bid] * ratio)
+    ratio = facts.ratio_SR[facts.bids[bid]["pattern"], row]
+    return facts.bids[bid]["work"] / (facts.bids[bid]["gang"] * ratio)
 
 
 @kernel
 def ask_of(facts: Facts, bid: int, row: int, hours: float) -> int:
     """The ask alone, which no place in the row costs less than."""
-    return to_whole(facts.bids.gang_N[bid] * hours * facts.rows.ask_R[row])
+    return to_whole(facts.bids[bid]["gang"] * hours * facts.rows[row]["ask"])
 
 
 @kernel
-def cost_of(facts: Facts, bid: int, row: int, hours: float, grams: float) -> int:
-    """Ask, carbon charge, transfer and expected rerun, each in whole micro-credits."""
+def cost_without_carbon(facts: Facts, bid: int, row: int, hours: float) -> int:
+    """Ask, transfer and expected rerun, each in whole micro-credits."""
     ask = ask_of(facts, bid, row, hours)
-    cost = ask + to_whole(grams * facts.times.carbon_per_gram) + to_whole(facts.rows.rerun_share_R[row] * ask)
-    if facts.rows.member_R[row] != facts.bids.member_N[bid]:
-        cost += to_whole(facts.bids.transfer_N[bid])
+    cost = ask + to_whole(facts.rows[row]["rerun_share"] * ask)
+    if facts.rows[row]["member"] != facts.bids[bid]["member"]:
+        cost += to_whole(facts.bids[bid]["transfer"])
     return cost
+
+
+@kernel
+def carbon_charge(facts: Facts, grams: float) -> int:
+    """The charge on carbon in whole micro-credits."""
+    return to_whole(grams * facts.settings[0]["carbon_per_gram"])
+
+
+@kernel
+def least_cost_of(facts: Facts, bid: int, row: int, hours: float) -> int:
+    """What no place in the row costs less than."""
+    kilowatt_hours = facts.bids[bid]["gang"] * facts.rows[row]["kilowatts"] * hours
+    grams = kilowatt_hours * facts.zones[facts.rows[row]["zone"]]["least_rate"]
+    # One less, because sums over slots may round otherwise than the product.
+    return cost_without_carbon(facts, bid, row, hours) + carbon_charge(facts, grams) - 1
+
+
+@kernel
+def most_cost_of(facts: Facts, bid: int, row: int, hours: float) -> int:
+    """What no place in the row costs more than."""
+    if facts.bids[bid]["suspends"]:
+        hours += facts.settings[0]["restart_hours"] * (MAX_PIECES - 1)
+    kilowatt_hours = facts.bids[bid]["gang"] * facts.rows[row]["kilowatts"] * hours
+    grams = kilowatt_hours * facts.zones[facts.rows[row]["zone"]]["most_rate"]
+    # One more, because sums over slots may round otherwise than the product.
+    return cost_without_carbon(facts, bid, row, hours) + carbon_charge(facts, grams) + 1
 
 
 @kernel
 def keeps_cap(facts: Facts, bid: int, row: int, grams: float) -> bool:
     """Whether the bid's carbon cap allows it; where the zone is unknown, no cap does."""
-    cap = facts.bids.cap_N[bid]
-    return cap == np.inf or (grams <= cap and facts.rows.zone_R[row] != UNKNOWN_ZONE)
+    cap = facts.bids[bid]["cap"]
+    return cap == np.inf or (grams <= cap and facts.rows[row]["zone"] != UNKNOWN_ZONE)
 
 
 @kernel
 def grams_of(facts: Facts, bid: int, row: int, start: int, slots: float) -> float:
     """Grams of unbroken work."""
-    zone = facts.rows.zone_R[row]
-    carbon = carbon_until(facts.times, zone, start + slots) - carbon_until(facts.times, zone, float(start))
-    return facts.bids.gang_N[bid] * facts.rows.kilowatts_R[row] * carbon
+    zone = facts.rows[row]["zone"]
+    carbon = carbon_until(facts, zone, start + slots) - carbon_until(facts, zone, float(start))
+    return facts.bids[bid]["gang"] * facts.rows[row]["kilowatts"] * carbon
+
+
+@kernel
+def may_fit(machines: Machines, row: int, first: int, end: int, num_slots: int) -> bool:
+    """Whether the row may have so many free slots on end within [first, end); False is certain."""
+    width = bin_slots(machines.free_RT.shape[1] - 1)
+    bits = machines.mask_R[row] >> (first // width)
+    num_bins = (min(end, machines.free_RT.shape[1]) - 1) // width + 1 - first // width
+    if num_bins < 1:
+        return False
+    bits &= (1 << num_bins) - 1
+    # Bits that begin a run of `run` set bits stay; a run of slots touches at least this many bins.
+    wanted, run = (num_slots - 1) // width + 1, 1
+    while run < wanted and bits != 0:
+        shift = min(run, wanted - run)
+        bits &= bits >> shift
+        run += shift
+    return bits != 0
+
+
+@kernel
+def may_have_place(
+    facts: Facts, machines: Machines, bid: int, row: int, hours: float, first: int, end: int
+) -> bool:
+    """Whether a row may be free for unbroken work that begins in [first, end); False is certain."""
+    if facts.rows[row]["most_free"] < facts.bids[bid]["gang"]:
+        return False
+    num_slots = num_slots_of(hours / facts.settings[0]["slot_hours"])
+    # Work that goes on in the tail takes its last slots there, and they are one.
+    at_once = num_slots if facts.settings[0]["tail_slots"] == 0 else min(num_slots, 2)
+    first = max(first, facts.bids[bid]["first"])
+    return may_fit(machines, row, first, min(math.ceil(facts.bids[bid]["last"]), end + num_slots), at_once)
 
 
 @kernel
 def find_starts(
-    facts: Facts, free_RT: Integers, bid: int, row: int, slots: float, first: int, last: int, room: Room
+    facts: Facts, machines: Machines, bid: int, row: int, slots: float, first: int, last: int, room: Room
 ) -> int:
     """The starts in [first, last) of unbroken work in a row with machines for the gang; returns how many.
 
     Only starts within the bid's time count; they are entered in room.
     """
-    num, gang, times = 0, facts.bids.gang_N[bid], facts.times
-    latest = facts.bids.last_N[bid] - slots + WHOLE_SLOT_TOLERANCE
-    first = max(first, facts.bids.first_N[bid])
+    num, gang, settings = 0, facts.bids[bid]["gang"], facts.settings[0]
+    latest = facts.bids[bid]["last"] - slots + WHOLE_SLOT_TOLERANCE
+    first = max(first, facts.bids[bid]["first"])
     checked = free_from = first
-    for start in range(first, min(last, times.num_slots)):
-        end = end_slot_of(times, start, slots)
+    for start in range(first, min(last, settings["num_slots"])):
+        end = end_slot_of(facts, start, slots)
         if end < 0 or start > latest:
             break
         while checked < end:
-            if free_RT[row, checked] < gang:
+            if machines.free_RT[row, checked] < gang:
                 free_from = checked + 1
             checked += 1
         if start >= free_from:
@@ -218,12 +267,12 @@ def find_starts(
 
 @kernel
 def split_slots(facts: Facts, row: int, first: int, end: int, num_slots: int, room: Room) -> int:
-    """The `num_slots` greenest free slots of [first, end) as runs in room; how many runs, 0 = it cannot be.
+    """Enter the `num_slots` greenest free slots of [first, end) as runs in room; how many, 0 = it cannot be.
 
     room.is_free_T says which slots are free; 2 marks a chosen one.
     """
-    num_chosen = 0
-    for slot in facts.times.greenest_ZT[facts.rows.zone_R[row]]:
+    num_chosen, looked_at = 0, room.looked_at[0]
+    for slot in facts.greenest_ZT[facts.rows[row]["zone"]]:
         if first <= slot < end and room.is_free_T[slot] > 0:
             room.is_free_T[slot] = 2 if num_chosen < num_slots else 1
             num_chosen += 1
@@ -234,123 +283,110 @@ def split_slots(facts: Facts, row: int, first: int, end: int, num_slots: int, ro
         if room.is_free_T[slot] != 2:
             continue
         if slot > first and room.is_free_T[slot - 1] == 2:
-            room.ends_P[num_pieces - 1] = slot + 1
+            looked_at["ends"][num_pieces - 1] = slot + 1
             continue
         if num_pieces == MAX_PIECES:
             return 0
-        room.starts_P[num_pieces], room.ends_P[num_pieces] = slot, slot + 1
+        looked_at["starts"][num_pieces], looked_at["ends"][num_pieces] = slot, slot + 1
         num_pieces += 1
     return num_pieces
 
 
 @kernel
-def split_work(facts: Facts, bid: int, row: int, hours: float, room: Room) -> tuple[int, float, float]:
-    """Work in the greenest slots of the bid's time: runs (in room), hours with restarts, and grams.
+def split_work(facts: Facts, bid: int, row: int, hours: float, room: Room) -> bool:
+    """Enter work in the greenest slots of the bid's time in room; False = it cannot be, or is best unbroken.
 
-    0 runs = it cannot be split, or is best unbroken. Looks at machines that were free as the round began.
+    Looks at the machines that were free as the round began. hours is the work, to which stops add restarts.
     """
-    times, zone, gang = facts.times, facts.rows.zone_R[row], facts.bids.gang_N[bid]
-    first = facts.bids.first_N[bid]
-    end = min(times.num_slots, math.floor(facts.bids.last_N[bid] + WHOLE_SLOT_TOLERANCE))
-    num_slots, num_pieces, worked = num_slots_of(hours / times.slot_hours), 0, hours
+    settings, looked_at = facts.settings[0], room.looked_at[0]
+    zone, gang, first = facts.rows[row]["zone"], facts.bids[bid]["gang"], facts.bids[bid]["first"]
+    end = min(settings["num_slots"], math.floor(facts.bids[bid]["last"] + WHOLE_SLOT_TOLERANCE))
+    num_slots, num_pieces, worked = num_slots_of(hours / settings["slot_hours"]), 0, hours
     if end - first <= num_slots:
-        return 0, 0.0, 0.0
+        return False
     for slot in range(first, end):
-        room.is_free_T[slot] = 1 if facts.rows.free_RT[row, slot] >= gang else 0
+        room.is_free_T[slot] = 1 if facts.free_RT[row, slot] >= gang else 0
     for _ in range(MAX_PIECES):
         num_pieces = split_slots(facts, row, first, end, num_slots, room)
-        worked = hours + times.restart_hours * (num_pieces - 1)
-        needed = num_slots_of(worked / times.slot_hours)
+        worked = hours + settings["restart_hours"] * (num_pieces - 1)
+        needed = num_slots_of(worked / settings["slot_hours"])
         if num_pieces < 2 or needed <= num_slots:
             break
         num_slots = needed
     # Fewer runs may need fewer slots than were chosen, and then a run would end in an idle slot.
-    if num_pieces < 2 or num_slots_of(worked / times.slot_hours) != num_slots:
-        return 0, 0.0, 0.0
-    left, carbon = worked / times.slot_hours, 0.0
+    if num_pieces < 2 or num_slots_of(worked / settings["slot_hours"]) != num_slots:
+        return False
+    left, carbon = worked / settings["slot_hours"], 0.0
     for piece in range(num_pieces):
-        for slot in range(room.starts_P[piece], room.ends_P[piece]):
-            rate = times.cumulative_ZT[zone, slot + 1] - times.cumulative_ZT[zone, slot]
+        for slot in range(looked_at["starts"][piece], looked_at["ends"][piece]):
+            rate = facts.cumulative_ZT[zone, slot + 1] - facts.cumulative_ZT[zone, slot]
             carbon += rate * min(1.0, left)
             left -= 1.0
-    return num_pieces, worked, gang * facts.rows.kilowatts_R[row] * carbon
+    looked_at["num_pieces"], looked_at["hours"] = num_pieces, worked
+    looked_at["grams"] = gang * facts.rows[row]["kilowatts"] * carbon
+    return True
 
 
 @kernel
-def pieces_are_free(free_RT: Integers, row: int, gang: int, room: Room, num_pieces: int) -> bool:
-    """Whether the runs in room have machines for the gang."""
-    for piece in range(num_pieces):
-        for slot in range(room.starts_P[piece], room.ends_P[piece]):
-            if free_RT[row, slot] < gang:
+def is_free(machines: Machines, row: int, gang: int, place: Record) -> bool:
+    """Whether the runs of a place have machines for the gang in a row."""
+    for piece in range(place["num_pieces"]):
+        for slot in range(place["starts"][piece], place["ends"][piece]):
+            if machines.free_RT[row, slot] < gang:
                 return False
     return True
 
 
 @kernel
-def set_none(places: Places, at: int) -> None:
+def set_none(best: Records) -> None:
     """Enter that there is no place."""
-    places.row_N[at], places.cost_N[at], places.group_N[at] = NO_ROW, NO_COST, 1
+    best[0]["row"], best[0]["cost"], best[0]["group"] = NO_ROW, NO_COST, 1
 
 
 @kernel
-def is_better(
-    group: int, cost: int, grams: float, rank: int, start: int, num_pieces: int, best: Places, at: int
-) -> bool:
-    """Whether a place goes before the best so far, in an order in which no two places are equal.
+def is_better(place: Record, best: Record) -> bool:
+    """Whether a place goes before another, in an order in which no two places are equal.
 
     Of those that count as equal to the cheapest the greener goes first, else the cheaper; then the rank of
     the row, unbroken work before broken, and the earlier start decide.
     """
-    if group != best.group_N[at]:
-        return group < best.group_N[at]
-    if group == 0 and grams != best.grams_N[at]:
-        return grams < best.grams_N[at]
-    if cost != best.cost_N[at]:
-        return cost < best.cost_N[at]
-    if rank != best.rank_N[at]:
-        return rank < best.rank_N[at]
-    if num_pieces != best.num_pieces_N[at]:
-        return num_pieces < best.num_pieces_N[at]
-    return start < best.starts_NP[at, 0]
+    if place["group"] != best["group"]:
+        return place["group"] < best["group"]
+    if place["group"] == 0 and place["grams"] != best["grams"]:
+        return place["grams"] < best["grams"]
+    if place["cost"] != best["cost"]:
+        return place["cost"] < best["cost"]
+    if place["rank"] != best["rank"]:
+        return place["rank"] < best["rank"]
+    if place["num_pieces"] != best["num_pieces"]:
+        return place["num_pieces"] < best["num_pieces"]
+    return place["starts"][0] < best["starts"][0]
 
 
 @kernel
-def enter_if_better(
-    facts: Facts,
-    grams_left: float,
-    bid: int,
-    row: int,
-    most_cost: int,
-    hours: float,
-    grams: float,
-    num_pieces: int,
-    room: Room,
-    best: Places,
-    at: int,
-) -> bool:
-    """Enter the place whose runs are in room if it is allowed and better; whether it was."""
-    cost = cost_of(facts, bid, row, hours, grams)
-    if cost > most_cost or not keeps_cap(facts, bid, row, grams):
+def enter_if_better(facts: Facts, grams_left: float, bid: int, row: int, room: Room, best: Records) -> bool:
+    """Enter the place that is looked at in best if it is allowed and better; whether it was.
+
+    Its runs, hours, grams and cost must be in room.
+    """
+    place = room.looked_at[0]
+    if not keeps_cap(facts, bid, row, place["grams"]):
         return False
-    group = 0 if cost <= facts.equal_cost_N[bid] else 1
-    rank = facts.patterns.rank_SR[facts.bids.pattern_N[bid], row]
-    if not is_better(group, cost, grams, rank, room.starts_P[0], num_pieces, best, at):
+    place["row"], place["rank"] = row, facts.rank_SR[facts.bids[bid]["pattern"], row]
+    place["group"] = 0 if place["cost"] <= facts.bids[bid]["equal_cost"] else 1
+    if not is_better(place, best[0]):
         return False
-    if grams > grams_left:
+    if place["grams"] > grams_left:
         room.notes_I[OVER_BUDGET] = 1
         return False
-    best.row_N[at], best.rank_N[at], best.num_pieces_N[at] = row, rank, num_pieces
-    for piece in range(num_pieces):
-        best.starts_NP[at, piece], best.ends_NP[at, piece] = room.starts_P[piece], room.ends_P[piece]
-    best.hours_N[at], best.grams_N[at] = hours, grams
-    best.cost_N[at], best.group_N[at] = cost, group
+    best[0] = place
     return True
 
 
 @kernel
 def search_row(
     facts: Facts,
-    free_RT: Integers,
+    machines: Machines,
     grams_left: float,
     bid: int,
     row: int,
@@ -358,111 +394,173 @@ def search_row(
     end: int,
     most_cost: int,
     room: Room,
-    best: Places,
-    at: int,
+    best: Records,
 ) -> bool:
-    """Look for a better place in one row; enters it in `best[at]` and says whether there was one.
+    """Look for a better place in one row; enters it in best and says whether there was one.
 
     Unbroken work must use a slot of [first, end). Places that cost more than most_cost or emit more than
     grams_left are left out.
     """
-    hours, is_found = hours_of(facts, bid, row), False
-    slots = hours / facts.times.slot_hours
+    hours, is_found, looked_at = hours_of(facts, bid, row), False, room.looked_at[0]
+    slots, least = hours / facts.settings[0]["slot_hours"], cost_without_carbon(facts, bid, row, hours)
     earliest = max(0, first - num_slots_of(slots) + 1)
-    for index in range(find_starts(facts, free_RT, bid, row, slots, earliest, end, room)):
-        room.starts_P[0], room.ends_P[0] = room.starts_T[index], room.ends_T[index]
+    for index in range(find_starts(facts, machines, bid, row, slots, earliest, end, room)):
         grams = grams_of(facts, bid, row, room.starts_T[index], slots)
-        if enter_if_better(facts, grams_left, bid, row, most_cost, hours, grams, 1, room, best, at):
+        cost = least + carbon_charge(facts, grams)
+        most = max(best[0]["cost"], facts.bids[bid]["equal_cost"])
+        if cost > most_cost or cost > most:
+            continue
+        looked_at["num_pieces"], looked_at["starts"][0] = 1, room.starts_T[index]
+        looked_at["ends"][0], looked_at["hours"] = room.ends_T[index], hours
+        looked_at["grams"], looked_at["cost"] = grams, cost
+        if enter_if_better(facts, grams_left, bid, row, room, best):
             is_found = True
-    if facts.bids.suspends_N[bid]:
-        num_pieces, worked, grams = split_work(facts, bid, row, hours, room)
-        is_free = num_pieces > 0 and pieces_are_free(free_RT, row, facts.bids.gang_N[bid], room, num_pieces)
-        if is_free and enter_if_better(
-            facts, grams_left, bid, row, most_cost, worked, grams, num_pieces, room, best, at
-        ):
+    if facts.bids[bid]["suspends"] and split_work(facts, bid, row, hours, room):
+        worked = looked_at["hours"]
+        cost = cost_without_carbon(facts, bid, row, worked) + carbon_charge(facts, looked_at["grams"])
+        looked_at["cost"] = cost
+        can_be = cost <= most_cost and is_free(machines, row, facts.bids[bid]["gang"], looked_at)
+        if can_be and enter_if_better(facts, grams_left, bid, row, room, best):
             is_found = True
     return is_found
+
+
+@kernel
+def set_own(own: Records, bid: int, best: Records) -> None:
+    """Begin a search: what must be beaten are the bid's reserved own machines, if there are any."""
+    if own[bid]["row"] != NO_ROW:
+        best[0] = own[bid]
+    else:
+        set_none(best)
+
+
+@kernel
+def first_row_of(facts: Facts, bid: int, known_cost: int) -> int:
+    """The place in the order of rows from which on a cost of known_cost is possible, by their asks alone."""
+    if known_cost == 0:
+        return 0
+    pattern, settings = facts.bids[bid]["pattern"], facts.settings[0]
+    hours = facts.bids[bid]["work"] / (facts.bids[bid]["gang"] * facts.patterns[pattern]["least_ratio"])
+    worked = hours + settings["restart_hours"] * (MAX_PIECES - 1) * facts.bids[bid]["suspends"]
+    beside = facts.bids[bid]["gang"] * worked * settings["most_charge"] + facts.bids[bid]["transfer"] + 3
+    # Beside the ask of its hours: restarts, reruns, and the dearest carbon of all.
+    factor = (1 + settings["most_rerun"]) * worked / hours
+    low, high = 0, facts.patterns[pattern]["num_rows"]
+    while low < high:
+        middle = (low + high) // 2
+        row = facts.order_SR[pattern, middle]
+        if ask_of(facts, bid, row, hours_of(facts, bid, row)) * factor + beside < known_cost:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @kernel
 def search_all(
     facts: Facts,
-    own: Places,
-    free_RT: Integers,
+    machines: Machines,
     grams_left: float,
     bid: int,
+    known_cost: int,
     most_cost: int,
     room: Room,
-    best: Places,
-    at: int,
+    best: Records,
 ) -> bool:
-    """The best free place of a bid, in `best[at]`; whether there is one beside its reserved own machines.
+    """Look everywhere for a place better than best, and enter it there; whether there was one.
 
-    Where own machines are reserved, only better places count. Ties go to the row with the lower ask for the
-    work, then to the first in order, then to the first start.
+    Nothing that costs less than known_cost is free, as the caller knows: rows that are cheaper at any start
+    are left out. Ties go to the row with the lower ask for the work, then to the first start.
     """
-    if own.row_N[bid] != NO_ROW:
-        copy_place(own, bid, best, at)
-    else:
-        set_none(best, at)
-    is_found, pattern, equal_cost = False, facts.bids.pattern_N[bid], facts.equal_cost_N[bid]
-    for index in range(facts.patterns.num_S[pattern]):
-        row = facts.patterns.order_SR[pattern, index]
-        ask = ask_of(facts, bid, row, hours_of(facts, bid, row))
-        if ask > most_cost or (ask >= best.cost_N[at] and ask > equal_cost):
+    is_found, pattern, equal_cost = False, facts.bids[bid]["pattern"], facts.bids[bid]["equal_cost"]
+    first, num_slots = facts.bids[bid]["first"], machines.free_RT.shape[1]
+    for index in range(first_row_of(facts, bid, known_cost), facts.patterns[pattern]["num_rows"]):
+        row = facts.order_SR[pattern, index]
+        hours = hours_of(facts, bid, row)
+        ask = ask_of(facts, bid, row, hours)
+        if ask > most_cost or (ask >= best[0]["cost"] and ask > equal_cost):
             break
-        if search_row(facts, free_RT, grams_left, bid, row, 0, free_RT.shape[1], most_cost, room, best, at):
+        if not (
+            may_have_place(facts, machines, bid, row, hours, first, num_slots) or facts.bids[bid]["suspends"]
+        ):
+            continue
+        least_cost = least_cost_of(facts, bid, row, hours)
+        if least_cost >= best[0]["cost"] and least_cost > equal_cost:
+            continue
+        if known_cost > 0 and most_cost_of(facts, bid, row, hours) < known_cost:
+            continue
+        if search_row(facts, machines, grams_left, bid, row, first, num_slots, most_cost, room, best):
             is_found = True
     return is_found
 
 
 @kernel
-def move_machines(free_RT: Integers, places: Places, at: int, machines: int) -> None:
+def move_machines(machines: Machines, places: Records, at: int, num: int) -> None:
     """Add machines (negative: take them) in all slots of a place."""
-    row = places.row_N[at]
-    for piece in range(places.num_pieces_N[at]):
-        for slot in range(places.starts_NP[at, piece], places.ends_NP[at, piece]):
-            free_RT[row, slot] += machines
+    row = places[at]["row"]
+    for piece in range(places[at]["num_pieces"]):
+        for slot in range(places[at]["starts"][piece], places[at]["ends"][piece]):
+            machines.free_RT[row, slot] += num
+        set_mask(machines, row, places[at]["starts"][piece], places[at]["ends"][piece])
 
 
 @kernel
 def reserve_own(
-    facts: Facts, free_RT: Integers, grams_left_M: Floats, order_N: Integers, own: Places, room: Room
+    facts: Facts,
+    machines: Machines,
+    grams_left_M: Floats,
+    order_N: Integers,
+    own: Records,
+    room: Room,
+    best: Records,
 ) -> None:
     """Give each member's bids, in the order given, the best place on its own machines that is free.
 
-    Fills own, and takes machines and carbon out of free_RT and grams_left_M. What a bid is worth plays no
+    Fills own, and takes machines and carbon out of machines and grams_left_M. What a bid is worth plays no
     part: else what a bid has by right would depend on what its member says.
     """
+    num_slots = machines.free_RT.shape[1]
     for bid in order_N:
-        member, pattern = facts.bids.member_N[bid], facts.bids.pattern_N[bid]
-        for index in range(facts.patterns.num_S[pattern]):
-            row = facts.patterns.order_SR[pattern, index]
-            if facts.rows.member_R[row] == member:
+        member, pattern = facts.bids[bid]["member"], facts.bids[bid]["pattern"]
+        first, left = facts.bids[bid]["first"], grams_left_M[member]
+        set_none(best)
+        for index in range(facts.patterns[pattern]["num_rows"]):
+            row = facts.order_SR[pattern, index]
+            if facts.rows[row]["member"] == member:
                 search_row(
                     facts,
-                    free_RT,
-                    grams_left_M[member],
+                    machines,
+                    left,
                     bid,
                     row,
-                    0,
-                    free_RT.shape[1],
-                    NO_COST,
+                    first,
+                    num_slots,
+                    facts.settings[0]["any_cost"],
                     room,
-                    own,
-                    bid,
+                    best,
                 )
-        if own.row_N[bid] != NO_ROW:
-            move_machines(free_RT, own, bid, -facts.bids.gang_N[bid])
-            grams_left_M[member] -= own.grams_N[bid]
-            own.rank_N[bid] = -1
+        if best[0]["row"] != NO_ROW:
+            own[bid] = best[0]
+            own[bid]["rank"] = -1
+            move_machines(machines, own, bid, -facts.bids[bid]["gang"])
+            grams_left_M[member] -= own[bid]["grams"]
 
 
 @kernel
 def find_cheapest(
-    facts: Facts, none: Places, room: Room, best: Places, cost_N: Integers, first: int, last: int
+    facts: Facts, machines: Machines, room: Room, best: Records, cost_N: Integers, first: int, last: int
 ) -> None:
     """The cost of the cheapest place of each bid in [first, last) as the round begins; NO_COST = none."""
     for bid in range(first, last):
-        search_all(facts, none, facts.rows.free_RT, np.inf, bid, NO_COST, room, best, 0)
-        cost_N[bid] = best.cost_N[0]
+        set_none(best)
+        search_all(
+            facts,
+            machines,
+            np.inf,
+            bid,
+            facts.settings[0]["nothing_known"],
+            facts.settings[0]["any_cost"],
+            room,
+            best,
+        )
+        cost_N[bid] = best[0]["cost"]

@@ -32,8 +32,8 @@ def _why(market: MarketRound, auction: "Auction", number: int) -> tuple[RefusalC
             f"The cheapest place costs {microcredits_to_credits(least):g} credits and the bid pays at most "
             f"{microcredits_to_credits(bid.limit_microcredits):g}."
         )
-    if auction.choices.over_budget_N[number]:
-        left = float(auction.end.grams_left_M[auction.arrays.bids.member_N[number]])
+    if auction.choices.notes[number]["was_over_budget"]:
+        left = float(auction.end.grams_left_M[auction.arrays.facts.bids[number]["member"]])
         return "carbon budget", (
             f"What it could pay for emits more than the {left:.0f} g that are left of {bid.member}'s budget."
         )
@@ -42,27 +42,30 @@ def _why(market: MarketRound, auction: "Auction", number: int) -> tuple[RefusalC
 
 def cheapest_reserve(auction: "Auction", number: int) -> int | None:
     """The least that any place would have cost as the round began; None = there was none."""
-    from ayni.market.place_search import MAX_PIECES, NO_COST, make_room, no_places, search_all
+    from ayni.market.place_search import machines_of, make_room, no_places, search_all, set_own
+    from ayni.market.round_arrays import NO_COST
 
     facts, own = auction.contest.facts, auction.contest.own
-    best = no_places(1, MAX_PIECES)
+    best = no_places(1)
+    set_own(own, number, best)
     find = fast(search_all, work=auction.work)
-    find(facts, own, facts.rows.free_RT, math.inf, number, NO_COST, make_room(facts), best, 0)
-    least = int(best.cost_N[0])
+    find(facts, machines_of(facts.free_RT), math.inf, number, 0, NO_COST, make_room(facts), best)
+    least = int(best[0]["cost"])
     if least == NO_COST:
         return None
-    return max(least, int(facts.equal_cost_N[number]))
+    return max(least, int(facts.bids[number]["equal_cost"]))
 
 
 def _no_place(market: MarketRound, auction: "Auction", number: int) -> str:
     """The first of the bid's conditions that nothing on offer meets."""
     bid, arrays = market.bids[number], auction.arrays
-    ratio_R = arrays.patterns.ratio_SR[arrays.bids.pattern_N[number]]
+    ratio_R = arrays.facts.ratio_SR[arrays.facts.bids[number]["pattern"]]
     allowed = [row for row in range(len(ratio_R)) if ratio_R[row] > 0]
     if not allowed:
         return _no_allowed_row(market, bid)
-    largest = max(allowed, key=lambda row: int(arrays.rows.free_RT[row].max()))
-    machines = int(arrays.rows.free_RT[largest].max())
+    most_free_R = arrays.facts.rows["most_free"]
+    largest = max(allowed, key=lambda row: int(most_free_R[row]))
+    machines = int(most_free_R[largest])
     if machines < bid.gang:
         offer = arrays.row_offers[largest][0]
         return (

@@ -1,5 +1,8 @@
 """A round of the market as arrays: capacity rows, bids, and the carbon of the hours.
 
+Columns that belong to one thing are one array of records, such as `facts.bids[bid]["limit"]`: what a kernel
+is handed is a few arrays then, which it costs little to pass on.
+
 Shapes: R rows, T slots (index T is the tail), N bids, Z zones, M members, S patterns of rows that a bid may
 use (kind of work, classes and residency together).
 
@@ -10,7 +13,7 @@ may span them. Not covered: a gang that spans rows, for example machines of one 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,64 +25,103 @@ from ayni.market.rounds import MarketRound, RunningLease
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Records = npt.NDArray[np.void]
+Record = Any
+"""One record of such an array; numpy has no type for its fields."""
 
 UNKNOWN_ZONE = 0
 """Index of the zone that stands for all that have no forecast."""
 WHOLE_SLOT_TOLERANCE = 1e-9
+MAX_PIECES = 6
+"""Runs of slots in which suspended work may be done."""
+NO_ROW = -1
+NO_COST = 2**62
+"""Micro-credits above all that anything can cost: says that there is no place."""
+
+ROWS = np.dtype(
+    [
+        ("member", np.int64),
+        ("zone", np.int64),
+        ("ask", np.float64),  # micro-credits for a machine and an hour
+        ("kilowatts", np.float64),  # of a machine, with PUE
+        ("rerun_share", np.float64),
+        ("most_free", np.int64),  # machines in its best slot
+    ],
+    align=True,
+)
+BIDS = np.dtype(
+    [
+        ("limit", np.int64),  # the most that it can pay
+        ("gang", np.int64),
+        ("work", np.float64),  # reference-hours of the whole gang
+        ("first", np.int64),  # its first slot
+        ("last", np.float64),  # its deadline in slots
+        ("cap", np.float64),  # grams, infinite without a cap
+        ("transfer", np.float64),
+        ("member", np.int64),
+        ("pattern", np.int64),
+        ("suspends", np.int64),
+        ("equal_cost", np.int64),  # up to which places count as equal to the cheapest; -1 = none do
+        ("scale", np.float64),  # these three make its place in the order, see `greedy.key_of`
+        ("offset", np.float64),
+        ("tie", np.int64),
+    ],
+    align=True,
+)
+PATTERNS = np.dtype([("num_rows", np.int64), ("least_ratio", np.float64)], align=True)
+ZONES = np.dtype(
+    [("tail_rate", np.float64), ("least_rate", np.float64), ("most_rate", np.float64)], align=True
+)
+SETTINGS = np.dtype(
+    [
+        ("num_slots", np.int64),
+        ("slot_hours", np.float64),
+        ("tail_slots", np.float64),
+        ("carbon_per_gram", np.float64),
+        ("restart_hours", np.float64),
+        ("most_charge", np.float64),  # the dearest carbon of a machine and an hour in any row
+        ("most_rerun", np.float64),
+        ("nothing_known", np.int64),  # these two are arguments of searches, see `place_search.search_all`
+        ("any_cost", np.int64),
+    ],
+    align=True,
+)
+PLACES = np.dtype(
+    [
+        ("row", np.int64),  # NO_ROW = no place
+        ("rank", np.int64),  # of the row for the bid; -1, before all, for reserved own machines
+        ("num_pieces", np.int64),
+        ("starts", np.int64, (MAX_PIECES,)),
+        ("ends", np.int64, (MAX_PIECES,)),
+        ("hours", np.float64),
+        ("grams", np.float64),
+        ("cost", np.int64),
+        ("group", np.int64),  # 0 = counts as equal to the cheapest
+    ],
+    align=True,
+)
 
 
-class RowArrays(NamedTuple):
-    """Capacity rows. free_RT counts machines that running leases leave, the tail last."""
+class Facts(NamedTuple):
+    """What does not change in a round.
 
-    free_RT: Integers
-    member_R: Integers
-    zone_R: Integers
-    ask_R: Floats
-    kilowatts_R: Floats
-    rerun_share_R: Floats
-
-
-class BidArrays(NamedTuple):
-    """Bids. first_N and last_N bound the work in slots; cap_N is infinite without a cap."""
-
-    limit_N: Integers
-    gang_N: Integers
-    work_N: Floats
-    first_N: Integers
-    last_N: Floats
-    cap_N: Floats
-    transfer_N: Floats
-    member_N: Integers
-    pattern_N: Integers
-    suspends_N: Integers
-
-
-class PatternArrays(NamedTuple):
-    """Which rows a pattern allows: throughput ratio (0 = not allowed), and rows by their ask for the work.
-
-    rank_SR is the place of a row in order_SR.
+    free_RT counts machines that running leases leave, the tail last. ratio_SR is the throughput of rows for
+    the work of a pattern (0 = not allowed), order_SR lists rows by their ask for it, rank_SR is a row's place
+    in that. cumulative_ZT[z, t] is the grams of a kilowatt from slot 0 until slot t begins, greenest_ZT lists
+    the slots of a zone from green to dark, those of one intensity in their order.
     """
 
+    rows: Records
+    bids: Records
+    patterns: Records
+    zones: Records
+    settings: Records
+    free_RT: Integers
     ratio_SR: Floats
     order_SR: Integers
     rank_SR: Integers
-    num_S: Integers
-
-
-class TimeArrays(NamedTuple):
-    """Carbon and time. cumulative_ZT[z, t] = grams of a kilowatt from slot 0 until slot t begins.
-
-    greenest_ZT lists the slots of a zone from green to dark, those of one intensity in their order.
-    """
-
     cumulative_ZT: Floats
     greenest_ZT: Integers
-    tail_rate_Z: Floats
-    slot_hours: float
-    num_slots: int
-    tail_slots: float
-    carbon_per_gram: float
-    restart_hours: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,54 +130,51 @@ class RoundArrays:
 
     members: tuple[str, ...]
     row_offers: tuple[tuple[Offer, ...], ...]
-    zones: tuple[str | None, ...]
     capacity_RT: Integers
     leased_RT: Integers
-    rows: RowArrays
-    bids: BidArrays
-    patterns: PatternArrays
-    times: TimeArrays
+    facts: Facts
 
 
 def make_round_arrays(market: MarketRound) -> RoundArrays:
-    """Turn the values of a round into arrays."""
-    horizon = market.horizon
+    """Turn the values of a round into arrays. Keys of bids, and what counts as equal, are not yet in them."""
     row_offers = _group(market.offers)
     members = tuple(sorted({offer.member for offer in market.offers} | {bid.member for bid in market.bids}))
     member_index = {member: index for index, member in enumerate(members)}
     zones: tuple[str | None, ...] = (None, *sorted(market.carbon))
-    zone_index = {zone: index for index, zone in enumerate(zones)}
-    capacity_RT = _capacity(row_offers, horizon)
-    leased_RT = _leased(row_offers, market.leases, horizon)
-    first = [group[0] for group in row_offers]
-    rows = RowArrays(
-        free_RT=np.maximum(capacity_RT - leased_RT, 0),
-        member_R=_whole(member_index[offer.member] for offer in first),
-        zone_R=_whole(zone_index.get(offer.zone, UNKNOWN_ZONE) for offer in first),
-        ask_R=_real(offer.ask_microcredits_per_machine_hour for offer in first),
-        kilowatts_R=_real(offer.machine_class.watts * offer.pue / 1000 for offer in first),
-        rerun_share_R=_real(1 - offer.reliability for offer in first),
-    )
-    patterns, pattern_N = _patterns(market.bids, first, rows.ask_R)
-    return RoundArrays(
-        members=members,
-        row_offers=row_offers,
-        zones=zones,
-        capacity_RT=capacity_RT,
-        leased_RT=leased_RT,
+    capacity_RT = _capacity(row_offers, market.horizon)
+    leased_RT = _leased(row_offers, market.leases, market.horizon)
+    free_RT = np.maximum(capacity_RT - leased_RT, 0)
+    rows = _rows([group[0] for group in row_offers], free_RT, member_index, zones)
+    bids = _bids(market, member_index)
+    ratio_SR = _ratios(market.bids, [group[0] for group in row_offers], bids)
+    price_SR = np.full_like(ratio_SR, np.inf)
+    np.divide(rows["ask"], ratio_SR, out=price_SR, where=ratio_SR > 0)
+    order_SR = np.argsort(price_SR, axis=1, kind="stable").astype(np.int64)
+    patterns = np.zeros(len(ratio_SR), dtype=PATTERNS)
+    patterns["num_rows"] = (ratio_SR > 0).sum(axis=1)
+    patterns["least_ratio"] = np.where(ratio_SR > 0, ratio_SR, np.inf).min(axis=1, initial=np.inf)
+    rates_ZT = _rates(market, zones)
+    cumulative_ZT = np.zeros((len(zones), market.horizon.num_slots + 1))
+    cumulative_ZT[:, 1:] = np.cumsum(rates_ZT, axis=1) * market.horizon.slot_hours
+    zone_records = np.zeros(len(zones), dtype=ZONES)
+    zone_records["tail_rate"] = rates_ZT.mean(axis=1)
+    zone_records["least_rate"], zone_records["most_rate"] = rates_ZT.min(axis=1), rates_ZT.max(axis=1)
+    facts = Facts(
         rows=rows,
-        bids=_bid_arrays(market, member_index, pattern_N),
+        bids=bids,
         patterns=patterns,
-        times=_time_arrays(zones, market),
+        zones=zone_records,
+        settings=_settings(market, rows, zone_records),
+        free_RT=free_RT,
+        ratio_SR=ratio_SR,
+        order_SR=order_SR,
+        rank_SR=np.argsort(order_SR, axis=1, kind="stable").astype(np.int64),
+        cumulative_ZT=cumulative_ZT,
+        greenest_ZT=np.argsort(rates_ZT, axis=1, kind="stable").astype(np.int64),
     )
-
-
-def _whole(values: Iterable[int]) -> Integers:
-    return np.fromiter(values, dtype=np.int64)
-
-
-def _real(values: Iterable[float]) -> Floats:
-    return np.fromiter(values, dtype=np.float64)
+    return RoundArrays(
+        members=members, row_offers=row_offers, capacity_RT=capacity_RT, leased_RT=leased_RT, facts=facts
+    )
 
 
 def _group(offers: Sequence[Offer]) -> tuple[tuple[Offer, ...], ...]:
@@ -187,25 +226,51 @@ def _leased(
     return leased_RT
 
 
-def _patterns(
-    bids: Sequence[Bid], row_offers: Sequence[Offer], ask_R: Floats
-) -> tuple[PatternArrays, Integers]:
+def _rows(
+    offers: Sequence[Offer], free_RT: Integers, member_index: Mapping[str, int], zones: Sequence[str | None]
+) -> Records:
+    zone_index = {zone: index for index, zone in enumerate(zones)}
+    rows = np.zeros(len(offers), dtype=ROWS)
+    rows["member"] = [member_index[offer.member] for offer in offers]
+    rows["zone"] = [zone_index.get(offer.zone, UNKNOWN_ZONE) for offer in offers]
+    rows["ask"] = [offer.ask_microcredits_per_machine_hour for offer in offers]
+    rows["kilowatts"] = [offer.machine_class.watts * offer.pue / 1000 for offer in offers]
+    rows["rerun_share"] = [1 - offer.reliability for offer in offers]
+    rows["most_free"] = free_RT.max(axis=1, initial=0)
+    return rows
+
+
+def _bids(market: MarketRound, member_index: Mapping[str, int]) -> Records:
+    horizon, bids = market.horizon, market.bids
+    records = np.zeros(len(bids), dtype=BIDS)
+    columns: dict[str, Iterable[float]] = {
+        "limit": (bid.limit_microcredits for bid in bids),
+        "gang": (bid.gang for bid in bids),
+        "work": (bid.work_reference_hours for bid in bids),
+        "first": (horizon.first_slot_at(bid.release) for bid in bids),
+        "last": (horizon.seconds_at(bid.deadline) / horizon.slot_seconds for bid in bids),
+        "cap": (np.inf if bid.carbon_cap_grams is None else bid.carbon_cap_grams for bid in bids),
+        "transfer": (bid.data_gigabytes * market.policy.transfer_microcredits_per_gigabyte for bid in bids),
+        "member": (member_index[bid.member] for bid in bids),
+        "suspends": (bid.can_suspend for bid in bids),
+    }
+    for name, values in columns.items():
+        records[name] = np.fromiter(values, dtype=BIDS[name])
+    records["equal_cost"] = -1
+    return records
+
+
+def _ratios(bids: Sequence[Bid], offers: Sequence[Offer], records: Records) -> Floats:
+    """The throughput of rows for the work of each pattern; enters the patterns of bids."""
     index: dict[tuple[object, ...], int] = {}
-    pattern_N = np.zeros(len(bids), dtype=np.int64)
-    ratios: list[Floats] = []
+    ratios: list[list[float]] = []
     for number, bid in enumerate(bids):
         key = (bid.work_kind, bid.classes, bid.residency)
         if key not in index:
             index[key] = len(ratios)
-            ratios.append(_real(_ratio(bid, offer) for offer in row_offers))
-        pattern_N[number] = index[key]
-    ratio_SR = np.array(ratios, dtype=np.float64).reshape(len(ratios), len(row_offers))
-    price_SR = np.full_like(ratio_SR, np.inf)
-    np.divide(ask_R, ratio_SR, out=price_SR, where=ratio_SR > 0)
-    order_SR = np.argsort(price_SR, axis=1, kind="stable").astype(np.int64)
-    num_S = (ratio_SR > 0).sum(axis=1).astype(np.int64)
-    rank_SR = np.argsort(order_SR, axis=1, kind="stable").astype(np.int64)
-    return PatternArrays(ratio_SR=ratio_SR, order_SR=order_SR, rank_SR=rank_SR, num_S=num_S), pattern_N
+            ratios.append([_ratio(bid, offer) for offer in offers])
+        records[number]["pattern"] = index[key]
+    return np.array(ratios, dtype=np.float64).reshape(len(ratios), len(offers))
 
 
 def _ratio(bid: Bid, offer: Offer) -> float:
@@ -216,39 +281,23 @@ def _ratio(bid: Bid, offer: Offer) -> float:
     return (machine_class.throughput(bid.work_kind) or 0.0) if bid.may_be_in(offer.zone) else 0.0
 
 
-def _bid_arrays(market: MarketRound, member_index: Mapping[str, int], pattern_N: Integers) -> BidArrays:
-    horizon, bids = market.horizon, market.bids
-    per_gigabyte = market.policy.transfer_microcredits_per_gigabyte
-    caps = (np.inf if bid.carbon_cap_grams is None else bid.carbon_cap_grams for bid in bids)
-    return BidArrays(
-        limit_N=_whole(bid.limit_microcredits for bid in bids),
-        gang_N=_whole(bid.gang for bid in bids),
-        work_N=_real(bid.work_reference_hours for bid in bids),
-        first_N=_whole(horizon.first_slot_at(bid.release) for bid in bids),
-        last_N=_real(horizon.seconds_at(bid.deadline) / horizon.slot_seconds for bid in bids),
-        cap_N=_real(caps),
-        transfer_N=_real(bid.data_gigabytes * per_gigabyte for bid in bids),
-        member_N=_whole(member_index[bid.member] for bid in bids),
-        pattern_N=pattern_N,
-        suspends_N=_whole(bid.can_suspend for bid in bids),
-    )
+def _rates(market: MarketRound, zones: Sequence[str | None]) -> Floats:
+    """Grams per kWh by zone and slot."""
+    unknown = np.full(market.horizon.num_slots, market.policy.grams_per_kwh_where_unknown)
+    known = [np.asarray(market.carbon[zone], dtype=np.float64) for zone in zones if zone is not None]
+    return np.array([unknown, *known])
 
 
-def _time_arrays(zones: Sequence[str | None], market: MarketRound) -> TimeArrays:
+def _settings(market: MarketRound, rows: Records, zones: Records) -> Records:
     horizon, policy = market.horizon, market.policy
-    unknown = np.full(horizon.num_slots, policy.grams_per_kwh_where_unknown)
-    rates_ZT = np.array(
-        [unknown if zone is None else np.asarray(market.carbon[zone], dtype=np.float64) for zone in zones]
-    )
-    cumulative_ZT = np.zeros((len(zones), horizon.num_slots + 1))
-    cumulative_ZT[:, 1:] = np.cumsum(rates_ZT, axis=1) * horizon.slot_hours
-    return TimeArrays(
-        cumulative_ZT=cumulative_ZT,
-        greenest_ZT=np.argsort(rates_ZT, axis=1, kind="stable").astype(np.int64),
-        tail_rate_Z=rates_ZT.mean(axis=1),
-        slot_hours=horizon.slot_hours,
-        num_slots=horizon.num_slots,
-        tail_slots=horizon.tail_seconds / horizon.slot_seconds,
-        carbon_per_gram=policy.carbon_microcredits_per_kilogram / 1000,
-        restart_hours=policy.restart_hours,
-    )
+    per_gram = policy.carbon_microcredits_per_kilogram / 1000
+    most_grams_R = rows["kilowatts"] * zones["most_rate"][rows["zone"]]
+    settings = np.zeros(1, dtype=SETTINGS)
+    settings["num_slots"], settings["slot_hours"] = horizon.num_slots, horizon.slot_hours
+    settings["tail_slots"] = horizon.tail_seconds / horizon.slot_seconds
+    settings["carbon_per_gram"], settings["restart_hours"] = per_gram, policy.restart_hours
+    settings["most_charge"] = most_grams_R.max(initial=0.0) * per_gram
+    settings["most_rerun"] = rows["rerun_share"].max(initial=0.0)
+    # Constants would do, but numba compiles a kernel anew for each constant that it is handed.
+    settings["nothing_known"], settings["any_cost"] = 0, NO_COST
+    return settings
