@@ -22,6 +22,7 @@ INFRASTRUCTURE = {"__main__", "registry", "rows", "document", "commands"} | {
     "kept_cluster",
     "postgresql_server",
     "compression_runs",
+    "philly",
 }
 
 

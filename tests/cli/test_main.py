@@ -18,6 +18,7 @@ COMMANDS = (
     "resume",
     "verify",
     "predict",
+    "simulate",
     "compress",
     "compress show",
     "compress compare",

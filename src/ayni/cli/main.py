@@ -26,6 +26,7 @@ from ayni.cli import (
     predict,
     run,
     runs,
+    simulate,
     train,
     verify,
 )
@@ -79,6 +80,7 @@ app.add_typer(market.app, name="market")
 app.add_typer(ledger.app, name="ledger")
 app.command("verify")(verify.verify)
 app.command("predict")(predict.predict)
+app.command("simulate")(simulate.simulate)
 
 
 def main() -> None:

@@ -86,7 +86,7 @@ def _unknown_key(path: KeyPath, schema: "_Schema") -> str:
         hint = f" Did you mean `{dotted(elsewhere[0])}`?"
     else:
         hint = ""
-    where = f"`{dotted(parent)}` has" if parent else "A job has"
+    where = f"`{dotted(parent)}` has" if parent else f"A {schema.subject} has"
     return f"the key `{dotted(path)}` is unknown.{hint} {where} {', '.join(known)}."
 
 
@@ -133,6 +133,11 @@ class _Schema:
 
     def __init__(self, root: Schema) -> None:
         self._root = root
+
+    @property
+    def subject(self) -> str:
+        """What the file describes: JobSpec is a job, PoolSpec a pool."""
+        return str(self._root["title"]).removesuffix("Spec").lower()
 
     def keys(self, path: KeyPath) -> list[str]:
         """The keys that the mapping at `path` may have."""

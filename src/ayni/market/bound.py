@@ -5,21 +5,22 @@
          sum of gang * x                 <= C
          sum of floor(gang / d) * x      <= floor(C / d)    for d = floor(C / k) + 1, k = 2, 3, 4
 
-The second kind (Chvatal-Gomory cuts) holds for whole allocations and not for fractions of gangs: of gangs that
-take more than half of the machines there is at most one. Without it the bound is far too high where gangs are
-large.
+The second kind (Chvatal-Gomory cuts) holds for whole allocations and not for fractions of gangs: of gangs
+that take more than half of the machines there is at most one. Without it the bound is far too high where
+gangs are large.
 
-Whole allocations are worth no more than the optimum. Prices of machines and of cuts in each row and slot give a
-bound without trusting the solver:
+Whole allocations are worth no more than the optimum. Prices of machines and of cuts in each row and slot
+give a bound without trusting the solver:
 
-    bound = sum of price * right-hand side + sum over bids of max(0, best of worth - cost - prices of its slots)
+    bound = sum of price * right-hand side
+            + sum over bids of max(0, best of worth - cost - prices of its slots)
 
-lies above every allocation, whatever the prices (weak duality). Its second term looks at every place and start.
-Those that pay at the prices join the program, and it is solved again, until the bound comes within
+lies above every allocation, whatever the prices (weak duality). Its second term looks at every place and
+start. Those that pay at the prices join the program, and it is solved again, until the bound comes within
 `tolerance`. The solver is the interior point method of HiGHS, by scipy.
 
-Not covered: work that is suspended; fairness weights, caps and carbon budgets of members. The bound is that of
-a pool that looks at welfare alone. Carbon caps, residency and deadlines of bids hold.
+Not covered: work that is suspended; fairness weights, caps and carbon budgets of members. The bound is that
+of a pool that looks at welfare alone. Carbon caps, residency and deadlines of bids hold.
 """
 
 from dataclasses import dataclass

@@ -57,8 +57,12 @@ def clear(
     leases: Sequence[RunningLease] = (),
     seed: int = 0,
     num_threads: int = 1,
+    says_why: bool = True,
 ) -> Clearing:
     """Clear one round; see `MarketRound` for the arguments. num_threads does not change the result.
+
+    Without `says_why` refusals are left out of the result: to find a reason for each takes longer than to
+    clear a round in which many are refused.
 
     Raises:
         InvalidBidError, DeadlinePassedError: a bid that no round should see.
@@ -78,10 +82,10 @@ def clear(
         leases=leases,
         seed=seed,
     )
-    return clear_round(market, num_threads=num_threads).result
+    return clear_round(market, num_threads=num_threads, says_why=says_why).result
 
 
-def clear_round(market: MarketRound, *, num_threads: int = 1) -> ClearedRound:
+def clear_round(market: MarketRound, *, num_threads: int = 1, says_why: bool = True) -> ClearedRound:
     """As `clear`, with the arrays of the round beside the result."""
     check_bids(market.bids, now=market.horizon.start)
     check_offers(market.offers)
@@ -98,7 +102,7 @@ def clear_round(market: MarketRound, *, num_threads: int = 1) -> ClearedRound:
         ties=[tie_break(bid.id, seed=market.seed) for bid in market.bids],
         num_threads=num_threads,
     )
-    return ClearedRound(market=market, auction=auction, result=_result(market, auction))
+    return ClearedRound(market=market, auction=auction, result=_result(market, auction, says_why=says_why))
 
 
 def tie_break(bid: str, *, seed: int) -> bytes:
@@ -106,7 +110,7 @@ def tie_break(bid: str, *, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}:{bid}".encode()).digest()
 
 
-def _result(market: MarketRound, auction: "Auction") -> Clearing:
+def _result(market: MarketRound, auction: "Auction", *, says_why: bool) -> Clearing:
     from ayni.market.refusals import refusal_of
 
     allocations: list[Allocation] = []
@@ -114,7 +118,8 @@ def _result(market: MarketRound, auction: "Auction") -> Clearing:
     for number, bid in enumerate(market.bids):
         option = option_taken(market, auction, number)
         if option is None:
-            refused.append(refusal_of(market, auction, number))
+            if says_why:
+                refused.append(refusal_of(market, auction, number))
             continue
         alone = int(auction.contest.own[number]["cost"])
         allocations.append(

@@ -39,12 +39,13 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def fast(function: Callable[P, R], *, work: int) -> Callable[P, R]:
-    """The kernel as it stands for little work, compiled for much.
+    """The kernel as it stands for little work, compiled for much or where it is compiled already.
 
     Raises:
         MissingExtraError: there is much work and no numba.
     """
-    return function if work <= LARGEST_UNCOMPILED_WORK else compiled(function)
+    is_compiled = function.__name__ in _outer
+    return function if work <= LARGEST_UNCOMPILED_WORK and not is_compiled else compiled(function)
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:

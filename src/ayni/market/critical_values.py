@@ -1,9 +1,9 @@
-"""What winners pay: the least limit with which a bid still wins, found by letting the others go on without it.
+"""What winners pay: the least limit with which a bid still wins, found by letting others go on without it.
 
-Without the bid, the others choose from its turn on. At each later turn that it might have, its best free place
-has a reserve; the bid wins there if a limit that brings it this turn covers the reserve. Reserves only rise
-with later turns and limits only fall, so the first turn where they cross tells the critical value. It is
-never below the reserve of what the bid got, because what is free at a later turn was free before.
+Without the bid, the others choose from its turn on. At each later turn that it might have, its best free
+place has a reserve; the bid wins there if a limit that brings it this turn covers the reserve. Reserves only
+rise with later turns and limits only fall, so the first turn where they cross tells the critical value. It
+is never below the reserve of what the bid got, because what is free at a later turn was free before.
 
 Searching again for each of the others would take hours at 10,000 bids. Two worlds are compared instead: the
 round as it was ("with"), whose choices are known, and the one without the bid. As long as machines differ in
@@ -11,6 +11,7 @@ a few rows only, another bid's choice can differ only if its place was lost ther
 has more machines free. So most turns cost a few comparisons.
 
 Shapes: see `greedy`. Not covered: payments of several bids of a member as one; each bid is priced alone.
+
 """
 
 from typing import NamedTuple

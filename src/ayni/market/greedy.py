@@ -18,8 +18,8 @@ Source: Lehmann, O'Callaghan and Shoham, "Truth revelation in approximately effi
 JACM 49(5), 2002, for the order by worth over the root of the size. Offsets, reservations and places of equal
 value are ours.
 
-Shapes: see `round_arrays` and `place_search`; Q resources. Not covered: improving the result afterwards, which
-would break that a higher limit never loses.
+Shapes: see `round_arrays` and `place_search`; Q resources. Not covered: improving the result afterwards,
+which would break that a higher limit never loses.
 """
 
 from typing import NamedTuple

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from ayni.errors import UserError
 from ayni.settings import read_settings
-from ayni.wiring.extras import require_modules
+from ayni.wiring.extras import require, require_modules
 from ayni.wiring.installation import Installation
 
 if TYPE_CHECKING:
     from ayni.jobs.loading import Job
     from ayni.market.planning import Plan
     from ayni.workflows.pool import Pool
+    from ayni.workflows.progress import Progress
+
+_SIMULATION_MODULES = ("numpy", "scipy")
 
 
 class NoLedgerError(UserError):
@@ -80,6 +83,42 @@ def ledger_statement(
     from ayni.workflows.ledger_statement import ledger_statement as make
 
     return make(_existing_ledger(home).ledger, member, since=since, until=until).to_json()
+
+
+def simulate(
+    pool: str | Path,
+    trace: str | Path,
+    *,
+    policies: Sequence[str] = (),
+    seed: int = 0,
+    report: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Replay a trace of jobs against a pool under several policies; returns the simulation object.
+
+    Args:
+        pool: path of the pool file (docs/simulate.md).
+        trace: path of the CSV of jobs.
+        policies: names; all of them and the clairvoyant bound by default.
+        seed: of everything that is made up about the jobs.
+        report: folder of the HTML report, which is then named under "report"; None = no report.
+        progress: sees what happens; nothing by default.
+
+    Raises:
+        UserError: the pool file, the trace or the hourly files cannot be used as they are.
+    """
+    require(_SIMULATION_MODULES, extra="market")
+    import ayni
+    from ayni.market.simulation.policies import CLAIRVOYANT, POLICIES
+    from ayni.workflows.simulate_pool import simulate_pool
+
+    wanted = tuple(policies) or (*POLICIES, CLAIRVOYANT)
+    view = simulate_pool(Path(pool), Path(trace), wanted, seed=seed, progress=progress)
+    if report is not None:
+        from ayni.reports.pool.pool_report import write_pool_report
+
+        view["report"] = str(write_pool_report(view, folder=report, version=ayni.__version__))
+    return view
 
 
 def _plan(installation: Installation, job: "Job") -> "Plan":

@@ -1,0 +1,137 @@
+"""The leases of a replay: which job holds which machines in which slots.
+
+Slots are counted from the pool's start; pieces are half-open. A table answers what each round asks: whose
+lease begins or ends now, what is taken, and who borrows at a site.
+
+Not covered: money and states of a lease (`ayni.market.lease_book`); here a lease is there or it is not.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ayni.market.rounds import Allocation, RunningLease
+from ayni.market.simulation.demand import Demand
+from ayni.market.simulation.pool import Pool
+
+Pieces = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldLease:
+    """Slots of one site that a job holds.
+
+    reserved is the same for the clearing, piece by piece; made once, because every round takes them all.
+    """
+
+    site: int
+    pieces: Pieces
+    reserved: Sequence[RunningLease]
+    allocation: Allocation
+
+    @property
+    def end_slot(self) -> int:
+        """The slot after the last."""
+        return self.pieces[-1][1]
+
+    def holds(self, slot: int) -> bool:
+        """Whether the job runs in this slot."""
+        return any(start <= slot < end for start, end in self.pieces)
+
+    def share_left(self, slot: int) -> float:
+        """The part of the lease from a slot on."""
+        left = sum(max(0, end - max(start, slot)) for start, end in self.pieces)
+        return left / sum(end - start for start, end in self.pieces)
+
+
+class LeaseTable:
+    """All leases that are not over. At most one a job."""
+
+    def __init__(self, pool: Pool, demand: Demand, *, slot_seconds: int) -> None:
+        self._pool, self._demand, self._slot_seconds = pool, demand, slot_seconds
+        self._of_job: dict[int, HeldLease] = {}  # in the order in which they were made
+        # Jobs whose lease begins or ends a piece, by slot; a lease that was given back leaves its job here.
+        self._due: dict[int, list[int]] = {}
+
+    def __contains__(self, job: int) -> bool:
+        return job in self._of_job
+
+    def get(self, job: int) -> HeldLease | None:
+        """The lease of a job, None without one."""
+        return self._of_job.get(job)
+
+    def make(self, job: int, site: int, pieces: Pieces, allocation: Allocation) -> None:
+        """Enter a lease."""
+        reserved = [
+            RunningLease(
+                id=f"{job}:{start}",
+                offer=self._pool.sites[site].name,
+                member=self._pool.members[int(self._demand.member_J[job])],
+                machines=int(self._demand.gang_J[job]),
+                start=self._pool.start + timedelta(seconds=start * self._slot_seconds),
+                end=self._pool.start + timedelta(seconds=end * self._slot_seconds),
+            )
+            for start, end in pieces
+        ]
+        for slot in {slot for piece in pieces for slot in piece}:
+            self._due.setdefault(slot, []).append(job)
+        self._of_job[job] = HeldLease(site=site, pieces=pieces, reserved=reserved, allocation=allocation)
+
+    def end(self, job: int) -> HeldLease | None:
+        """Take a lease out; None where there was none."""
+        return self._of_job.pop(job, None)
+
+    def end_those_over(self, slot: int) -> set[int]:
+        """Take out the leases that end at this slot; returns whose they were."""
+        over = {
+            job
+            for job in self._due.get(slot, ())
+            if job in self._of_job and self._of_job[job].end_slot <= slot
+        }
+        for job in over:
+            del self._of_job[job]
+        return over
+
+    def take_due(self, slot: int) -> Sequence[int]:
+        """Jobs of which a piece begins or ends now; asked for once a slot."""
+        return self._due.pop(slot, ())
+
+    def reserved(self, slot: int) -> list[RunningLease]:
+        """What the clearing must leave alone from this slot on."""
+        return [
+            reserved
+            for lease in self._of_job.values()
+            for (_, end), reserved in zip(lease.pieces, lease.reserved, strict=True)
+            if end > slot
+        ]
+
+    def machines_in_use(self, slot: int, num_slots: int) -> NDArray[np.int64]:
+        """Machines that are let, by site and slot from this one on."""
+        used_ST = np.zeros((len(self._pool.sites), num_slots), dtype=np.int64)
+        for job, lease in self._of_job.items():
+            for start, end in lease.pieces:
+                used_ST[lease.site, max(0, start - slot) : max(0, end - slot)] += self._demand.gang_J[job]
+        return used_ST
+
+    def to_reclaim(self, site: int, machines: int, *, slot: int) -> list[int]:
+        """Borrowers at a site, the newest lease first, until so many machines are free for its owner.
+
+        Those that cannot be suspended keep their machines.
+        """
+        owner = self._pool.members.index(self._pool.sites[site].member)
+        gang_J, member_J = self._demand.gang_J, self._demand.member_J
+        here = [job for job, lease in self._of_job.items() if lease.site == site and lease.end_slot > slot]
+        missing = machines - self._pool.sites[site].num_machines + _sum(gang_J[job] for job in here)
+        chosen = []
+        for job in reversed(here):
+            if missing > 0 and member_J[job] != owner and self._demand.can_suspend_J[job]:
+                missing -= int(gang_J[job])
+                chosen.append(job)
+        return chosen
+
+
+def _sum(values: Iterable[np.int64]) -> int:
+    return int(sum(values))
