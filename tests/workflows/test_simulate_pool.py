@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ayni.footprint.grid.grid_files import GridFileError
 
+from ayni.footprint.grid.grid_files import GridFileError
 from ayni.market.simulation.pool import GangTooLargeError, HoursExhaustedError
 from ayni.market.traces import TraceFileError
 from ayni.workflows.progress import RecordedProgress
