@@ -92,7 +92,7 @@ def simulate(
     policies: Sequence[str] = (),
     seed: int = 0,
     report: Path | None = None,
-    progress: Progress | None = None,
+    progress: "Progress | None" = None,
 ) -> dict[str, Any]:
     """Replay a trace of jobs against a pool under several policies; returns the simulation object.
 
