@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ayni import wiring
+from ayni.wiring import market as wiring
 from ayni.cli import main
 from ayni.market.double_entry import available
 
