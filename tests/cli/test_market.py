@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ayni.wiring import market as wiring
 from ayni.cli import main
 from ayni.market.double_entry import available
+from ayni.wiring import market as wiring
 
 
 @pytest.fixture
