@@ -23,6 +23,8 @@ INFRASTRUCTURE = {"__main__", "registry", "rows", "document", "commands"} | {
     "postgresql_server",
     "compression_runs",
     "philly",
+    "pool_rounds",
+    "random_rounds",
 }
 
 

@@ -85,17 +85,11 @@ def hold_auction(
     )
     start = State(machines, grams_left_M, _shares_of_leases(market, arrays, resources_RQ))
     end = greedy.copy_of(start)
-    choices = Choices(notes=np.zeros(num_bids, dtype=greedy.NOTES), places=place_search.no_places(num_bids))
-    fast(greedy.clear_greedily, work=work)(contest, end, choices, room, best)
-    payment_N = np.zeros(num_bids, dtype=np.int64)
-    price = fast(critical_values.price_winners, work=work)
-
-    def price_part(first: int, last: int) -> None:
-        state = greedy.copy_of(start)
-        world = critical_values.make_world(contest, state, choices)
-        price(contest, state, choices, world, payment_N, first, last)
-
-    _share_out(price_part, num_bids, num_threads if work > LARGEST_UNCOMPILED_WORK else 1)
+    choices = greedy.no_choices(num_bids, len(facts.rows))
+    best_and_next = place_search.no_places(1 + greedy.NUM_NEXT)
+    fast(greedy.clear_greedily, work=work)(contest, end, choices, room, best_and_next)
+    fast(greedy.note_wanted, work=work)(contest, choices, 0, num_bids)
+    payment_N = _price(contest, start, choices, work, num_threads)
     return Auction(
         arrays=arrays,
         contest=contest,
@@ -105,6 +99,29 @@ def hold_auction(
         payment_N=payment_N,
         work=work,
     )
+
+
+def _price(contest: Contest, start: State, choices: Choices, work: int, num_threads: int) -> Integers:
+    """What winners pay. Bids are put in the order of their turns first, as walks read them in that order."""
+    order_N, num_bids = contest.order_N, len(contest.order_N)
+    in_order = contest._replace(
+        facts=contest.facts._replace(bids=contest.facts.bids[order_N]),
+        own=contest.own[order_N],
+        order_N=np.arange(num_bids, dtype=np.int64),
+    )
+    choices_in_order = Choices._make(choice_N[order_N] for choice_N in choices)
+    paid_N = np.zeros(num_bids, dtype=np.int64)
+    price = fast(critical_values.price_winners, work=work)
+
+    def price_part(first: int, last: int) -> None:
+        state = greedy.copy_of(start)
+        world = critical_values.make_world(in_order, state, choices_in_order)
+        price(in_order, state, choices_in_order, world, paid_N, first, last)
+
+    _share_out(price_part, num_bids, num_threads if work > LARGEST_UNCOMPILED_WORK else 1)
+    payment_N = np.zeros(num_bids, dtype=np.int64)
+    payment_N[order_N] = paid_N
+    return payment_N
 
 
 def work_of(arrays: RoundArrays) -> int:

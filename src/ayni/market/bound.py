@@ -5,22 +5,21 @@
          sum of gang * x                 <= C
          sum of floor(gang / d) * x      <= floor(C / d)    for d = floor(C / k) + 1, k = 2, 3, 4
 
-The second kind (Chvatal-Gomory cuts) holds for whole allocations and not for fractions of gangs: of gangs
-that take more than half of the machines there is at most one. Without it the bound is far too high where
-gangs are large.
+The second kind (Chvatal-Gomory cuts) holds for whole allocations, not for fractions of gangs: of gangs that
+take more than half of the machines there is at most one. Without it the bound is far too high where gangs are
+large.
 
-Whole allocations are worth no more than the optimum. Prices of machines and of cuts in each row and slot
-give a bound without trusting the solver:
+Whole allocations are worth no more than the optimum. Prices of machines and cuts in each row and slot give a
+bound without trusting the solver:
 
-    bound = sum of price * right-hand side
-            + sum over bids of max(0, best of worth - cost - prices of its slots)
+    bound = sum of price * right-hand side + sum over bids of max(0, best of worth - cost - prices)
 
-lies above every allocation, whatever the prices (weak duality). Its second term looks at every place and
-start. Those that pay at the prices join the program, and it is solved again, until the bound comes within
+lies above every allocation, whatever the prices (weak duality). Its second term looks at every place; those
+that pay at the prices join the program, and it is solved again, until the bound comes within
 `tolerance`. The solver is the interior point method of HiGHS, by scipy.
 
-Not covered: work that is suspended; fairness weights, caps and carbon budgets of members. The bound is that
-of a pool that looks at welfare alone. Carbon caps, residency and deadlines of bids hold.
+Not covered: work that is suspended; fairness weights, caps and carbon budgets of members. The bound is
+that of a pool that looks at welfare alone. Carbon caps, residency and deadlines of bids hold.
 """
 
 from dataclasses import dataclass
@@ -51,6 +50,9 @@ class WelfareBound:
     program_microcredits: float
     num_options: int
     num_solved: int
+    slot_prices: tuple[float, ...]
+    """What an hour of the reference machine was worth in each slot, in micro-credits, over all rows: the mean
+    price of capacity, from which later rounds may learn."""
 
 
 class _Limits(NamedTuple):
@@ -105,7 +107,19 @@ def welfare_bound(market: MarketRound, *, tolerance: float = 1e-3, most_solved: 
         program_microcredits=program,
         num_options=len(columns.bid_O),
         num_solved=num_solved,
+        slot_prices=_slot_prices(arrays, limits, price_GRT),
     )
+
+
+def _slot_prices(arrays: "RoundArrays", limits: _Limits, price_GRT: "Floats") -> tuple[float, ...]:
+    """Prices of the smallest gangs, for a machine of the reference class, weighted by capacity."""
+    import numpy as np
+
+    ratio_R = arrays.facts.ratio_SR.max(axis=0, initial=0.0)
+    capacity_RT = arrays.facts.free_RT * ratio_R[:, None]
+    worth_T = (price_GRT[0] * arrays.facts.free_RT).sum(axis=0) / max(1, int(limits.gang_G[0]))
+    mean_T = worth_T / np.maximum(1e-9, capacity_RT.sum(axis=0))
+    return tuple(mean_T[: arrays.facts.cumulative_ZT.shape[1] - 1].tolist())
 
 
 def _limits(arrays: "RoundArrays") -> _Limits:

@@ -2,7 +2,7 @@
 
     1  a member's bids have its own machines reserved, whatever they are worth (entitlement)
     2  greedy by weight * worth / sqrt(work): each bid takes the cheapest place and hours that are free (ask,
-       carbon charge, transfer and expected rerun), gangs whole or not at all
+       carbon charge, transfer, expected rerun and the prices of slots), gangs whole or not at all
     3  payments: the least worth with which each winner still wins, never below ask and carbon charge
     4  sellers get their ask times the metered work; the rest is the cooperative's surplus
 
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from ayni.errors import MissingExtraError
 from ayni.market.bids import Bid, check_bids
 from ayni.market.clearing_policy import ClearingPolicy
-from ayni.market.horizon import CarbonForecast, Horizon, check_carbon
+from ayni.market.horizon import CarbonForecast, Horizon, check_carbon, check_slot_prices
 from ayni.market.karma import weight_of
 from ayni.market.offers import Offer, check_offers
 from ayni.market.options import Option
@@ -55,6 +55,7 @@ def clear(
     carbon_budgets: Mapping[str, float] | None = None,
     fair_shares: Mapping[str, float] | None = None,
     leases: Sequence[RunningLease] = (),
+    slot_prices: Sequence[float] = (),
     seed: int = 0,
     num_threads: int = 1,
     says_why: bool = True,
@@ -80,6 +81,7 @@ def clear(
         carbon_budgets=carbon_budgets or {},
         fair_shares=fair_shares or {},
         leases=leases,
+        slot_prices=slot_prices,
         seed=seed,
     )
     return clear_round(market, num_threads=num_threads, says_why=says_why).result
@@ -90,6 +92,7 @@ def clear_round(market: MarketRound, *, num_threads: int = 1, says_why: bool = T
     check_bids(market.bids, now=market.horizon.start)
     check_offers(market.offers)
     check_carbon(market.carbon, horizon=market.horizon)
+    check_slot_prices(market.slot_prices, horizon=market.horizon)
     try:
         from ayni.market.auction import hold_auction
         from ayni.market.round_arrays import make_round_arrays

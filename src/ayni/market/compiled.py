@@ -26,6 +26,14 @@ R = TypeVar("R")
 LARGEST_UNCOMPILED_WORK = 200_000
 """Elementary steps above which a round is compiled; uncompiled, so many take about a second."""
 
+OUTER_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+# Kernels that other kernels call need no way in from Python, which takes long to compile.
+INNER_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "_nrt": False,
+}
 _kernels: dict[str, Callable[..., Any]] = {}
 _inner: dict[str, Callable[..., Any]] = {}
 _outer: dict[str, Callable[..., Any]] = {}
@@ -60,18 +68,9 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         raise MissingExtraError(extra="market", package="numba") from error
     for name, plain in _kernels.items():
         if name not in _inner:
-            # Kernels that other kernels call need no way in from Python, which takes long to compile.
-            _inner[name] = numba.njit(
-                _with_compiled_names(plain),
-                nogil=True,
-                no_cpython_wrapper=True,
-                no_cfunc_wrapper=True,
-                _nrt=False,
-            )
+            _inner[name] = numba.njit(_with_compiled_names(plain), **INNER_OPTIONS)
     if function.__name__ not in _outer:
-        _outer[function.__name__] = numba.njit(
-            _with_compiled_names(function), nogil=True, cache=True, no_cfunc_wrapper=True, _nrt=False
-        )
+        _outer[function.__name__] = numba.njit(_with_compiled_names(function), **OUTER_OPTIONS)
     return _outer[function.__name__]
 
 

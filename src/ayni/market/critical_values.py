@@ -1,9 +1,9 @@
 """What winners pay: the least limit with which a bid still wins, found by letting others go on without it.
 
 Without the bid, the others choose from its turn on. At each later turn that it might have, its best free
-place has a reserve; the bid wins there if a limit that brings it this turn covers the reserve. Reserves only
-rise with later turns and limits only fall, so the first turn where they cross tells the critical value. It
-is never below the reserve of what the bid got, because what is free at a later turn was free before.
+place has a reserve; the bid wins there if a limit that brings it this turn covers the reserve. Reserves rise
+with later turns and limits fall, so the first turn where they cross tells the critical value. It is
+never below the reserve of what the bid got, because what is free at a later turn was free before.
 
 Searching again for each of the others would take hours at 10,000 bids. Two worlds are compared instead: the
 round as it was ("with"), whose choices are known, and the one without the bid. As long as machines differ in
@@ -11,7 +11,6 @@ a few rows only, another bid's choice can differ only if its place was lost ther
 has more machines free. So most turns cost a few comparisons.
 
 Shapes: see `greedy`. Not covered: payments of several bids of a member as one; each bid is priced alone.
-
 """
 
 from typing import NamedTuple
@@ -25,6 +24,9 @@ from ayni.market.greedy import (
     MARKET_PHASE,
     OWN,
     OWN_PHASE,
+    POSSIBLE,
+    WANTED,
+    WORD_BITS,
     Choices,
     Contest,
     State,
@@ -34,6 +36,7 @@ from ayni.market.greedy import (
     is_capped,
     is_entitled,
     least_limit_before,
+    num_words,
     release_all_own,
     reserve_of,
     take,
@@ -43,6 +46,7 @@ from ayni.market.place_search import (
     Room,
     hours_of,
     is_free,
+    is_no_place,
     least_cost_of,
     make_room,
     may_have_place,
@@ -50,10 +54,9 @@ from ayni.market.place_search import (
     num_slots_of,
     search_all,
     search_row,
-    set_none,
     set_own,
 )
-from ayni.market.round_arrays import NO_COST, NO_ROW, Integers, Records
+from ayni.market.round_arrays import NO_COST, Facts, Integers, Record, Records
 
 DIFFERENCES = np.dtype(
     [("gained", np.int64), ("lost", np.int64), ("first", np.int64), ("end", np.int64)], align=True
@@ -61,19 +64,26 @@ DIFFERENCES = np.dtype(
 """Of a row: whether it has slots with more or with fewer machines than in the round as it was, and the first
 such gained slot and the one after the last."""
 
+NUM_GAINED, MINE = 0, 1
+"""Indices into the numbers of a world."""
+NUM_MINE = 12
+"""Places of the bid that is priced which are kept in mind; when all are lost they are searched for again."""
+
 
 class World(NamedTuple):
     """The round without one bid, and where it differs from the round as it was.
 
     more_RT counts machines that are free here and not there, rows sums that up (see DIFFERENCES). gained_R
-    lists the num_I[0] rows with more.
-    touched_M says of which members budgets and shares may differ. put_off_N is as in Choices.
+    lists the rows with more, num_I[NUM_GAINED] of them, and gained_W has a bit for each. mine are the best
+    places of the bid that is priced, of which those before num_I[MINE] are lost. touched_M says of which
+    members budgets and shares may differ. put_off_N is as in Choices.
     """
 
     state: State
     more_RT: Integers
     rows: Records
     gained_R: Integers
+    gained_W: Integers
     num_I: Integers
     touched_M: Integers
     put_off_N: Integers
@@ -90,12 +100,13 @@ def make_world(contest: Contest, state: State, choices: Choices) -> World:
         np.zeros((num_rows, num_slots), dtype=np.int64),
         np.zeros(num_rows, dtype=DIFFERENCES),
         np.zeros(num_rows, dtype=np.int64),
-        np.zeros(1, dtype=np.int64),
+        np.zeros(num_words(num_rows), dtype=np.int64),
+        np.zeros(2, dtype=np.int64),
         np.zeros(len(state.grams_left_M), dtype=np.int64),
         choices.notes["was_put_off"].copy(),
         make_room(contest.facts),
         no_places(1),
-        no_places(1),
+        no_places(NUM_MINE),
     )
 
 
@@ -118,7 +129,8 @@ def reset_world(world: World, state: State, choices: Choices) -> None:
             world.state.share_MQ[member, resource] = state.share_MQ[member, resource]
     for bid in range(len(choices.notes)):
         world.put_off_N[bid] = choices.notes[bid]["was_put_off"]
-    world.num_I[0] = 0
+    world.num_I[NUM_GAINED] = 0
+    world.gained_W[:] = 0
 
 
 @kernel
@@ -137,15 +149,17 @@ def differ(world: World, places: Records, at: int, machines: int) -> None:
         elif world.more_RT[row, slot] < 0:
             lost = 1
     if gained and not world.rows[row]["gained"]:
-        world.gained_R[world.num_I[0]] = row
-        world.num_I[0] += 1
+        world.gained_R[world.num_I[NUM_GAINED]] = row
+        world.num_I[NUM_GAINED] += 1
+        world.gained_W[row // WORD_BITS] |= 1 << (row % WORD_BITS)
     elif not gained and world.rows[row]["gained"]:
         kept = 0
-        for index in range(world.num_I[0]):
+        for index in range(world.num_I[NUM_GAINED]):
             if world.gained_R[index] != row:
                 world.gained_R[kept] = world.gained_R[index]
                 kept += 1
-        world.num_I[0] = kept
+        world.num_I[NUM_GAINED] = kept
+        world.gained_W[row // WORD_BITS] &= ~(1 << (row % WORD_BITS))
     world.rows[row]["gained"], world.rows[row]["lost"] = gained, lost
     world.rows[row]["first"], world.rows[row]["end"] = first, end
 
@@ -167,17 +181,30 @@ def gained_enough(world: World, row: int, gang: int) -> bool:
 
 
 @kernel
-def search_gained(contest: Contest, world: World, bid: int) -> bool:
-    """Whether a row with more machines than before has a better place than world.best; enters it there."""
+def gained_any(world: World, choices: Choices, bid: int, which: int) -> bool:
+    """Whether one of the rows that the bid wants (see `Choices`) has more machines than before."""
+    for word in range(len(world.gained_W)):
+        if world.gained_W[word] & choices.wanted_NKW[bid, which, word]:
+            return True
+    return False
+
+
+@kernel
+def search_gained(contest: Contest, world: World, choices: Choices, bid: int, which: int) -> bool:
+    """Whether a row with more machines than before has a better place than world.best; enters it there.
+
+    Looks at the rows that the bid wants as `which` says (see `Choices`).
+    """
     facts, is_found = contest.facts, False
-    limit, pattern = facts.bids[bid]["limit"], facts.bids[bid]["pattern"]
-    equal_cost = facts.bids[bid]["equal_cost"]
-    if limit < equal_cost:
+    limit, equal_cost = facts.bids[bid]["limit"], facts.bids[bid]["equal_cost"]
+    if limit < equal_cost or not gained_any(world, choices, bid, which):
         return False
     grams_left = world.state.grams_left_M[facts.bids[bid]["member"]]
-    for index in range(world.num_I[0]):
+    for index in range(world.num_I[NUM_GAINED]):
         row = world.gained_R[index]
-        if facts.ratio_SR[pattern, row] == 0 or facts.bids[bid]["first"] >= world.rows[row]["end"]:
+        if not choices.wanted_NKW[bid, which, row // WORD_BITS] & (1 << (row % WORD_BITS)):
+            continue
+        if facts.bids[bid]["first"] >= world.rows[row]["end"]:
             continue
         if facts.bids[bid]["last"] <= world.rows[row]["first"] < facts.settings[0]["num_slots"]:
             continue
@@ -226,20 +253,37 @@ def lost_its_place(contest: Contest, world: World, choices: Choices, bid: int) -
 
 
 @kernel
+def known_from(facts: Facts, bid: int, place: Record) -> int:
+    """What is known to cost less than all that is free, if the place is the last that was free until now."""
+    return int(place["cost"] if facts.bids[bid]["equal_cost"] < 0 else facts.settings[0]["nothing_known"])
+
+
+@kernel
 def look_elsewhere(contest: Contest, world: World, choices: Choices, bid: int) -> int:
     """What a bid chooses whose place is lost.
 
-    Nothing better than that place was free before, so only rows that gained can have it now.
+    What was free before and is free now is among the places that were next, and what was not free before is
+    in a row that gained.
     """
     facts, state = contest.facts, world.state
-    set_own(contest.own, bid, world.best)
-    is_found = world.num_I[0] > 0 and search_gained(contest, world, bid)
-    known_cost = (
-        choices.places[bid]["cost"]
-        if facts.bids[bid]["equal_cost"] < 0
-        else facts.settings[0]["nothing_known"]
-    )
     grams_left, limit = state.grams_left_M[facts.bids[bid]["member"]], facts.bids[bid]["limit"]
+    set_own(contest.own, bid, world.best)
+    is_found, is_settled = False, False
+    for index in range(choices.next_NK.shape[1]):
+        place = choices.next_NK[bid, index]
+        if is_no_place(place):
+            is_settled = True
+            break
+        gang = facts.bids[bid]["gang"]
+        if place["grams"] <= grams_left and is_free(state.machines, place["row"], gang, place):
+            world.best[0] = place
+            is_found = is_settled = True
+            break
+    if search_gained(contest, world, choices, bid, POSSIBLE):
+        is_found = True
+    if is_settled:
+        return MARKET if is_found else without_place(contest, bid)
+    known_cost = known_from(facts, bid, choices.next_NK[bid, choices.next_NK.shape[1] - 1])
     if search_all(facts, state.machines, grams_left, bid, known_cost, limit, world.room, world.best):
         is_found = True
     return MARKET if is_found else without_place(contest, bid)
@@ -271,9 +315,9 @@ def choose_again(contest: Contest, world: World, choices: Choices, bid: int) -> 
         new = look_elsewhere(contest, world, choices, bid)
     else:
         new, is_changed = choices.notes[bid]["kind"], False
-        if world.num_I[0]:
+        if world.num_I[NUM_GAINED] and gained_any(world, choices, bid, WANTED):
             set_as_it_was(contest, world, choices, bid)
-            is_changed = search_gained(contest, world, bid)
+            is_changed = search_gained(contest, world, choices, bid, WANTED)
         if not is_changed:
             if new == MARKET:
                 take(contest, world.state, bid, choices.places, bid)
@@ -310,33 +354,40 @@ def go_on(contest: Contest, world: World, choices: Choices, bid: int, phase: int
 
 @kernel
 def look_for_mine(contest: Contest, world: World, bid: int, known_cost: int) -> None:
-    """Find the best place that is free for the bid itself, whatever it can pay."""
+    """Find the best places that are free for the bid itself, whatever it can pay."""
     facts, mine = contest.facts, world.mine
     grams_left, machines = world.state.grams_left_M[facts.bids[bid]["member"]], world.state.machines
     set_own(contest.own, bid, mine)
-    if not search_all(
-        facts, machines, grams_left, bid, known_cost, facts.settings[0]["any_cost"], world.room, mine
-    ):
-        set_none(mine)
+    world.num_I[MINE] = 0
+    search_all(facts, machines, grams_left, bid, known_cost, facts.settings[0]["any_cost"], world.room, mine)
+
+
+@kernel
+def is_mine_free(contest: Contest, world: World, bid: int) -> bool:
+    """Go on to the first of the bid's own best places that is still free; False = all are lost."""
+    facts, mine = contest.facts, world.mine
+    grams_left = world.state.grams_left_M[facts.bids[bid]["member"]]
+    while world.num_I[MINE] < len(mine):
+        at = world.num_I[MINE]
+        if is_no_place(mine[at]):
+            return False
+        if mine[at]["grams"] <= grams_left and place_is_free(contest, world, mine, at, bid):
+            return True
+        # What was no place at an earlier turn is none now: less is free.
+        world.num_I[MINE] += 1
+    return False
 
 
 @kernel
 def my_least(contest: Contest, world: World, bid: int) -> int:
     """The reserve of the best place that is free for the bid itself; NO_COST = there is none."""
     facts, mine = contest.facts, world.mine
-    grams_left = world.state.grams_left_M[facts.bids[bid]["member"]]
-    if mine[0]["row"] != NO_ROW:
-        if mine[0]["grams"] <= grams_left and place_is_free(contest, world, mine, 0, bid):
-            return reserve_of(facts, mine[0], bid)
-        # What was no place at an earlier turn is none now: less is free.
-        look_for_mine(
-            contest,
-            world,
-            bid,
-            mine[0]["cost"] if facts.bids[bid]["equal_cost"] < 0 else facts.settings[0]["nothing_known"],
-        )
-        if mine[0]["row"] != NO_ROW:
-            return reserve_of(facts, mine[0], bid)
+    is_there = is_mine_free(contest, world, bid)
+    while not is_there and world.num_I[MINE] == len(mine):
+        look_for_mine(contest, world, bid, known_from(facts, bid, mine[len(mine) - 1]))
+        is_there = is_mine_free(contest, world, bid)
+    if is_there:
+        return reserve_of(facts, mine[world.num_I[MINE]], bid)
     return reserve_of(facts, contest.own[bid], bid) if is_entitled(contest, bid) else NO_COST
 
 

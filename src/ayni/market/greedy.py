@@ -31,7 +31,10 @@ from ayni.market.place_search import (
     OVER_BUDGET,
     Machines,
     Room,
+    hours_of,
+    least_cost_of,
     move_machines,
+    no_places,
     search_all,
     set_own,
 )
@@ -40,6 +43,10 @@ from ayni.market.round_arrays import NO_COST, NO_ROW, Facts, Floats, Integers, R
 NOT_TAKEN, OWN, MARKET, PUT_OFF = 0, 1, 2, 3
 """What a bid chose: nothing, its reserved own machines, a place on the market; or it is not decided yet."""
 OWN_PHASE, MARKET_PHASE, LAST_PHASE = 0, 1, 2
+WANTED, POSSIBLE = 0, 1
+WORD_BITS = 62
+NUM_NEXT = 12
+"""Places beside the chosen one that are kept in mind for the payments. Fewer must be searched for again."""
 
 
 class Contest(NamedTuple):
@@ -65,14 +72,33 @@ class State(NamedTuple):
 
 
 class Choices(NamedTuple):
-    """What each bid chose (see NOTES), and where, if it chose a place on the market."""
+    """What each bid chose (see NOTES), and where, if it chose a place on the market.
+
+    next_NK are the best places beside that were free too, from the best on; without place if there are fewer
+    that are better than the bid's own machines. wanted_NKW has a bit for each row: in [n, WANTED] for those
+    where bid n would rather be, could it be there, and in [n, POSSIBLE] for those that it could pay.
+    """
 
     notes: Records
     places: Records
+    next_NK: Records
+    wanted_NKW: Integers
 
 
 NOTES = np.dtype([("kind", np.int64), ("was_put_off", np.int64), ("was_over_budget", np.int64)], align=True)
 """What a bid chose, whether that was put off, and whether a carbon budget was in its way."""
+
+
+def num_words(num_rows: int) -> int:
+    """Whole numbers that hold one bit for each row."""
+    return num_rows // WORD_BITS + 1
+
+
+def no_choices(num_bids: int, num_rows: int) -> Choices:
+    """Room for the choices of so many bids among so many rows."""
+    next_NK = no_places(num_bids * NUM_NEXT).reshape(num_bids, NUM_NEXT)
+    wanted_NKW = np.zeros((num_bids, 2, num_words(num_rows)), dtype=np.int64)
+    return Choices(np.zeros(num_bids, dtype=NOTES), no_places(num_bids), next_NK, wanted_NKW)
 
 
 def copy_of(state: State) -> State:
@@ -157,6 +183,8 @@ def choose(
     choices.notes[bid]["was_over_budget"] = room.notes_I[OVER_BUDGET]
     if kind == MARKET:
         choices.places[bid] = best[0]
+        for index in range(1, len(best)):
+            choices.next_NK[bid, index - 1] = best[index]
         take(contest, state, bid, best, 0)
 
 
@@ -193,6 +221,26 @@ def clear_greedily(contest: Contest, state: State, choices: Choices, room: Room,
         for bid in contest.order_N:
             if has_turn(contest, choices, bid, phase):
                 choose(contest, state, bid, phase, room, best, choices)
+
+
+@kernel
+def note_wanted(contest: Contest, choices: Choices, first: int, last: int) -> None:
+    """Fill in where the bids in [first, last) would rather be than where they are."""
+    facts = contest.facts
+    for bid in range(first, last):
+        limit, equal_cost = facts.bids[bid]["limit"], facts.bids[bid]["equal_cost"]
+        kind, pattern = choices.notes[bid]["kind"], facts.bids[bid]["pattern"]
+        chosen = choices.places[bid]["cost"] if kind == MARKET else contest.own[bid]["cost"]
+        for row in range(len(facts.rows)):
+            if facts.ratio_SR[pattern, row] == 0 or facts.rows[row]["most_free"] < facts.bids[bid]["gang"]:
+                continue
+            least_cost = least_cost_of(facts, bid, row, hours_of(facts, bid, row))
+            if least_cost > limit:
+                continue
+            word, bit = row // WORD_BITS, 1 << (row % WORD_BITS)
+            choices.wanted_NKW[bid, POSSIBLE, word] |= bit
+            if least_cost <= max(chosen, equal_cost):
+                choices.wanted_NKW[bid, WANTED, word] |= bit
 
 
 @kernel

@@ -71,3 +71,16 @@ def check_carbon(carbon: CarbonForecast, *, horizon: Horizon) -> None:
         wrong = [value for value in values if not (math.isfinite(value) and value >= 0)]
         if wrong:
             raise ValueError(f"{zone}: {wrong[0]} g per kWh is no carbon intensity")
+
+
+def check_slot_prices(prices: Sequence[float], *, horizon: Horizon) -> None:
+    """Refuse prices of slots that are negative or of another number; none at all are allowed.
+
+    Raises:
+        ValueError: there are prices, and not one finite value of at least 0 for each slot.
+    """
+    if prices and len(prices) != horizon.num_slots:
+        raise ValueError(f"{len(prices)} prices for {horizon.num_slots} slots")
+    wrong = [price for price in prices if not (math.isfinite(price) and price >= 0)]
+    if wrong:
+        raise ValueError(f"{wrong[0]} micro-credits is no price of a slot")

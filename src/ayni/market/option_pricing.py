@@ -125,7 +125,8 @@ def best_at_prices(
 
 def without_known(known: Columns, found: Columns) -> Columns:
     """Both together, each column once."""
-    joined = Columns._make(np.concatenate(pair) for pair in zip(known, found, strict=True))
+    pairs = zip(known, found, strict=True)
+    joined = Columns._make(np.concatenate(pair) for pair in pairs)
     keys = np.stack([joined.bid_O, joined.row_O, joined.start_O])
     _, first = np.unique(keys, axis=1, return_index=True)
     return Columns._make(column[np.sort(first)] for column in joined)

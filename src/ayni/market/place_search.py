@@ -2,7 +2,7 @@
 
     hours = work / (gang * ratio)        slots = ceil(hours / slot)
     grams = gang * kW * PUE * integral of the carbon forecast over the work
-    cost  = gang * hours * ask + grams * charge + transfer + (1 - reliability) * ask
+    cost  = gang * hours * ask + grams * charge + transfer + (1 - reliability) * ask + prices of its slots
 
 Rows are tried in the order of their ask for the work, and the search ends where the ask alone is as dear as
 the best found; so most of a thousand sites are never looked at. Work that may be suspended can also take the
@@ -173,6 +173,16 @@ def carbon_charge(facts: Facts, grams: float) -> int:
 
 
 @kernel
+def slot_charge(facts: Facts, bid: int, row: int, start: int, end: int) -> int:
+    """The prices of the slots [start, end) for the gang; nothing for members on their own machines."""
+    if facts.settings[0]["most_slot_price"] == 0 or facts.rows[row]["member"] == facts.bids[bid]["member"]:
+        return 0
+    price = facts.slot_price_T[end] - facts.slot_price_T[start]
+    ratio = facts.ratio_SR[facts.bids[bid]["pattern"], row]
+    return to_whole(facts.bids[bid]["gang"] * ratio * price)
+
+
+@kernel
 def least_cost_of(facts: Facts, bid: int, row: int, hours: float) -> int:
     """What no place in the row costs less than."""
     kilowatt_hours = facts.bids[bid]["gang"] * facts.rows[row]["kilowatts"] * hours
@@ -188,8 +198,12 @@ def most_cost_of(facts: Facts, bid: int, row: int, hours: float) -> int:
         hours += facts.settings[0]["restart_hours"] * (MAX_PIECES - 1)
     kilowatt_hours = facts.bids[bid]["gang"] * facts.rows[row]["kilowatts"] * hours
     grams = kilowatt_hours * facts.zones[facts.rows[row]["zone"]]["most_rate"]
-    # One more, because sums over slots may round otherwise than the product.
-    return cost_without_carbon(facts, bid, row, hours) + carbon_charge(facts, grams) + 1
+    num_slots = num_slots_of(hours / facts.settings[0]["slot_hours"])
+    ratio = facts.ratio_SR[facts.bids[bid]["pattern"], row]
+    machines = facts.bids[bid]["gang"] * ratio * num_slots
+    most_charge = to_whole(machines * facts.settings[0]["most_slot_price"])
+    # Some more, because sums over slots may round otherwise than the product.
+    return cost_without_carbon(facts, bid, row, hours) + carbon_charge(facts, grams) + most_charge + 8
 
 
 @kernel
@@ -340,7 +354,14 @@ def is_free(machines: Machines, row: int, gang: int, place: Record) -> bool:
 @kernel
 def set_none(best: Records) -> None:
     """Enter that there is no place."""
-    best[0]["row"], best[0]["cost"], best[0]["group"] = NO_ROW, NO_COST, 1
+    for index in range(len(best)):
+        best[index]["row"], best[index]["cost"], best[index]["group"] = NO_ROW, NO_COST, 1
+
+
+@kernel
+def is_no_place(place: Record) -> bool:
+    """Whether it is none on the market: nothing, or the bid's reserved own machines."""
+    return bool(place["row"] == NO_ROW or place["rank"] < 0)
 
 
 @kernel
@@ -365,21 +386,25 @@ def is_better(place: Record, best: Record) -> bool:
 
 @kernel
 def enter_if_better(facts: Facts, grams_left: float, bid: int, row: int, room: Room, best: Records) -> bool:
-    """Enter the place that is looked at in best if it is allowed and better; whether it was.
+    """Enter the place that is looked at in best if it is allowed and better than the last; whether it was.
 
-    Its runs, hours, grams and cost must be in room.
+    best holds as many places as it has room for, from the best on. The runs, hours, grams and cost of the one
+    that is looked at must be in room.
     """
-    place = room.looked_at[0]
+    place, at = room.looked_at[0], len(best) - 1
     if not keeps_cap(facts, bid, row, place["grams"]):
         return False
     place["row"], place["rank"] = row, facts.rank_SR[facts.bids[bid]["pattern"], row]
     place["group"] = 0 if place["cost"] <= facts.bids[bid]["equal_cost"] else 1
-    if not is_better(place, best[0]):
+    if not is_better(place, best[at]):
         return False
     if place["grams"] > grams_left:
         room.notes_I[OVER_BUDGET] = 1
         return False
-    best[0] = place
+    while at > 0 and is_better(place, best[at - 1]):
+        best[at] = best[at - 1]
+        at -= 1
+    best[at] = place
     return True
 
 
@@ -396,18 +421,20 @@ def search_row(
     room: Room,
     best: Records,
 ) -> bool:
-    """Look for a better place in one row; enters it in best and says whether there was one.
+    """Look for better places in one row; enters them in best and says whether there was one.
 
     Unbroken work must use a slot of [first, end). Places that cost more than most_cost or emit more than
     grams_left are left out.
     """
     hours, is_found, looked_at = hours_of(facts, bid, row), False, room.looked_at[0]
     slots, least = hours / facts.settings[0]["slot_hours"], cost_without_carbon(facts, bid, row, hours)
+    worst = len(best) - 1
     earliest = max(0, first - num_slots_of(slots) + 1)
     for index in range(find_starts(facts, machines, bid, row, slots, earliest, end, room)):
         grams = grams_of(facts, bid, row, room.starts_T[index], slots)
         cost = least + carbon_charge(facts, grams)
-        most = max(best[0]["cost"], facts.bids[bid]["equal_cost"])
+        cost += slot_charge(facts, bid, row, room.starts_T[index], room.ends_T[index])
+        most = max(best[worst]["cost"], facts.bids[bid]["equal_cost"])
         if cost > most_cost or cost > most:
             continue
         looked_at["num_pieces"], looked_at["starts"][0] = 1, room.starts_T[index]
@@ -418,6 +445,8 @@ def search_row(
     if facts.bids[bid]["suspends"] and split_work(facts, bid, row, hours, room):
         worked = looked_at["hours"]
         cost = cost_without_carbon(facts, bid, row, worked) + carbon_charge(facts, looked_at["grams"])
+        for piece in range(looked_at["num_pieces"]):
+            cost += slot_charge(facts, bid, row, looked_at["starts"][piece], looked_at["ends"][piece])
         looked_at["cost"] = cost
         can_be = cost <= most_cost and is_free(machines, row, facts.bids[bid]["gang"], looked_at)
         if can_be and enter_if_better(facts, grams_left, bid, row, room, best):
@@ -428,16 +457,18 @@ def search_row(
 @kernel
 def set_own(own: Records, bid: int, best: Records) -> None:
     """Begin a search: what must be beaten are the bid's reserved own machines, if there are any."""
-    if own[bid]["row"] != NO_ROW:
-        best[0] = own[bid]
-    else:
+    if own[bid]["row"] == NO_ROW:
         set_none(best)
+        return
+    for index in range(len(best)):
+        best[index] = own[bid]
 
 
 @kernel
 def first_row_of(facts: Facts, bid: int, known_cost: int) -> int:
     """The place in the order of rows from which on a cost of known_cost is possible, by their asks alone."""
-    if known_cost == 0:
+    # Prices of slots have no bound here that would be worth having.
+    if known_cost == 0 or facts.settings[0]["most_slot_price"] > 0:
         return 0
     pattern, settings = facts.bids[bid]["pattern"], facts.settings[0]
     hours = facts.bids[bid]["work"] / (facts.bids[bid]["gang"] * facts.patterns[pattern]["least_ratio"])
@@ -467,25 +498,25 @@ def search_all(
     room: Room,
     best: Records,
 ) -> bool:
-    """Look everywhere for a place better than best, and enter it there; whether there was one.
+    """Look everywhere for places better than those in best, and enter them there; whether there was one.
 
     Nothing that costs less than known_cost is free, as the caller knows: rows that are cheaper at any start
     are left out. Ties go to the row with the lower ask for the work, then to the first start.
     """
     is_found, pattern, equal_cost = False, facts.bids[bid]["pattern"], facts.bids[bid]["equal_cost"]
-    first, num_slots = facts.bids[bid]["first"], machines.free_RT.shape[1]
+    first, num_slots, worst = facts.bids[bid]["first"], machines.free_RT.shape[1], len(best) - 1
     for index in range(first_row_of(facts, bid, known_cost), facts.patterns[pattern]["num_rows"]):
         row = facts.order_SR[pattern, index]
         hours = hours_of(facts, bid, row)
         ask = ask_of(facts, bid, row, hours)
-        if ask > most_cost or (ask >= best[0]["cost"] and ask > equal_cost):
+        if ask > most_cost or (ask >= best[worst]["cost"] and ask > equal_cost):
             break
         if not (
             may_have_place(facts, machines, bid, row, hours, first, num_slots) or facts.bids[bid]["suspends"]
         ):
             continue
         least_cost = least_cost_of(facts, bid, row, hours)
-        if least_cost >= best[0]["cost"] and least_cost > equal_cost:
+        if least_cost >= best[worst]["cost"] and least_cost > equal_cost:
             continue
         if known_cost > 0 and most_cost_of(facts, bid, row, hours) < known_cost:
             continue

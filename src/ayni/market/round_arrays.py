@@ -83,6 +83,7 @@ SETTINGS = np.dtype(
         ("most_rerun", np.float64),
         ("nothing_known", np.int64),  # these two are arguments of searches, see `place_search.search_all`
         ("any_cost", np.int64),
+        ("most_slot_price", np.float64),
     ],
     align=True,
 )
@@ -108,7 +109,8 @@ class Facts(NamedTuple):
     free_RT counts machines that running leases leave, the tail last. ratio_SR is the throughput of rows for
     the work of a pattern (0 = not allowed), order_SR lists rows by their ask for it, rank_SR is a row's place
     in that. cumulative_ZT[z, t] is the grams of a kilowatt from slot 0 until slot t begins, greenest_ZT lists
-    the slots of a zone from green to dark, those of one intensity in their order.
+    the slots of a zone from green to dark, those of one intensity in their order. slot_price_T[t] sums the
+    prices of the slots before t, for a machine of the reference class.
     """
 
     rows: Records
@@ -122,6 +124,7 @@ class Facts(NamedTuple):
     rank_SR: Integers
     cumulative_ZT: Floats
     greenest_ZT: Integers
+    slot_price_T: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +174,7 @@ def make_round_arrays(market: MarketRound) -> RoundArrays:
         rank_SR=np.argsort(order_SR, axis=1, kind="stable").astype(np.int64),
         cumulative_ZT=cumulative_ZT,
         greenest_ZT=np.argsort(rates_ZT, axis=1, kind="stable").astype(np.int64),
+        slot_price_T=_slot_prices(market),
     )
     return RoundArrays(
         members=members, row_offers=row_offers, capacity_RT=capacity_RT, leased_RT=leased_RT, facts=facts
@@ -288,6 +292,15 @@ def _rates(market: MarketRound, zones: Sequence[str | None]) -> Floats:
     return np.array([unknown, *known])
 
 
+def _slot_prices(market: MarketRound) -> Floats:
+    """Sums of the prices before each slot; the tail has none."""
+    sums_T = np.zeros(market.horizon.num_slots + 2)
+    if market.slot_prices:
+        sums_T[1:-1] = np.cumsum(market.slot_prices)
+        sums_T[-1] = sums_T[-2]
+    return sums_T
+
+
 def _settings(market: MarketRound, rows: Records, zones: Records) -> Records:
     horizon, policy = market.horizon, market.policy
     per_gram = policy.carbon_microcredits_per_kilogram / 1000
@@ -299,5 +312,6 @@ def _settings(market: MarketRound, rows: Records, zones: Records) -> Records:
     settings["most_charge"] = most_grams_R.max(initial=0.0) * per_gram
     settings["most_rerun"] = rows["rerun_share"].max(initial=0.0)
     # Constants would do, but numba compiles a kernel anew for each constant that it is handed.
+    settings["most_slot_price"] = max(market.slot_prices, default=0.0)
     settings["nothing_known"], settings["any_cost"] = 0, NO_COST
     return settings

@@ -37,7 +37,10 @@ class MarketRound:
     zone without forecast is charged as the policy declares and meets no carbon cap. credits are Karma credits
     of members in reference-hours, 0 where not given. carbon_budgets are grams that members may still emit in
     their month, without limit where not given. fair_shares are shares of the pool that members are entitled
-    to, 1 / members where not given. leases are machines that are taken. seed breaks ties among bids.
+    to, 1 / members where not given. leases are machines that are taken. slot_prices are micro-credits that a
+    machine of the reference class costs in each slot beside its ask, for all but its owner: what hours were
+    worth in earlier rounds (see `bound`), so that who can wait leaves room for who cannot; empty = nothing.
+    They may not depend on the bids of this round. seed breaks ties among bids.
     """
 
     bids: Sequence[Bid]
@@ -49,6 +52,7 @@ class MarketRound:
     carbon_budgets: Mapping[str, float] = field(default_factory=dict)
     fair_shares: Mapping[str, float] = field(default_factory=dict)
     leases: Sequence[RunningLease] = ()
+    slot_prices: Sequence[float] = ()
     seed: int = 0
 
 
