@@ -9,7 +9,7 @@ TORCH ?= torch>=2.9,<2.14
 KILLS ?= $(if $(CI),5,20)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo check check-static check-tests test test-slow bench docs clean
+.PHONY: help install install-dev demo check check-static check-tests test test-slow contract bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,10 @@ test: install-dev ## all tests but the slow ones
 
 test-slow: install-dev ## tests that take long: random kills, long examples (CI=true: a short form)
 	@AYNI_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest -m slow
+
+contract: install-dev ## walk the hub's API with three versions of the Hugging Face client, each in its own environment
+	@$(BIN)/python dev/client_environments.py
+	@$(BIN)/python -m pytest -m slow tests/contract
 
 bench: install-dev ## run every benchmark in its quick form and renew docs/benchmarks.md
 	@$(BIN)/python -m benchmarks run --all --quick

@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ REQUIREMENTS = {
     "hivemind": ("hivemind==1.1.12", "setuptools"),
     "torchft": ("torchft==0.2.0",),
 }
+
+NEWEST_FOR_SECONDS = 7 * 86_400
 
 
 class PeerFailedError(RuntimeError):
@@ -55,6 +58,27 @@ def python_of(system: str) -> Path:
     if not marker.exists() or marker.read_text(encoding="utf-8") != wanted:
         _call([sys.executable, "-m", "venv", "--clear", str(folder)], seconds=120)
         _call([str(folder / "bin" / "pip"), "install", "--quiet", *wanted.split()], seconds=1200)
+        marker.write_text(wanted, encoding="utf-8")
+    return folder / "bin" / "python"
+
+
+@functools.cache
+def python_with(name: str, *packages: str) -> Path:
+    """An interpreter that has these packages and nothing else; made when it is not there.
+
+    A package without a version is looked for anew a week later: its newest one is meant.
+
+    Raises:
+        PeerFailedError: it could not be installed.
+    """
+    folder = _environments() / name
+    marker = folder / "ayni-benchmark-installed"
+    is_fresh = marker.exists() and time.time() - marker.stat().st_mtime < NEWEST_FOR_SECONDS
+    is_pinned = all("==" in package for package in packages)
+    wanted = " ".join(packages)
+    if not marker.exists() or marker.read_text(encoding="utf-8") != wanted or not (is_fresh or is_pinned):
+        _call([sys.executable, "-m", "venv", "--clear", str(folder)], seconds=120)
+        _call([str(folder / "bin" / "pip"), "install", "--quiet", *packages], seconds=1200)
         marker.write_text(wanted, encoding="utf-8")
     return folder / "bin" / "python"
 

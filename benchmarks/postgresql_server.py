@@ -65,10 +65,10 @@ class PostgresqlServer:
         """The URL of one of its databases."""
         return f"postgresql://postgres@/{database}?host={self._folder}"
 
-    def new_database(self) -> str:
-        """Make an empty database and return its URL."""
+    def new_database(self, template: str | None = None) -> str:
+        """Make a database, empty or with all that another one has, and return its URL."""
         name = next(self._names)
-        self.execute(f"CREATE DATABASE {name}")
+        self.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
         return self.url(name)
 
     def execute(self, statement: str, *, database: str = "postgres") -> list[tuple[Any, ...]]:

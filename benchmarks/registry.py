@@ -20,6 +20,8 @@ INFRASTRUCTURE = {"__main__", "registry", "rows", "document", "commands"} | {
     "gpt_training",
     "peer_runs",
     "kept_cluster",
+    "hub_calls",
+    "hub_process",
     "postgresql_server",
     "compression_runs",
     "philly",

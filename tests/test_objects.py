@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ayni.files import DiskFullError, NotWritableError
-from ayni.objects import MissingObjectError, ObjectStore, ObjectUrlError
+from ayni.objects import ContentMismatchError, MissingObjectError, ObjectStore, ObjectUrlError
 
 
 @pytest.fixture(params=["folder", "uri", "memory"])
@@ -151,3 +151,66 @@ def test_a_full_disk_leaves_the_objects_before_and_no_rubbish(small_device: Path
 
     assert list(store.list()) == [sha256]
     assert list((small_device / "incoming").iterdir()) == []
+
+
+def test_a_window_of_an_object_is_read_and_nothing_else(tmp_path: Path) -> None:
+    store = ObjectStore(str(tmp_path))
+    content = bytes(range(256)) * 10_000
+    digest = store.put(io.BytesIO(content))
+
+    assert b"".join(store.read(digest)) == content
+    assert b"".join(store.read(digest, 100, 2_000_000)) == content[100:2_000_000]
+    assert b"".join(store.read(digest, len(content) - 1)) == content[-1:]
+    assert b"".join(store.read(digest, 5, 5)) == b""
+    with pytest.raises(MissingObjectError):
+        store.read("0" * 64)
+
+
+def test_size_path_and_deletion_are_of_what_is_stored(tmp_path: Path) -> None:
+    store = ObjectStore(str(tmp_path))
+    digest = store.put(io.BytesIO(b"abc"))
+
+    path = store.local_path(digest)
+    assert path is not None and path.read_bytes() == b"abc"
+    assert store.size(digest) == 3
+    assert store.delete(digest) and not store.delete(digest)
+    assert (store.size(digest), store.local_path(digest)) == (None, None)
+    assert store.local_path("../../etc/passwd") is None and store.size("../x") is None
+
+
+def test_what_is_written_in_pieces_is_visible_only_when_it_is_what_was_expected(tmp_path: Path) -> None:
+    store = ObjectStore(str(tmp_path))
+    with store.writer() as writer:
+        writer.write(b"a")
+        writer.write(b"bc")
+        assert list(store.list()) == []
+        stored = writer.finish(hashlib.sha256(b"abc").hexdigest())
+    assert (stored.size_bytes, list(store.list())) == (3, [stored.sha256])
+
+    with pytest.raises(ContentMismatchError, match="announced"), store.writer() as writer:
+        writer.write(b"other")
+        writer.finish(stored.sha256)
+    with pytest.raises(RuntimeError), store.writer() as writer:
+        writer.write(b"cut off")
+        raise RuntimeError
+
+    assert list(store.list()) == [stored.sha256]
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_who_checks_content_in_another_way_names_the_object(tmp_path: Path) -> None:
+    store = ObjectStore(str(tmp_path))
+    with store.writer(name="ab" * 32) as writer:
+        writer.write(b"content")
+        assert writer.finish().sha256 == "ab" * 32
+
+    assert b"".join(store.read("ab" * 32)) == b"content"
+    assert list(store.list()) == ["ab" * 32]
+
+
+@pytest.mark.parametrize("name", ["", "ab", "AB" * 32, "../" + "a" * 61])
+def test_a_name_that_is_no_digest_is_refused_before_anything_is_stored(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="64"):
+        ObjectStore(str(tmp_path)).writer(name=name)
+
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -7,6 +7,11 @@
 | AYNI_ELECTRICITY_MAPS_TOKEN | your token of Electricity Maps; used only where a command says --live | none |
 | AYNI_ELECTRICITY_MAPS_URL | where its API is, for a proxy of your own | its public address |
 | AYNI_DATABASE_URL | ledger and hub: postgresql://... or sqlite:///... | the file state.db in AYNI_HOME |
+| AYNI_MASTER_KEY_FILE | a file with master keys, made on first use: encrypts what is published | none |
+| AYNI_MASTER_KEYS | the same keys in the variable itself, separated by commas | none |
+| AYNI_MASTER_KEY_SERVICE | the same by a key service: package.module:name of what makes its adapter | none |
+| AYNI_HUB_URL | the hub where jobs publish and `ayni hub` works | the hub in AYNI_HOME |
+| AYNI_HUB_TOKEN | your token there | none |
 
 What belongs to one job is in its job.yaml, never here.
 """
@@ -22,6 +27,11 @@ VARIABLES = (
     "AYNI_ELECTRICITY_MAPS_TOKEN",
     "AYNI_ELECTRICITY_MAPS_URL",
     "AYNI_DATABASE_URL",
+    "AYNI_MASTER_KEY_FILE",
+    "AYNI_MASTER_KEYS",
+    "AYNI_MASTER_KEY_SERVICE",
+    "AYNI_HUB_URL",
+    "AYNI_HUB_TOKEN",
 )
 
 
@@ -30,7 +40,8 @@ class Settings:
     """Where the state of this installation lives, and what it may ask over the network if told to.
 
     `electricity_maps_token` is None where there is none; it is never shown. `electricity_maps_url` is None
-    for the public address.
+    for the public address. One of the three `master_key` settings encrypts the hub's objects; without any
+    they lie open. `hub_url` is None for the hub in `home`.
     """
 
     home: Path
@@ -38,6 +49,11 @@ class Settings:
     electricity_maps_token: str | None = field(default=None, repr=False)
     electricity_maps_url: str | None = None
     database_url: str | None = None
+    master_key_file: Path | None = None
+    master_keys: str | None = field(default=None, repr=False)
+    master_key_service: str | None = None
+    hub_url: str | None = None
+    hub_token: str | None = field(default=None, repr=False)
 
     @property
     def database(self) -> Path | str:
@@ -50,6 +66,16 @@ class Settings:
         return self.home / "keys" / "signing.pem"
 
     @property
+    def hub_secret_path(self) -> Path:
+        """What signs the links of the hub (mode 0600)."""
+        return self.home / "keys" / "hub.secret"
+
+    @property
+    def xorbs_url(self) -> str:
+        """Where chunks of published files are stored, beside the objects."""
+        return f"{self.objects_url.rstrip('/')}/xorbs"
+
+    @property
     def runs_folder(self) -> Path:
         """One folder for each run."""
         return self.home / "runs"
@@ -58,6 +84,11 @@ class Settings:
     def hub_folder(self) -> Path:
         """The published repositories as plain folders."""
         return self.home / "hub"
+
+    @property
+    def hub_copies_folder(self) -> Path:
+        """What was fetched from the hub at `hub_url`, as plain folders."""
+        return self.home / "hub-copies"
 
     @property
     def meters_folder(self) -> Path:
@@ -86,7 +117,16 @@ def read_settings(environ: Mapping[str, str] | None = None, *, home: Path | None
         electricity_maps_token=environ.get("AYNI_ELECTRICITY_MAPS_TOKEN") or None,
         electricity_maps_url=environ.get("AYNI_ELECTRICITY_MAPS_URL") or None,
         database_url=environ.get("AYNI_DATABASE_URL") or None,
+        master_key_file=_path(environ.get("AYNI_MASTER_KEY_FILE")),
+        master_keys=environ.get("AYNI_MASTER_KEYS") or None,
+        master_key_service=environ.get("AYNI_MASTER_KEY_SERVICE") or None,
+        hub_url=(environ.get("AYNI_HUB_URL") or "").rstrip("/") or None,
+        hub_token=(environ.get("AYNI_HUB_TOKEN") or "").strip() or None,
     )
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text).expanduser().resolve() if text else None
 
 
 def environment_of_children() -> dict[str, str]:

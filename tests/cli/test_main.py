@@ -3,7 +3,9 @@
 import errno
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,8 +48,34 @@ COMMANDS = (
     "jobs withdraw",
     "jobs explain",
     "market clear",
+    "serve",
     "ledger check",
     "ledger statement",
+    "serve",
+    "hub create",
+    "hub ls",
+    "hub info",
+    "hub export",
+    "hub mirror",
+    "hub import",
+    "hub fsck",
+    "hub gc",
+    "hub rotate-key",
+    "hub encrypt",
+    "hub token create",
+    "hub token list",
+    "hub token revoke",
+    "hub user add",
+    "hub user list",
+    "hub user remove",
+    "hub user admin",
+    "hub org create",
+    "hub org list",
+    "hub org add-member",
+    "hub org remove-member",
+    "hub org members",
+    "hub org policy",
+    "hub org quota",
 )
 
 
@@ -71,18 +99,23 @@ def test_every_command_has_a_page_of_help_with_an_example(
     assert max(len(line) for line in page.splitlines()) <= 80
 
 
+def commands_below(group: Any, prefix: str = "") -> Iterator[str]:
+    """All commands of a group and of the groups in it."""
+    for name, command in group.commands.items():
+        has_argument = any(each.param_type_name == "argument" for each in command.params)
+        inner = hasattr(command, "commands")
+        # A group that takes an argument is a command too.
+        if has_argument or not inner:
+            yield prefix + name
+        if inner:
+            yield from commands_below(command, f"{prefix}{name} ")
+
+
 def test_the_list_of_commands_here_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     import typer.main
 
     group = typer.main.get_command(main.app)
-    found = set()
-    for name, command in group.commands.items():  # type: ignore[attr-defined]
-        inner = getattr(command, "commands", None)
-        found |= {f"{name} {one}" for one in inner} if inner else {name}
-        # A group that takes an argument is a command too.
-        found |= {name for each in command.params if each.param_type_name == "argument"}
-
-    assert found == set(COMMANDS)
+    assert set(commands_below(group)) == set(COMMANDS)
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:

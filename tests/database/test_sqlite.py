@@ -45,12 +45,16 @@ def notes(database: Database) -> list[int]:
         return list(connection.execute(sa.text("SELECT n FROM notes ORDER BY n")).scalars())
 
 
+# Room for the tables of all capabilities, a backup of them, and little more.
+DEVICE_BYTES = 4 << 20
+
+
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own that a test may fill up or make read-only."""
     folder = tmp_path / "device"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DEVICE_BYTES}", "tmpfs", str(folder)]
     if subprocess.run(command, check=False, capture_output=True).returncode:
         pytest.skip("mounting a small file system needs root")
     yield folder
@@ -300,7 +304,9 @@ def test_a_backup_that_does_not_fit_leaves_the_one_before(mounted: Path) -> None
     database = with_notes(mounted / "state.db", 3)
     backup = database.backup()
     with database.transaction() as connection:
-        connection.execute(INSERT, {"n": 3, "note": "z" * 400_000})
+        connection.execute(INSERT, {"n": 3, "note": "z" * 5000})
+    left = os.statvfs(mounted).f_bavail * os.statvfs(mounted).f_frsize
+    (mounted / "filler").write_bytes(bytes(left - backup.stat().st_size // 2))
 
     with pytest.raises(DiskFullError):
         database.backup()
@@ -312,7 +318,7 @@ def test_a_backup_that_does_not_fit_leaves_the_one_before(mounted: Path) -> None
 
 def test_a_new_home_on_a_full_disk_is_named(mounted: Path) -> None:
     with pytest.raises(OSError, match="No space"):
-        (mounted / "filler").write_bytes(bytes(2 << 20))
+        (mounted / "filler").write_bytes(bytes(2 * DEVICE_BYTES))
 
     with pytest.raises((DiskFullError, DatabaseDeviceError)):
         Database(mounted / "state.db")
@@ -381,3 +387,18 @@ def test_transactions_acknowledged_before_a_kill_are_all_there_and_none_is_half(
         assert num_found % 2 == 0
         assert found == list(range(num_found))
         assert set(acknowledged) <= set(found)
+
+
+def test_who_reads_waits_for_no_writer_and_sees_the_state_before(tmp_path: Path) -> None:
+    database = Database(tmp_path / "ayni.db")
+    with database.transaction() as writer:
+        writer.exec_driver_sql("CREATE TABLE things (name TEXT)")
+    with database.transaction() as writer:
+        writer.exec_driver_sql("INSERT INTO things VALUES ('new')")
+
+        with database.reading() as reader:
+            assert reader.exec_driver_sql("SELECT count(*) FROM things").scalar() == 0
+
+    with database.reading() as reader:
+        assert reader.exec_driver_sql("SELECT count(*) FROM things").scalar() == 1
+    database.close()

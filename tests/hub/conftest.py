@@ -1,7 +1,6 @@
 """A hub in a temporary folder, and a small model published in it."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,11 +45,9 @@ class HubFolder:
 
 
 @pytest.fixture
-def hub_folder(tmp_path: Path) -> Iterator[HubFolder]:
+def hub_folder(tmp_path: Path, any_database: Database) -> HubFolder:
     folder = tmp_path / "hub"
-    database = Database(folder / "ayni.db")
-    yield HubFolder(LocalHub(database, ObjectStore(str(folder / "objects")), folder), folder)
-    database.close()
+    return HubFolder(LocalHub(any_database, ObjectStore(str(folder / "objects")), folder), folder)
 
 
 TASK = '''

@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.hub.hub_rows import WHEN
 
+from ayni.database import Database
+from ayni.hub.commits import CollidingContentError, CommitHooks, CommitRequest, Committed
 from ayni.hub.git_objects import LFS_ABOVE_BYTES
 from ayni.hub.names import FilePathError, RepositoryNameError
 from ayni.hub.repositories import (
     AmbiguousRepositoryError,
+    LocalHub,
     Published,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 from ayni.hub.snapshots import DamagedFileError, DamagedObjectError
 from ayni.hub.sources import UnreadableSourceError
-from ayni.hub.store import CollidingContentError
+from ayni.objects import ObjectStore
 
 CRASHER = Path(__file__).parent / "die_at_every_write.py"
 
@@ -294,3 +298,25 @@ def test_a_crash_at_some_writes_leaves_a_readable_revision(tmp_path: Path) -> No
     )
 
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_hooks_look_at_publications_and_may_refuse_them(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def refuse_pickles(_connection: object, _repository: object, request: CommitRequest) -> None:
+        if "model.pkl" in request.changes:
+            raise FilePathError("model.pkl", "no pickles here")
+
+    def note(_connection: object, _repository: object, _request: object, committed: Committed) -> None:
+        seen.append(committed.revision)
+
+    database = Database(tmp_path / "ayni.db")
+    hooks = CommitHooks(before=(refuse_pickles,), after=(note,))
+    hub = LocalHub(database, ObjectStore(str(tmp_path / "objects")), tmp_path, hooks=hooks)
+
+    published = hub.publish("me/x", {"a": b"1"}, message="m", author="a", when=WHEN)
+    with pytest.raises(FilePathError, match="no pickles"):
+        hub.publish("me/x", {"model.pkl": b"1"}, message="m", author="a", when=WHEN)
+
+    assert seen == [published.revision] == hub.revisions("me/x")
+    database.close()

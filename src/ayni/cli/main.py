@@ -18,6 +18,7 @@ import ayni
 from ayni.cli import (
     compress,
     footprint,
+    hub,
     init,
     jobs,
     ledger,
@@ -26,6 +27,7 @@ from ayni.cli import (
     predict,
     run,
     runs,
+    serve,
     simulate,
     train,
     verify,
@@ -78,6 +80,8 @@ app.add_typer(offers.app, name="offers")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(market.app, name="market")
 app.add_typer(ledger.app, name="ledger")
+app.command("serve")(serve.serve)
+app.add_typer(hub.app, name="hub")
 app.command("verify")(verify.verify)
 app.command("predict")(predict.predict)
 app.command("simulate")(simulate.simulate)

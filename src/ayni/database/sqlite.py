@@ -38,7 +38,7 @@ class SqliteBackend:
         """Connections that wait for each other as long as BUSY_SECONDS says."""
         # URL.create, because a path in the text of a URL would end at its first question mark.
         url = sa.URL.create("sqlite", database=str(self.where.absolute()))
-        engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+        engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, max_overflow=-1)
         sa.event.listen(engine, "connect", _configure)
         return engine
 

@@ -50,6 +50,13 @@ class TreeEntry:
         """Whether the entry names another tree."""
         return self.mode == TREE_MODE
 
+    @property
+    def is_lfs(self) -> bool:
+        """Whether git keeps a pointer: then the id is that of the pointer's text."""
+        if self.sha256 is None or self.size_bytes is None:
+            return False
+        return self.git_sha1 == blob_sha1(lfs_pointer(self.sha256, self.size_bytes))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trees:
@@ -111,11 +118,15 @@ def tree_sha1(entries: Iterable[TreeEntry]) -> str:
     Git sorts by bytes and takes a folder's name with a slash at its end: "a.b" comes before the folder "a"
     (as "a/"), which comes before "a0".
     """
+    return object_sha1("tree", tree_content(entries))
+
+
+def tree_content(entries: Iterable[TreeEntry]) -> bytes:
+    """The bytes of a folder that git hashes, without the header."""
     ordered = sorted(entries, key=lambda entry: entry.name.encode() + (b"/" if entry.is_folder else b""))
-    content = b"".join(
+    return b"".join(
         f"{entry.mode} {entry.name}\0".encode() + bytes.fromhex(entry.git_sha1) for entry in ordered
     )
-    return object_sha1("tree", content)
 
 
 def build_trees(files: Mapping[str, TreeEntry]) -> Trees:

@@ -17,24 +17,28 @@ flock.
 import contextlib
 import difflib
 import fcntl
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from ayni.database import Database
 from ayni.errors import UserError
 from ayni.files import explain_os_errors, write_atomically
-from ayni.hub import store
+from ayni.hub import card_index, catalogue, commits, revisions
+from ayni.hub.commits import CommitHooks, CommitRequest, Committed
+from ayni.hub.content import ContentStore
 from ayni.hub.git_objects import Commit, TreeEntry, build_trees, identity
 from ayni.hub.names import RepositoryNameError, check_repository_name
+from ayni.hub.repository import Kind, Moved, Repository
+from ayni.hub.revisions import RevisionNotFoundError
 from ayni.hub.snapshots import DamagedFileError, Snapshot, remove_incomplete, write_snapshot
 from ayni.hub.sources import check_sources, store_files
-from ayni.objects import ObjectStore
 
-_SHORTEST_PREFIX = 4
+_LOCAL_KIND: Kind = "model"
 
 
 class RepositoryNotFoundError(UserError):
@@ -55,20 +59,6 @@ class AmbiguousRepositoryError(UserError):
     def __init__(self, name: str, candidates: list[str]) -> None:
         self.candidates = candidates
         super().__init__(f"{name!r} can mean {', '.join(candidates)}. Write the one you want in full.")
-
-
-class RevisionNotFoundError(UserError):
-    """The repository has no such revision, or several begin with these digits."""
-
-    def __init__(self, repository: str, revision: str, known: list[str], num_matching: int) -> None:
-        self.repository = repository
-        self.revision = revision
-        found = "no revision" if num_matching == 0 else f"{num_matching} revisions that begin with"
-        super().__init__(
-            f"{repository} has {found} {revision!r}. Its newest are "
-            f"{', '.join(sha[:12] for sha in known[:5])}; give main or at least {_SHORTEST_PREFIX} digits "
-            "of one revision."
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +91,20 @@ class Published:
 
 
 class LocalHub:
-    """Repositories: snapshots in `folder`, their bytes in `objects`, their history in `database`."""
+    """Repositories: snapshots in `folder`, their bytes in `objects`, their history in `database`.
 
-    def __init__(self, database: Database, objects: ObjectStore, folder: Path) -> None:
+    `hooks` look at publications as at commits that come over HTTP.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        objects: ContentStore,
+        folder: Path,
+        *,
+        hooks: CommitHooks = CommitHooks(),  # noqa: B008 - a frozen value
+    ) -> None:
+        self._hooks = hooks
         self._database = database
         self._objects = objects
         self._folder = folder
@@ -153,11 +154,9 @@ class LocalHub:
             DamagedObjectError, MissingObjectError: the folder was gone and could not be written again.
         """
         repository = self._resolve(name)
-        with self._database.transaction() as connection:
-            known = store.revisions(connection, repository)
-            newest = store.head(connection, repository)
-        wanted = newest if revision in (None, "main") else _match(repository, str(revision), known)
-        snapshot = self._snapshot(repository, str(wanted))
+        with self._database.reading() as connection:
+            wanted = revisions.resolve(connection, self._known(connection, repository), revision)
+        snapshot = self._snapshot(repository, wanted)
         if not snapshot.folder.is_dir():
             self._write_missing(snapshot)
         return snapshot
@@ -176,14 +175,15 @@ class LocalHub:
 
     def repositories(self) -> list[str]:
         """All repositories in alphabetical order."""
-        with self._database.transaction() as connection:
-            return store.repository_names(connection)
+        with self._database.reading() as connection:
+            return catalogue.names(connection, _LOCAL_KIND)
 
     def revisions(self, name: str) -> list[str]:
         """All revisions of a repository, newest first."""
         repository = self._resolve(name)
-        with self._database.transaction() as connection:
-            return store.revisions(connection, repository)
+        with self._database.reading() as connection:
+            number = self._known(connection, repository).id
+            return [each.revision for each in revisions.history(connection, number)]
 
     def commit(self, repository: str, revision: str) -> Commit:
         """What is recorded of a revision: parent, author, message, time.
@@ -191,11 +191,12 @@ class LocalHub:
         Raises:
             RevisionNotFoundError: the repository has no revision with this full id.
         """
-        with self._database.transaction() as connection:
-            found = store.read_commit(connection, repository, revision)
-            known = store.revisions(connection, repository)
+        with self._database.reading() as connection:
+            number = self._known(connection, repository).id
+            found = revisions.read_commit(connection, number, revision)
+            newest = [each.revision for each in revisions.history(connection, number, limit=5)]
         if found is None:
-            raise RevisionNotFoundError(repository, revision, known, 0)
+            raise RevisionNotFoundError(repository, revision, newest, 0)
         return found
 
     def _commit(
@@ -208,8 +209,9 @@ class LocalHub:
         when: datetime,
         publish_key: str | None,
     ) -> Published:
-        with self._database.transaction() as connection:
-            parent = store.head(connection, repository)
+        with self._database.reading() as connection:
+            known = self._find(connection, repository)
+            parent = None if known is None else revisions.head(connection, known.id)
         trees = build_trees(entries)
         commit = Commit(tree=trees.root, parent=parent, author=author, message=message, when=when)
         snapshot = Snapshot(
@@ -220,18 +222,41 @@ class LocalHub:
         )
         if not _is_whole(snapshot):
             write_snapshot(snapshot.folder, entries, self._objects)
-        with self._database.transaction() as connection:
-            store.add_commit(connection, repository, commit, trees, publish_key=publish_key)
+        request = CommitRequest(
+            changes=entries, message=message, author=author, when=when, parent=parent, key=publish_key
+        )
+
+        def record(connection: sa.Connection) -> None:
+            owner = self._find(connection, repository) or catalogue.create(
+                connection, _LOCAL_KIND, repository, visibility="public", when=when
+            )
+            here = revisions.head(connection, owner.id)
+            if here == commit.sha1:  # an attempt before this one had come through
+                return
+            if here != parent:
+                raise commits.StaleParentError(repository, parent or "its empty state", here)
+            for look in self._hooks.before:
+                look(connection, owner, request)
+            commits.write(connection, owner, commit, trees, request_key=publish_key)
+            card_index.refresh(connection, self._objects, owner.id, commit.tree)
+            for follow in self._hooks.after:
+                follow(connection, owner, request, Committed(revision=commit.sha1, is_new=True))
+
+        self._database.run(record)
         self._write_ref(repository, commit.sha1)
         return Published(repository=repository, revision=commit.sha1, folder=snapshot.folder, is_new=True)
 
     def _published_before(self, repository: str, publish_key: str | None) -> Published | None:
-        with self._database.transaction() as connection:
-            known = store.spelling(connection, repository)
-            if known not in (None, repository):
-                raise RepositoryNameError(repository, f"there is {known} already, and only the case differs")
-            newest = store.head(connection, repository)
-            revision = publish_key and store.revision_of_key(connection, repository, publish_key)
+        with self._database.reading() as connection:
+            known = self._find(connection, repository)
+            if known is None:
+                return None
+            if known.name != repository:
+                raise RepositoryNameError(
+                    repository, f"there is {known.name} already, and only the case differs"
+                )
+            newest = revisions.head(connection, known.id)
+            revision = publish_key and commits.revision_of_key(connection, known.id, publish_key)
         if newest is not None:
             # A crash after the transaction left the file behind.
             self._write_ref(repository, newest)
@@ -250,8 +275,8 @@ class LocalHub:
 
     def _snapshot(self, repository: str, revision: str) -> Snapshot:
         commit = self.commit(repository, revision)
-        with self._database.transaction() as connection:
-            files = store.read_files(connection, commit.tree)
+        with self._database.reading() as connection:
+            files = revisions.read_files(connection, commit.tree)
         folder = self._snapshots(repository) / revision
         return Snapshot(repository=repository, revision=revision, folder=folder, files=files)
 
@@ -263,6 +288,16 @@ class LocalHub:
         if not candidates:
             raise RepositoryNotFoundError(name, known)
         return candidates[0]
+
+    def _find(self, connection: sa.Connection, name: str) -> Repository | None:
+        found = catalogue.find(connection, _LOCAL_KIND, name)
+        return found.repository if isinstance(found, Moved) else found
+
+    def _known(self, connection: sa.Connection, name: str) -> Repository:
+        found = self._find(connection, name)
+        if found is None:
+            raise RepositoryNotFoundError(name, catalogue.names(connection, _LOCAL_KIND))
+        return found
 
     def _place(self, repository: str) -> Path:
         # Only names that passed check_repository_name get here: none can leave the folder.
@@ -296,15 +331,6 @@ def _is_whole(snapshot: Snapshot) -> bool:
     except DamagedFileError:
         return False
     return True
-
-
-def _match(repository: str, revision: str, known: list[str]) -> str:
-    matching: list[str] = []
-    if re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_PREFIX},40}}", revision):
-        matching = [sha for sha in known if sha.startswith(revision)]
-    if len(matching) != 1:
-        raise RevisionNotFoundError(repository, revision, known, len(matching))
-    return matching[0]
 
 
 def _nearest(name: str, known: list[str]) -> str | None:

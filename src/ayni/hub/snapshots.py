@@ -16,8 +16,8 @@ from pathlib import Path
 
 from ayni.errors import AyniError
 from ayni.files import explain_os_errors, flush_folder, sha256_of_file
+from ayni.hub.content import ContentStore
 from ayni.hub.git_objects import TreeEntry
-from ayni.objects import ObjectStore
 
 # A folder with this prefix was being written when its process died.
 INCOMING = ".incoming-"
@@ -83,7 +83,7 @@ class Snapshot:
                 raise DamagedFileError(stranger, "is not part of this revision", self.folder)
 
 
-def write_snapshot(folder: Path, files: Mapping[str, TreeEntry], objects: ObjectStore) -> None:
+def write_snapshot(folder: Path, files: Mapping[str, TreeEntry], objects: ContentStore) -> None:
     """Write all files into a new folder, durably, and put it in the place of `folder`.
 
     Raises:
@@ -111,7 +111,7 @@ def remove_incomplete(folder: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _write_object(objects: ObjectStore, sha256: str, target: Path) -> None:
+def _write_object(objects: ContentStore, sha256: str, target: Path) -> None:
     # A copy and no hard link: whoever edits a snapshot must not change the stored object.
     target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()

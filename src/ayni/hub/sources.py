@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from ayni.errors import UserError
+from ayni.hub.content import ContentStore
 from ayni.hub.git_objects import (
     FILE_MODE,
     GITATTRIBUTES,
@@ -22,7 +23,6 @@ from ayni.hub.git_objects import (
     lfs_pointer,
 )
 from ayni.hub.names import FilePathError, check_file_paths
-from ayni.objects import ObjectStore
 
 
 class UnreadableSourceError(UserError):
@@ -48,7 +48,7 @@ def check_sources(files: Mapping[str, Path | bytes]) -> None:
             raise UnreadableSourceError(path, f"{source} is not a file")
 
 
-def store_files(objects: ObjectStore, files: Mapping[str, Path | bytes]) -> dict[str, TreeEntry]:
+def store_files(objects: ContentStore, files: Mapping[str, Path | bytes]) -> dict[str, TreeEntry]:
     """Store all files and the `.gitattributes` that names those kept by LFS; return their entries by path.
 
     Raises:
@@ -79,7 +79,7 @@ class _HashingReader(io.RawIOBase):
         return self._blob.hexdigest()
 
 
-def _store_file(objects: ObjectStore, path: str, source: Path | bytes) -> TreeEntry:
+def _store_file(objects: ContentStore, path: str, source: Path | bytes) -> TreeEntry:
     try:
         size_bytes = len(source) if isinstance(source, bytes) else source.stat().st_size
         opened: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")

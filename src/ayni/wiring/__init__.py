@@ -202,7 +202,7 @@ def load(
         revision: a commit id or its beginning; the newest by default.
         home: folder of all state; AYNI_HOME by default.
     """
-    snapshot = Installation(read_settings(home=home)).hub.find(repository, revision)
+    snapshot = Installation(read_settings(home=home)).shared_hub.find(repository, revision)
     if variant == "full":
         from ayni.hub.loading import load_model
 
@@ -228,7 +228,7 @@ def predict(
 
         return load_variant(of, name)
 
-    snapshot = Installation(read_settings(home=home)).hub.find(repository, revision)
+    snapshot = Installation(read_settings(home=home)).shared_hub.find(repository, revision)
     return predict_files(snapshot, [Path(file) for file in files], variant, load_variant=load_other)
 
 
@@ -378,7 +378,7 @@ def _view(found: "Run") -> dict[str, Any]:
 def _write_compress_job(request: "CompressRequest", installation: Installation) -> "WrittenJob":
     from ayni.workflows.compress_job import write_compress_job
 
-    return write_compress_job(request, hub=installation.hub, runs=installation.runs)
+    return write_compress_job(request, hub=installation.shared_hub, runs=installation.runs)
 
 
 def _load_job(job: str | Path, overrides: Sequence[str]) -> "Job":

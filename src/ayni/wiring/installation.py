@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from ayni.footprint.counters.power_model import PowerModel
     from ayni.footprint.grid.electricity_maps_api import ElectricityMapsApi
     from ayni.footprint.windows.node_meter import NodeMeter
+    from ayni.hub.publishing import Hub
     from ayni.hub.repositories import LocalHub
     from ayni.jobs.runs import Run, Runs
     from ayni.jobs.spec import JobSpec
     from ayni.market.ledger import Ledger
     from ayni.train.config import TrainConfig
     from ayni.train.engine import Engine
+    from ayni.wiring.hub_storage import HubStorage
     from ayni.workflows.house import House
 
 
@@ -68,15 +70,36 @@ class Installation:
         return Ledger(DatabaseLedgerStore(database))
 
     @cached_property
+    def hub_storage(self) -> "HubStorage":
+        """Where the hub keeps everything."""
+        from ayni.wiring.hub_storage import HubStorage
+
+        return HubStorage(self._settings, lambda: self.database)
+
+    @cached_property
     def hub(self) -> "LocalHub":
         """The published repositories."""
         # First, for its own message where the extra is missing.
         database = self.database
         from ayni.hub.repositories import LocalHub
-        from ayni.objects import ObjectStore
 
-        objects = ObjectStore(self._settings.objects_url)
-        return LocalHub(database, objects, self._settings.hub_folder)
+        storage = self.hub_storage
+        return LocalHub(database, storage.content, self._settings.hub_folder, hooks=storage.commit_hooks())
+
+    @cached_property
+    def shared_hub(self) -> "Hub":
+        """Where jobs publish and find models: the hub that settings name, or the one here."""
+        from ayni.hub.connection import HubConnection
+        from ayni.hub.remote_hub import RemoteHub
+
+        url, token = self._settings.hub_url, self._settings.hub_token
+        if url is None:
+            return self.hub
+        return RemoteHub(
+            connect=lambda: HubConnection(url, token),
+            folder=self._settings.hub_copies_folder,
+            here=self.hub,
+        )
 
     @cached_property
     def public_key(self) -> str | None:
@@ -100,7 +123,7 @@ class Installation:
             runs=self.runs,
             database=database,
             ledger=self.ledger,
-            hub=self.hub,
+            hub=self.shared_hub,
             key=load_or_create_key(self._settings.key_path),
             node=socket.gethostname(),
             num_cores=_usable_cores(),

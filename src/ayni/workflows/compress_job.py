@@ -21,7 +21,7 @@ from ayni.compress.config import Preference, SearchConfig, StepEntry, preferred_
 from ayni.errors import UserError
 from ayni.files import explain_os_errors, make_folder, write_atomically
 from ayni.hub.names import check_repository_name
-from ayni.hub.repositories import LocalHub
+from ayni.hub.publishing import Hub
 from ayni.jobs.document import Document, parse_value
 from ayni.jobs.loading import check_spec
 from ayni.jobs.runs import Runs
@@ -104,7 +104,7 @@ class WrittenJob:
             self.path.parent.rmdir()
 
 
-def write_compress_job(request: CompressRequest, *, hub: LocalHub, runs: Runs) -> WrittenJob:
+def write_compress_job(request: CompressRequest, *, hub: Hub, runs: Runs) -> WrittenJob:
     """Write the folder of the job that does what was asked for.
 
     Raises:

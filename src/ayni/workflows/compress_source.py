@@ -21,7 +21,8 @@ from typing import Literal
 
 from ayni.errors import UserError
 from ayni.hub.config import read_config
-from ayni.hub.repositories import LocalHub, RepositoryNotFoundError
+from ayni.hub.publishing import Hub
+from ayni.hub.repositories import RepositoryNotFoundError
 from ayni.hub.snapshots import Snapshot
 from ayni.jobs.runs import DamagedRunError, RunNotFoundError, Runs
 from ayni.jobs.spec import AS_BUILT
@@ -116,7 +117,7 @@ class Source:
     files: Mapping[str, str | Path]
 
 
-def find_source(model: str, *, task: str | None, text: Path | None, hub: LocalHub, runs: Runs) -> Source:
+def find_source(model: str, *, task: str | None, text: Path | None, hub: Hub, runs: Runs) -> Source:
     """Where a model and its task come from.
 
     Args:
@@ -204,7 +205,7 @@ def _generated(built_in: BuiltIn, folder: Path, text: Path) -> str:
     )
 
 
-def _of_hub(model: str, task: str | None, hub: LocalHub, runs: Runs) -> Source:
+def _of_hub(model: str, task: str | None, hub: Hub, runs: Runs) -> Source:
     name, _, revision = model.partition("@")
     try:
         snapshot = hub.find(name, revision or None)

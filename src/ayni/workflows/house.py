@@ -22,7 +22,7 @@ from ayni.signing import SigningKey
 
 if TYPE_CHECKING:
     from ayni.database import Database
-    from ayni.hub.repositories import LocalHub
+    from ayni.hub.publishing import Hub
     from ayni.train.config import TrainConfig
     from ayni.train.engine import Engine
 
@@ -47,7 +47,7 @@ class House:
     runs: Runs
     database: "Database"
     ledger: Ledger
-    hub: "LocalHub"
+    hub: "Hub"
     key: SigningKey
     node: str
     num_cores: int

@@ -9,7 +9,7 @@ from typing import Any
 
 from ayni.errors import UserError
 from ayni.files import read_json, sha256_of_file, write_json
-from ayni.hub.repositories import LocalHub
+from ayni.hub.publishing import Hub
 from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
 from ayni.jobs.spec import AS_BUILT
@@ -49,7 +49,7 @@ class ChangedInitialWeightsError(UserError):
         )
 
 
-def find_initial_weights(job: Job, hub: LocalHub) -> Path | None:
+def find_initial_weights(job: Job, hub: Hub) -> Path | None:
     """The safetensors file that a job starts from; None when it names none.
 
     Raises:
@@ -62,7 +62,7 @@ def find_initial_weights(job: Job, hub: LocalHub) -> Path | None:
     return None if init_from is None else _find(init_from, job, hub, key="train.init_from")
 
 
-def find_model(job: Job, hub: LocalHub) -> Path | None:
+def find_model(job: Job, hub: Hub) -> Path | None:
     """The safetensors file of the trained model that a job begins with; None when its task builds it.
 
     Raises:
@@ -72,7 +72,7 @@ def find_model(job: Job, hub: LocalHub) -> Path | None:
     return None if model in (None, AS_BUILT) else _find(str(model), job, hub, key="model")
 
 
-def _find(named: str, job: Job, hub: LocalHub, *, key: str) -> Path:
+def _find(named: str, job: Job, hub: Hub, *, key: str) -> Path:
     path = job.task.module_path.parent / named
     if not named.endswith(".safetensors"):
         name, _, revision = named.partition("@")
@@ -84,7 +84,7 @@ def _find(named: str, job: Job, hub: LocalHub, *, key: str) -> Path:
     return path
 
 
-def keep_initial_weights(run: Run, hub: LocalHub) -> Path | None:
+def keep_initial_weights(run: Run, hub: Hub) -> Path | None:
     """The file that a run starts from: found and written down the first time, the same one ever after.
 
     Raises:

@@ -1,0 +1,109 @@
+"""Take xorbs in: checked chunk by chunk while they come, visible when the whole is what its name says.
+
+    order of writes: records of the object -> its row, in a transaction of its own
+
+Records are kept in an object with a random name: their own hashes say whether they are right, and to
+compute a SHA-256 over them as well would take longer than all else. Two uploads of one xorb cannot meet in
+one object.
+
+A xorb that is there already is read to its end all the same. To have it is what lets an uploader build on it,
+and a name alone proves nothing.
+
+Not covered: files, which a shard declares afterwards (`register.py`).
+"""
+
+import secrets
+from contextlib import ExitStack
+from datetime import datetime
+from typing import Self
+
+from ayni.database import Database
+from ayni.errors import UserError
+from ayni.hub.content import ContentStore
+from ayni.hub.xet import index
+from ayni.hub.xet.hashes import to_text
+from ayni.hub.xet.index import Holder, KnownXorb
+from ayni.hub.xet.xorbs import XorbReader
+
+
+class XorbMismatchError(UserError):
+    """The chunks that came are not those that the xorb's name announced."""
+
+    def __init__(self, *, expected: bytes, found: bytes) -> None:
+        self.expected = to_text(expected)
+        self.found = to_text(found)
+        super().__init__(
+            f"The chunks that came have the hash {self.found[:12]}..., announced was "
+            f"{self.expected[:12]}.... Nothing was stored; upload them again."
+        )
+
+
+class XorbUpload:
+    """One xorb on its way in; a context manager that leaves nothing unless it was finished."""
+
+    def __init__(self, database: Database, xorbs: ContentStore, *, name: bytes, holder: Holder) -> None:
+        self._database = database
+        self._xorbs = xorbs
+        self._name = name
+        self._holder = holder
+        self._reader = XorbReader()
+        self._stack = ExitStack()
+        with database.reading() as connection:
+            is_stored = bool(index.stored_xorbs(connection, [name]))
+        self._writer = (
+            None if is_stored else self._stack.enter_context(xorbs.writer(name=secrets.token_hex(32)))
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def write(self, piece: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            XorbFormatError, XorbTooLargeError: they are no xorb.
+            DiskFullError, NotWritableError: the device refuses.
+        """
+        records = self._reader.feed(piece)
+        if self._writer is not None:
+            self._writer.write(records)
+
+    def finish(self, *, when: datetime) -> bool:
+        """Make the xorb known, and the uploader one who may build on it; whether it is new.
+
+        Raises:
+            XorbFormatError: it is cut off.
+            XorbMismatchError: it is another than announced.
+            DiskFullError, NotWritableError: the device refuses.
+        """
+        found = self._reader.finish()
+        if found.xorb_hash != self._name:
+            raise XorbMismatchError(expected=self._name, found=found.xorb_hash)
+        if self._writer is None:
+            with self._database.transaction() as connection:
+                if index.stored_xorbs(connection, [self._name]):
+                    index.add_holder(connection, [self._name], self._holder)
+                    return False
+            # Freed since the upload began, for want of a file that uses it: the client sends it once more.
+            raise XorbFreedError(self._name)
+        stored = self._writer.finish()
+        known = KnownXorb(xorb=self._name, object_name=stored.sha256, index=found)
+        with self._database.transaction() as connection:
+            is_new = index.add_xorb(connection, known, when=when)
+            index.add_holder(connection, [self._name], self._holder)
+            kept = index.find_xorb(connection, self._name)
+        if kept is not None and kept.object_name != stored.sha256:
+            # Somebody else was faster with the same chunks.
+            self._xorbs.delete(stored.sha256)
+        return is_new
+
+
+class XorbFreedError(UserError):
+    """A xorb went away while it was uploaded again."""
+
+    def __init__(self, xorb: bytes) -> None:
+        self.xorb = to_text(xorb)
+        super().__init__(f"The chunks {self.xorb[:12]}... were freed a moment ago. Upload them again.")

@@ -1,0 +1,110 @@
+"""Whatever dies, fills up or is asked for at once, a repository holds whole commits and nothing else."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.server.hub_app import Client, commit, inline, large, make_repository, ndjson, upload
+
+from ayni.server.served_hub import ServedHub
+
+CRASHER = Path(__file__).parent / "die_while_serving.py"
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_before_any_change_leaves_whole_commits(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(CRASHER), str(tmp_path), "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split()[0]) > 50
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file may grow beyond 2 MB: the system's way to say that there is no room."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_is_507_and_leaves_nothing(client: Client, request: pytest.FixtureRequest) -> None:
+    make_repository(client)
+    before = set(client.app.hub.content.list())
+    content = os.urandom(3_000_000)
+    request.getfixturevalue("full_disk")
+
+    by_lfs = upload(client, "ada/x", content)
+    in_commit = commit(client, "ada/x", inline("a.txt", content))
+
+    for reply in (by_lfs, in_commit):
+        assert reply.status_code == 507
+        assert "no space left" in reply.json()["error"] and "/" not in reply.json()["error"]
+    assert set(client.app.hub.content.list()) == before
+    assert list((Path(client.app.hub.content.url) / "incoming").iterdir()) == []
+    assert len(client.get("/api/models/ada/x/commits/main").json()) == 1
+
+
+def test_a_database_that_is_gone_is_an_error_without_details(client: Client, tmp_path: Path) -> None:
+    make_repository(client)
+    client.app.hub.database.close()
+    for path in Path(client.app.hub.database.where).parent.glob("state.db*"):
+        path.write_bytes(b"garbage" * 1000)
+
+    for reply in (client.get("/api/models"), commit(client, "ada/x", inline("a.txt", b"1"))):
+        assert reply.status_code == 500
+        assert str(tmp_path) not in reply.text and "Traceback" not in reply.text
+
+
+def test_content_that_is_gone_is_told_as_such_and_asked_for_again(client: Client) -> None:
+    make_repository(client)
+    content = b"w" * 1000
+    upload(client, "ada/x", content)
+    commit(client, "ada/x", large("w.bin", content))
+    for digest in list(client.app.hub.content.list()):
+        client.app.hub.content.delete(digest)
+
+    assert client.get("/ada/x/resolve/main/w.bin").status_code == 503
+    assert upload(client, "ada/x", content).status_code == 200
+    assert client.get("/ada/x/resolve/main/w.bin").content == content
+
+
+def test_many_clients_at_once_lose_no_commit(running_hub: ServedHub) -> None:
+    headers = {"Authorization": "Bearer hf_ada"}
+    with httpx.Client(base_url=running_hub.base_url, headers=headers, timeout=60) as first:
+        assert first.post("/api/repos/create", json={"name": "x"}).status_code == 200
+    statuses: list[int] = []
+
+    def work(number: int) -> None:
+        with httpx.Client(base_url=running_hub.base_url, headers=headers, timeout=60) as own:
+            for round_number in range(4):
+                body = ndjson("Change", inline(f"{number}/{round_number}", f"{number}".encode()))
+                statuses.append(own.post("/api/models/ada/x/commit/main", content=body).status_code)
+                statuses.append(own.get("/api/models/ada/x").status_code)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert set(statuses) == {200} and len(statuses) == 64
+    with httpx.Client(base_url=running_hub.base_url, timeout=60) as reader:
+        assert len(reader.get("/api/models/ada/x/commits/main").json()) == 33
+        tree = reader.get("/api/models/ada/x/tree/main?recursive=true").json()
+        assert len([each for each in tree if each["type"] == "file"]) == 33
