@@ -130,7 +130,7 @@ class HubProcess:
         if not kept.exists():
             kept.write_text(json.dumps(make_members(places)))
         self.tokens: dict[str, str] = json.loads(kept.read_text())
-        self._port = _free_port()
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> "HubProcess":
@@ -224,7 +224,8 @@ def running_hub(folder: Path, **given: Any) -> Iterator[HubProcess]:
         yield hub
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody has now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -136,7 +136,18 @@ def run_alone(
     Raises:
         PeerFailedError: it ended with an error or took too long.
     """
-    output = _call([*private_network(), *command], seconds=seconds, environment=environment)
+    return run_here([*private_network(), *command], seconds=seconds, environment=environment)
+
+
+def run_here(
+    command: list[str], *, seconds: float = 600, environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """One command in the network of this machine; its last line of output is the result.
+
+    Raises:
+        PeerFailedError: it ended with an error or took too long.
+    """
+    output = _call(command, seconds=seconds, environment=environment)
     result: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
     return result
 

@@ -47,6 +47,7 @@ def random_round(rng: Random, *, one_bid_each: bool = False) -> MarketRound:
             greenest_within=rng.choice([None, None, 0.1, 0.5]),
             restart_hours=rng.choice([0.0, 0.1, 0.5]),
             credit_scale_reference_hours=10.0,
+            size_exponent=rng.choice([0.0, 0.25, 0.5, 1.0]),
         ),
         credits={member: float(rng.randint(-15, 15)) for member in members},
         carbon_budgets={members[0]: 500.0} if rng.choice([True, False, False]) else {},

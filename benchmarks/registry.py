@@ -23,6 +23,7 @@ INFRASTRUCTURE = {"__main__", "registry", "rows", "document", "commands"} | {
     "hub_calls",
     "hub_process",
     "postgresql_server",
+    "s3_server",
     "compression_runs",
     "philly",
     "pool_rounds",

@@ -64,6 +64,20 @@ def any_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Any]:
+    """A real S3 of this test process; skips where there is none to be had."""
+    from benchmarks.s3_server import NoS3Error, S3Server
+
+    try:
+        server = S3Server().__enter__()
+    except NoS3Error as error:
+        pytest.skip(str(error))
+    with contextlib.ExitStack() as stack:
+        stack.push(server)
+        yield server
+
+
 @pytest.fixture
 def compress_result() -> dict[str, Any]:
     """A compression as a run keeps it: int8 is chosen, int4 is slow, the time of int3 is not to be quoted."""

@@ -1,12 +1,15 @@
 import json
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from ayni.cli.main import run_command
 from ayni.database import Database
+from ayni.market.double_entry import available
 from ayni.market.ledger import Lease, Ledger
+from ayni.market.period import last_period
 from ayni.market.store import DatabaseLedgerStore
 
 
@@ -107,3 +110,38 @@ def test_a_whole_pool_on_postgresql_is_checked_by_its_url(
 
     assert run_command(["ledger", "check"]) == 0
     assert "0 transactions" in capsys.readouterr().out
+
+
+def test_the_declared_policy_is_shown(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["ledger", "policy"]) == 0
+
+    shown = capsys.readouterr().out
+    assert "new_member_grant_microcredits 100,000,000" in " ".join(shown.split())
+    assert run_command(["ledger", "policy", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rounds"]["own_first"] is True
+
+
+def test_a_quarter_is_tried_closed_and_shown_again(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = last_period(datetime.now(UTC))
+    ledger.grant_once("rich", amount_microcredits=300_000_000, policy="new-member")
+
+    assert run_command(["ledger", "close-quarter", last, "--dry-run"]) == 0
+    tried = capsys.readouterr().out
+    assert ledger.balance(available("rich")) == 300_000_000
+    assert run_command(["ledger", "close-quarter", last]) == 0
+    closed = capsys.readouterr().out
+    assert run_command(["ledger", "close-quarter", last]) == 0
+    again = capsys.readouterr().out
+
+    assert "rich" in tried
+    assert "-10.000000" in tried
+    assert f"{last} is closed." in closed
+    assert f"{last} was closed on" in again
+    assert ledger.balance(available("rich")) == 290_000_000
+
+
+def test_a_quarter_that_is_not_over_is_not_closed(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["ledger", "close-quarter", "2999Q1"]) == 2
+    assert "is not over" in capsys.readouterr().err

@@ -76,6 +76,20 @@ COMMANDS = (
     "hub org members",
     "hub org policy",
     "hub org quota",
+    "ledger policy",
+    "ledger close-quarter",
+    "market clear",
+    "market leases",
+    "market release",
+    "market budget",
+    "offers add",
+    "offers add-cloud",
+    "offers list",
+    "offers withdraw",
+    "jobs submit",
+    "jobs list",
+    "jobs withdraw",
+    "jobs explain",
 )
 
 

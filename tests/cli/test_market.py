@@ -9,7 +9,7 @@ import pytest
 
 from ayni.cli import main
 from ayni.market.double_entry import available
-from ayni.wiring import market as wiring
+from ayni.wiring import market as market_wiring
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_round_shows_who_runs_where_and_who_gets_nothing(
 
 def test_a_round_as_json_books_nothing(pool: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(capsys, pool)
-    ledger = wiring.pool().ledger
+    ledger = market_wiring.pool().ledger
     before = ledger.balance(available("me"))
 
     found = json.loads(out_of(capsys, "market", "clear", "--dry-run", "--hours", "24", "--json"))
@@ -81,10 +81,88 @@ def test_an_empty_round_is_a_round(home: Path, capsys: pytest.CaptureFixture[str
     assert "0 jobs and 0 offers" in out_of(capsys, "market", "clear", "--dry-run")
 
 
-def test_a_round_cannot_be_carried_out_yet(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.run_command(["market", "clear"]) == 2
+def test_a_booked_round_holds_credits_and_a_release_gives_them_back(
+    pool: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(capsys, pool)
+    ledger = market_wiring.pool().ledger
+    before = ledger.balance(available("me"))
 
-    assert "ayni market clear --dry-run" in capsys.readouterr().err
+    cleared = out_of(capsys, "market", "clear")
+    leases = json.loads(out_of(capsys, "market", "leases", "--json"))
+    again = out_of(capsys, "market", "clear")
+    states = {each["id"]: each["state"] for each in json.loads(out_of(capsys, "jobs", "list", "--json"))}
+    held = before - ledger.balance(available("me"))
+    released = out_of(capsys, "market", "release", "a.1")
+
+    assert "Booked as round 1." in " ".join(cleared.split())
+    assert "Sites are not told by this installation" in " ".join(cleared.split())
+    assert [(each["id"], each["state"]) for each in leases] == [("a.1", "held")]
+    assert held == leases[0]["escrow_microcredits"] >= leases[0]["payment_microcredits"]
+    assert "A round over 1 job and" in again
+    assert states == {"a": "placed", "b": "waiting"}
+    assert "Released: a.1." in released
+    assert ledger.balance(available("me")) == before
+    assert "No lease is held" in out_of(capsys, "market", "leases")
+    assert main.run_command(["ledger", "check"]) == 0
+
+
+def test_a_lease_that_has_ended_cannot_be_released_again(
+    pool: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(capsys, pool)
+    out_of(capsys, "market", "clear")
+    out_of(capsys, "market", "release", "a.1")
+
+    assert main.run_command(["market", "release", "a.1"]) == 2
+    assert "has ended already (cancelled: released by its buyer)" in capsys.readouterr().err
+    assert main.run_command(["market", "release", "nobody"]) == 2
+    assert "No lease is called 'nobody'. There is none yet." in capsys.readouterr().err
+
+
+def test_a_job_with_a_place_is_explained_and_not_withdrawn(
+    pool: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(capsys, pool)
+    out_of(capsys, "market", "clear")
+
+    told = " ".join(out_of(capsys, "jobs", "explain", "a").split())
+
+    assert "a is placed." in told
+    assert "were expected to save 0 g CO2e beside beginning at once." in told
+    assert main.run_command(["jobs", "withdraw", "a"]) == 2
+    assert "Release it first: ayni market release a.1" in capsys.readouterr().err
+
+
+def test_a_carbon_budget_is_set_shown_and_kept(pool: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(capsys, pool)
+    out_of(capsys, "market", "budget", "me", "--kilograms", "0.001")
+
+    cleared = " ".join(out_of(capsys, "market", "clear").split())
+    shown = json.loads(out_of(capsys, "market", "budget", "--json"))
+    out_of(capsys, "market", "budget", "me", "--no-limit")
+
+    assert "more than the 1 g that are left of me's budget" in cleared
+    assert [(each["member"], each["grams"], each["used_grams"]) for each in shown] == [("me", 1.0, 0.0)]
+    assert "No member has a carbon budget" in out_of(capsys, "market", "budget")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["me"], "--kilograms 50"),
+        (["--kilograms", "5"], "whose budget it is"),
+        (["me", "--kilograms", "-1"], "is no amount of CO2e"),
+        (["me", "--kilograms", "nan"], "is no amount of CO2e"),
+        (["me", "--month", "2026-13", "--kilograms", "1"], "is no month"),
+        (["m e", "--kilograms", "1"], "is no name"),
+    ],
+)
+def test_a_budget_that_cannot_be_meant_is_refused(
+    home: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run_command(["market", "budget", *words]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_the_light_install_offers_and_submits_and_names_what_a_round_needs(pool: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_table_of_offers_keeps_within_80_columns(capsys: pytest.CaptureFixture
     [
         (["offers", "add", "lab"], "Missing option '--ask'"),
         ([*LAB[:-4], "--ask", "-1"], "not negative"),
-        ([*LAB[:-4], "--ask", "1000000"], "is that a slip?"),
+        ([*LAB[:-4], "--ask", "1000000"], "looks like a slip; the most is 10,000"),
         ([*LAB, "--for", "soon"], "is not a duration"),
         ([*LAB, "--from", "2026-11-23T20:00"], "does not match the formats"),
         ([*LAB, "--daily", "20:00-06:00", "--timezone", "Berlin"], "is no time zone that is known here"),

@@ -24,10 +24,10 @@ from ayni.objects import ObjectStore, Stored
 class StockedHub:
     """Ada's repositories, and a day that passes when told."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, database: str | None = None) -> None:
         self.folder = folder
         self.time = WHEN
-        self.database = Database(folder / "state.db")
+        self.database = Database(database or folder / "state.db")
         self.objects = ObjectStore(str(folder / "objects"))
         self.xorbs = ObjectStore(str(folder / "objects" / "xorbs"))
         self.content = XetContents(self.objects, self.database, ChunkReader(self.database, self.xorbs))

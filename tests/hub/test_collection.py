@@ -3,6 +3,8 @@ import os
 import threading
 import time
 from datetime import UTC, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -207,3 +209,20 @@ def test_rows_that_nobody_can_reach_are_gone(stocked_hub: StockedHub) -> None:
     with stocked_hub.database.reading() as connection:
         for table in (commits_table, entries_table):
             assert connection.scalar(sa.select(sa.func.count()).select_from(table)) == 0
+
+
+@pytest.mark.cluster
+def test_it_works_on_postgresql_as_well(postgresql: Any, tmp_path: Path) -> None:
+    hub = StockedHub(tmp_path / "hub", database=str(postgresql.new_database()))
+    repository = hub.repository()
+    hub.commit(repository, a=b"old weights", b=b"stays")
+    hub.commit(repository, a=b"new weights")
+    with hub.database.transaction() as connection:
+        commits.squash(connection, repository, revisions.MAIN, message="One", author="ada", when=hub.time)
+
+    planned, done = hub.collector().look(), hub.collect(hours=0)
+    found = hub.check()
+    hub.database.close()
+
+    assert (planned.num_bytes, done.num_bytes, done.commits) == (0, 11, 2)
+    assert found.is_sound, found.problems

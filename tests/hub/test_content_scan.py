@@ -74,7 +74,7 @@ WRAPPED = {
     "zip": lambda inner: zipped({"notes.txt": inner}),
     "tar": lambda inner: tarred({"notes.txt": inner}),
     "zip in zip": lambda inner: zipped({"a": zipped({"b": inner})}),
-    "tar in gzip": lambda inner: gzip.compress(tarred({"a": inner})),
+    "tar in gzip": lambda inner: gzip.compress(tarred({"a": inner}), mtime=0),
     "array of objects": lambda inner: numpy_file(inner, "|O"),
     "arrays in zip": lambda inner: zipped({"x.npy": numpy_file(inner, "|O")}),
     "zip file behind a pickle": lambda inner: inner + zipped({"harmless": b"x"}),
@@ -110,7 +110,7 @@ def test_a_harmless_pickle_is_safe_whatever_it_is_wrapped_in(wrapping: str) -> N
         (numpy_file(b"\x00" * 4, "<f4"), "x.npy", "numpy"),
         (zipped({"a.txt": b"hello"}), "a.zip", "zip"),
         (tarred({"a.txt": b"hello"}), "a.tar", "tar"),
-        (gzip.compress(b"hello"), "a.gz", "compressed"),
+        (gzip.compress(b"hello", mtime=0), "a.gz", "compressed"),
         (
             safetensors({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, 4),
             "m.safetensors",
@@ -197,7 +197,7 @@ def test_archives_that_are_too_deep_or_cut_are_unreadable() -> None:
         deep = zipped({"a": deep})
 
     assert scan(deep).verdict == "unreadable"
-    assert scan(gzip.compress(os.urandom(5000))[:-2000]).verdict == "unreadable"
+    assert scan(gzip.compress(os.urandom(5000), mtime=0)[:-2000]).verdict == "unreadable"
     assert scan(zipped({"a": b"x" * 1000})[:-5]).verdict == "unreadable"
 
 

@@ -1,5 +1,6 @@
 """Mirrors of a hub that answers over HTTP, into another one in this process."""
 
+import base64
 import dataclasses
 import hashlib
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ from tests.hub.stocked_hub import StockedHub, stocked_hub
 from tests.server.hub_app import inline, make_hub, ndjson
 
 from ayni.hub import export, revisions
+from ayni.hub.commit_log_mirror import BrokenCommitLogError
 from ayni.hub.connection import HubConnection
+from ayni.hub.log_watch import LogWatch
 from ayni.hub.mirror import DivergedMirrorError, Mirrored, Target, mirror, mirror_folder
 from ayni.hub.revision_sources import (
     HubRevisions,
@@ -25,8 +28,10 @@ from ayni.hub.revision_sources import (
     checked,
     find_repository,
 )
+from ayni.hub.tables import refs_table
 from ayni.server.app import make_app
 from ayni.server.in_process import OperatorCallers, connected
+from ayni.signing import load_or_create_key
 
 __all__ = ["stocked_hub"]
 
@@ -56,7 +61,8 @@ class Source:
 @pytest.fixture
 def source(tmp_path: Path) -> Iterator[Source]:
     hub = dataclasses.replace(make_hub(tmp_path / "source"), callers=OperatorCallers())
-    hub = dataclasses.replace(hub, base_url="http://localhost")
+    key = load_or_create_key(tmp_path / "source" / "key.pem")
+    hub = dataclasses.replace(hub, base_url="http://localhost", log_key=key)
     with connected(make_app(hub)) as connection:
         yield Source(connection, hub)
     hub.database.close()
@@ -103,6 +109,46 @@ def test_only_what_is_new_comes_the_second_time(source: Source, stocked_hub: Sto
 
     assert (nothing.num_commits, nothing.num_bytes) == (0, 0)
     assert (little.num_commits, little.num_files, little.num_bytes) == (1, 1, 3)
+
+
+def test_a_mirror_holds_what_it_copies_against_the_hubs_log(
+    source: Source, stocked_hub: StockedHub, tmp_path: Path
+) -> None:
+    earlier = source.commit(inline("a.txt", b"one"))
+    log = LogWatch(source.connection, tmp_path / "log")
+
+    first = copy(source, stocked_hub, log=log)
+    source.commit(inline("a.txt", b"two"))
+    second = copy(source, stocked_hub, log=LogWatch(source.connection, tmp_path / "log"))
+
+    assert first.is_log_checked and second.is_log_checked
+    assert (tmp_path / "log" / "commit-log.jsonl").read_text().count("\n") == 3
+    with source.hub.database.transaction() as connection:
+        connection.execute(refs_table.update().values(revision=earlier))
+    with pytest.raises(BrokenCommitLogError, match="its newest entry says"):
+        copy(source, stocked_hub, log=log)
+
+
+def test_a_log_by_another_key_than_before_is_refused(
+    source: Source, stocked_hub: StockedHub, tmp_path: Path
+) -> None:
+    copy(source, stocked_hub, log=LogWatch(source.connection, tmp_path / "log"))
+    (tmp_path / "log" / "commit-log.key").write_text(base64.b64encode(b"k" * 32).decode())
+
+    with pytest.raises(BrokenCommitLogError):
+        copy(source, stocked_hub, log=LogWatch(source.connection, tmp_path / "log"))
+
+
+def test_a_hub_without_a_log_is_copied_and_says_so(
+    source: Source, stocked_hub: StockedHub, tmp_path: Path
+) -> None:
+    hub = dataclasses.replace(source.hub, log_key=None)
+    with connected(make_app(hub)) as connection:
+        log = LogWatch(connection, tmp_path / "log")
+
+        done = mirror(connection, "model", "ada/x", target_of(stocked_hub), log=log)
+
+    assert done.keeps_ids and not done.is_log_checked
 
 
 def test_a_mirror_that_broke_off_goes_on(source: Source, stocked_hub: StockedHub) -> None:

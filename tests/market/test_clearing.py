@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from ayni.market.bids import Bid, DeadlinePassedError, InvalidBidError
 from ayni.market.clearing import clear, clear_round
 from ayni.market.clearing_policy import ClearingPolicy
-from ayni.market.horizon import Horizon
+from ayni.market.horizon import Horizon, falling_prices
 from ayni.market.machine_classes import MachineClass
 from ayni.market.offers import Offer, OverlappingOffersError
 from ayni.market.rounds import MarketRound
@@ -236,6 +236,32 @@ def test_a_round_of_nothing_is_a_round() -> None:
     result = clear([], [], horizon=Horizon(start=NOON, num_slots=4), carbon={})
 
     assert (result.allocations, result.refused, result.surplus_microcredits) == ((), (), 0)
+
+
+def test_prices_that_fall_leave_the_early_hours_to_who_cannot_wait() -> None:
+    bids = [
+        bid("patient", 30, work_reference_hours=2.0),
+        bid("urgent", 10, work_reference_hours=2.0, deadline=NOON + 2 * HOUR),
+    ]
+    pool = market(bids, [offer()])
+
+    at_once = clear_round(pool).result
+    late = clear_round(
+        replace(pool, slot_prices=falling_prices(pool.horizon, microcredits_a_slot=1000.0))
+    ).result
+
+    assert [each.bid for each in at_once.allocations] == ["patient"]
+    assert {each.bid: each.option.start_slot for each in late.allocations} == {"patient": 2, "urgent": 0}
+
+
+def test_a_lower_exponent_lets_the_large_job_go_before_the_dense_one() -> None:
+    bids = [bid("large", 24), bid("dense", 15, work_reference_hours=1.0)]
+    root = clear_round(market(bids, [offer()])).result
+    flat = clear_round(market(bids, [offer()], policy=replace(PLAIN, size_exponent=0.0))).result
+
+    assert [each.bid for each in root.allocations] == ["dense"]
+    assert [each.bid for each in flat.allocations] == ["large"]
+    assert flat.payments["large"] >= root.payments["dense"]
 
 
 def test_the_order_of_bids_and_offers_plays_no_part() -> None:

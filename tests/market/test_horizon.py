@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from ayni.market.horizon import Horizon, check_carbon
+from ayni.market.horizon import Horizon, check_carbon, falling_prices
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -33,3 +33,10 @@ def test_an_impossible_horizon_is_refused(values: dict[str, int]) -> None:
 def test_a_forecast_has_a_value_for_each_slot(values: list[float]) -> None:
     with pytest.raises(ValueError, match="DE"):
         check_carbon({"DE": values}, horizon=Horizon(start=NOON, num_slots=2))
+
+
+def test_prices_of_slots_fall_to_nothing_or_rise_from_it() -> None:
+    horizon = Horizon(start=NOON, num_slots=3)
+
+    assert falling_prices(horizon, microcredits_a_slot=10.0) == (20.0, 10.0, 0.0)
+    assert falling_prices(horizon, microcredits_a_slot=-10.0) == (0.0, 10.0, 20.0)

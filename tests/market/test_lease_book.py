@@ -432,7 +432,7 @@ def test_an_unknown_lease_is_named() -> None:
         {"windows": ((datetime(2026, 1, 1), datetime(2026, 1, 2)),)},  # noqa: DTZ001
         {"escrow_microcredits": 35_999},
         {"bond_microcredits": -1},
-        {"check_rate": 0.0},
+        {"check_rate": -0.1},
     ],
 )
 def test_terms_that_cannot_be_kept_are_refused(wrong: dict[str, Any]) -> None:

@@ -167,6 +167,20 @@ def datasets_have_discussions_too_and_private_ones_are_hidden() -> None:
 
 
 @check
+def results_of_models_make_the_leaderboard_of_a_data_set() -> None:
+    bench = f"ada/bench-{VERSION}"
+    api.create_repo(bench, repo_type="dataset")
+    text = f"- dataset: {{id: {bench}, task_id: default}}\n  value: 0.5\n  notes: tools\n".encode()
+    api.upload_file(path_or_fileobj=text, path_in_repo=".eval_results/b.yaml", repo_id=MODEL)
+    if hasattr(api, "get_dataset_leaderboard"):
+        [entry] = nobody.get_dataset_leaderboard(bench)
+        assert (entry.rank, entry.model_id, entry.value, entry.verified) == (1, MODEL, 0.5, False)
+        assert entry.author.username == "ada" and entry.notes == "tools"
+        [found] = api.model_info(MODEL, expand=["evalResults"]).eval_results
+        assert (found.dataset_id, found.value) == (bench, 0.5)
+
+
+@check
 def likes_are_listed_and_taken_back() -> None:
     like = f"{ENDPOINT}/api/models/{MODEL}/like"
     huggingface_hub.utils.get_session().post(like, headers={"Authorization": "Bearer hf_ben"})

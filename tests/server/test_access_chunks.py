@@ -8,6 +8,7 @@ from tests.hub.xet.xet_files import Xorb, claim_of, make_xorb
 from tests.server.hub_app import Client
 from tests.server.lab import CALLERS, VARIANTS, Lab, open_lab
 
+from ayni.hub import members, tokens
 from ayni.hub.xet.hashes import to_text
 from ayni.hub.xet.shards import write_upload
 
@@ -131,8 +132,61 @@ def test_a_link_to_chunks_gives_its_bytes_for_its_time_and_no_other(opened: tupl
 
     reply = client.get(path, token=None)
     assert (reply.status_code, reply.content) == (206, xorb_of("private").body)
-    changed = path[:-1] + ("A" if path[-1] != "A" else "B")
+    claims, _, signature = path.rpartition(".")
+    changed = f"{claims}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
     assert client.get(changed, token=None).status_code == 403
     lab.pass_time(hours=1)
     assert client.get(path, token=None).status_code == 403
     lab.pass_time(hours=-1)
+
+
+def test_tokens_and_links_end_when_the_hubs_token_is_revoked(opened: tuple[Lab, Client]) -> None:
+    lab, client = opened
+    with lab.database.transaction() as connection:
+        reader = members.get(connection, "reader")
+        made, text = tokens.issue(connection, reader.id, name="brief", scope="write", now=lab.time)
+    asked = client.get("/api/models/lab/private/xet-read-token/main", token=text)
+    token = asked.headers["X-Xet-Access-Token"]
+    path = f"/cas/v1/reconstructions/{file_of('private')}"
+    (entries,) = client.get(path, token=token).json()["fetch_info"].values()
+    assert client.get(entries[0]["url"], token=None).status_code == 206
+
+    with lab.database.transaction() as connection:
+        tokens.revoke(connection, reader.id, made.id, now=lab.time)
+
+    assert client.get(path, token=token).status_code == 403
+    assert client.get(entries[0]["url"], token=None).status_code == 403
+
+
+def test_who_sends_chunks_that_others_stored_is_told_that_they_are_new(opened: tuple[Lab, Client]) -> None:
+    lab, client = opened
+    lab.repository("public", "outsider/blind")
+    asked = client.get("/api/models/outsider/blind/xet-write-token/main", token=lab.tokens["outsider"])
+    token = asked.headers["X-Xet-Access-Token"]
+    unknown = make_xorb([b"nobody has this" * 40])
+
+    hidden, public = send_xorb(client, token, "gated"), send_xorb(client, token, "public")
+    new = client.post(f"/cas/v1/xorbs/default/{to_text(unknown.name)}", token=token, content=unknown.body)
+    assert hidden.json() == new.json() == {"was_inserted": True}
+    assert public.json() == {"was_inserted": False}
+    assert send_shard(client, token, "gated").json() == {"result": 1}
+    assert send_shard(client, token, "gated").json() == {"result": 0}
+
+
+def test_a_token_for_one_repository_finds_no_chunks_that_its_owner_sent_elsewhere(
+    opened: tuple[Lab, Client],
+) -> None:
+    lab, client = opened
+    number = lab.repository("public", "lab/narrow")
+    with lab.database.reading() as connection:
+        admin = members.get(connection, "admin").id
+    asked = client.get(
+        "/api/models/lab/narrow/xet-write-token/main", token=lab.token(admin, scoped_to=[number])
+    )
+    token = asked.headers["X-Xet-Access-Token"]
+
+    send_xorb(client, token_for(opened, "admin", "private", "write"), "unseen")
+
+    chunk = to_text(xorb_of("unseen").index.hashes(0, 1))
+    assert client.get(f"/cas/v1/chunks/default/{chunk}", token=token).status_code == 404
+    assert send_shard(client, token, "unseen").status_code == 400

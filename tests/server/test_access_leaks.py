@@ -201,3 +201,73 @@ def test_a_fine_grained_token_works_in_its_repository(opened: Opened) -> None:
     assert client.get("/api/models/lab/private/auth-check/write", token=token).status_code == 200
     assert client.get("/api/models/lab/public/auth-check/write", token=token).status_code == 403
     assert client.post("/api/repos/create", token=token, json={"name": "new"}).status_code == 403
+
+
+def test_links_end_when_their_token_is_revoked(opened: Opened) -> None:
+    lab, client = opened
+    put = batch(opened, "writer", "lab/private", "upload", sha256="1" * 64)["actions"]["upload"]["href"]
+    get = batch(opened, "reader", "lab/private", "download")["actions"]["download"]["href"]
+    assert client.get(get, token=None).content == LARGE
+
+    revoke(lab, "writer")
+    revoke(lab, "reader")
+
+    assert client.send("PUT", put, token=None, content=LARGE).status_code == 403
+    reply = client.get(get, token=None)
+    assert reply.status_code == 403 and "revoked" in reply.json()["error"]
+
+
+def test_links_end_when_the_role_is_gone_or_the_repository(opened: Opened) -> None:
+    lab, client = opened
+    get = batch(opened, "reader", "lab/private", "download")["actions"]["download"]["href"]
+    admin_get = batch(opened, "admin", "lab/private", "download")["actions"]["download"]["href"]
+
+    path = "/api/v1/organisations/lab/members/reader"
+    assert client.send("DELETE", path, token=lab.tokens["admin"]).status_code == 204
+    assert client.get(get, token=None).status_code == 403
+    assert client.get(admin_get, token=None).status_code == 200
+
+    body = {"name": "private", "organization": "lab"}
+    client.send("DELETE", "/api/repos/delete", token=lab.tokens["admin"], json=body)
+    assert client.get(admin_get, token=None).status_code == 403
+
+
+def revoke(lab: Lab, caller: str) -> None:
+    from ayni.hub import members, tokens
+
+    with lab.database.transaction() as connection:
+        tokens.revoke_all(connection, members.get(connection, caller).id, now=lab.time)
+
+
+def test_a_copy_of_a_gated_repository_asks_for_access_as_well(opened: Opened) -> None:
+    lab, client = opened
+    client.post(
+        "/api/models/lab/gated/user-access-request/grant",
+        token=lab.tokens["admin"],
+        json={"user": "outsider"},
+    )
+
+    reply = client.post(
+        "/api/models/lab/gated/duplicate",
+        token=lab.tokens["outsider"],
+        json={"repository": "outsider/copy", "visibility": "public"},
+    )
+
+    assert reply.status_code == 200
+    assert client.get("/outsider/copy/resolve/main/secret.txt", token=None).status_code == 401
+
+
+@pytest.mark.parametrize("revision", ["refs%2Ftags%2Fv1", "refs%2Fconvert%2Fx", "refs%2Fremotes%2Fx"])
+def test_a_commit_moves_no_tag(opened: Opened, revision: str) -> None:
+    lab, client = opened
+    client.post("/api/models/lab/public/tag/main", token=lab.tokens["writer"], json={"tag": "v1"})
+    lines = [
+        {"key": "header", "value": {"summary": "m"}},
+        {"key": "deletedFile", "value": {"path": "large.bin"}},
+    ]
+
+    reply = commit(client, lab.tokens["writer"], "lab/public", lines, rev=revision)
+
+    assert reply.status_code == 400, reply.text
+    tags = client.get("/api/models/lab/public/refs", token=None).json()
+    assert tags["tags"][0]["targetCommit"] == tags["branches"][0]["targetCommit"]

@@ -1,6 +1,8 @@
 """Requests find their route, their caller and their repository, and errors are replies that clients know."""
 
 import base64
+import re
+from collections.abc import AsyncIterator
 
 from tests.server.hub_app import Client, make_repository
 
@@ -80,3 +82,23 @@ def test_a_body_that_is_too_large_is_413(client: Client) -> None:
     reply = client.post("/api/repos/create", content=b"x" * (LARGEST_BODY_BYTES + 1))
 
     assert reply.status_code == 413
+
+
+def test_every_part_of_a_path_is_in_the_description(client: Client) -> None:
+    for path, operations in client.app.api.openapi()["paths"].items():
+        for operation in operations.values():
+            told = {each["name"] for each in operation.get("parameters", ()) if each["in"] == "path"}
+            assert told == set(re.findall(r"\{(\w+)\}", path)), path
+
+
+def test_no_address_of_the_api_reads_more_than_it_takes(client: Client) -> None:
+    def much() -> AsyncIterator[bytes]:
+        async def pieces() -> AsyncIterator[bytes]:
+            for _ in range(40):
+                yield b" " * (1 << 18)
+
+        return pieces()
+
+    for path in ("/api/v1/users", "/api/v1/tokens", "/api/validate-yaml"):
+        reply = client.post(path, content=much(), token=None)
+        assert reply.status_code in (400, 413), path

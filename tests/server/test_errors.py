@@ -1,5 +1,6 @@
 """Every error has a status, and no reply tells what is inside."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from ayni.errors import AyniError, UserError
 from ayni.files import DiskFullError, NotWritableError
 from ayni.hub.callers import ANONYMOUS, Caller
 from ayni.hub.revisions import EntryNotFoundError
-from ayni.server.errors import STATUSES, not_found, refused, reply_to
+from ayni.server.errors import STATUSES, error_reply, not_found, refused, reply_to
 
 ADA = Caller(user="ada")
 
@@ -62,3 +63,13 @@ def test_a_message_with_line_breaks_and_accents_fits_into_a_header() -> None:
 
     header = reply.headers["X-Error-Message"]
     assert header.startswith("? Set-Cookie: x=1 xxx") and len(header) == 1000
+
+
+def test_a_message_with_any_character_can_be_sent_in_a_header() -> None:
+    message = "a\x7fb\x00c\u00e9\U0001f600\nd\u202e" + "".join(map(chr, range(256)))
+
+    reply = error_reply(400, message)
+
+    line = reply.headers["X-Error-Message"]
+    assert line.startswith("a?b?c?? d?") and all(" " <= letter <= "~" for letter in line)
+    assert json.loads(bytes(reply.body))["error"] == message

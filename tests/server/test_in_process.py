@@ -1,8 +1,8 @@
-from tests.server.hub_app import make_hub  # noqa: I001
 import dataclasses
 from pathlib import Path
 
 import pytest
+from tests.server.hub_app import make_hub
 
 from ayni.hub import audit
 from ayni.hub.connection import HubRefusedError

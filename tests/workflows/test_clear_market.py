@@ -16,6 +16,8 @@ from ayni.workflows.clear_market import PoolRound, RoundRequest, clear_pool
 from ayni.workflows.offer_cloud import CloudRequest, offer_cloud
 from ayni.workflows.offer_machines import MachinesRequest, offer_machines
 
+from .pool_scenario import leases_of
+
 NOW = datetime(2026, 11, 22, 12, 20, tzinfo=UTC)
 LAB = MachinesRequest(
     site="lab",
@@ -64,7 +66,7 @@ def test_a_job_goes_to_the_member_and_pays_no_more_than_its_cost_where_nobody_el
     offer_machines(store, LAB, now=NOW)
     submit(store, "a", worth=50)
 
-    place = placed(clear_pool(store, RoundRequest(), now=NOW))["a"]
+    place = placed(clear_pool(store, leases_of(store), RoundRequest(), now=NOW))["a"]
 
     assert (place["site"], place["seller"], place["source"]) == ("lab", "uni", "member")
     assert (place["start"], place["hours"]) == (NOW.isoformat(), 10.0)
@@ -83,7 +85,7 @@ def test_a_burst_to_a_cloud_happens_only_when_it_is_worth_it(store: PoolStore) -
     submit(store, "second", worth=40, within_hours=12)
     submit(store, "third", worth=10, within_hours=12)
 
-    round_ = clear_pool(store, RoundRequest(), now=NOW)
+    round_ = clear_pool(store, leases_of(store), RoundRequest(), now=NOW)
 
     places = placed(round_)
     assert places["first"]["site"] == "lab"
@@ -101,7 +103,7 @@ def test_what_is_late_withdrawn_or_over_takes_no_part(store: PoolStore) -> None:
     submit(store, "gone", worth=50)
     store.withdraw_job("gone", now=NOW)
 
-    found = clear_pool(store, RoundRequest(), now=NOW + timedelta(hours=2)).to_json()
+    found = clear_pool(store, leases_of(store), RoundRequest(), now=NOW + timedelta(hours=2)).to_json()
 
     assert (found["num_jobs"], found["num_offers"]) == (0, 1)
 
@@ -110,7 +112,7 @@ def test_a_gang_that_no_site_can_hold_is_told_which_would_hold_most(store: PoolS
     offer_machines(store, LAB, now=NOW)
     submit(store, "gang", worth=500, gang=4)
 
-    (refused,) = clear_pool(store, RoundRequest(), now=NOW).to_json()["refused"]
+    (refused,) = clear_pool(store, leases_of(store), RoundRequest(), now=NOW).to_json()["refused"]
 
     assert refused["code"] == "no place"
     assert "needs 4 machines" in refused["reason"]
@@ -121,7 +123,7 @@ def test_work_in_pieces_ends_in_the_last_of_them(store: PoolStore) -> None:
     offer_machines(store, replace(LAB, zone="US-CAL-CISO"), now=NOW)
     submit(store, "pieces", worth=50, within_hours=40, can_suspend=True)
 
-    place = placed(clear_pool(store, RoundRequest(greenest_within=1.0), now=NOW))["pieces"]
+    place = placed(clear_pool(store, leases_of(store), RoundRequest(greenest_within=1.0), now=NOW))["pieces"]
 
     assert place["num_stops"] >= 1
     length = datetime.fromisoformat(place["end"]) - datetime.fromisoformat(place["start"])
@@ -133,7 +135,9 @@ def test_the_same_seed_gives_the_same_round_and_capacity_is_told(store: PoolStor
     for number in range(4):
         submit(store, f"j{number}", worth=50, within_hours=11)
 
-    rounds = [clear_pool(store, RoundRequest(seed=seed), now=NOW).to_json() for seed in (1, 1)]
+    rounds = [
+        clear_pool(store, leases_of(store), RoundRequest(seed=seed), now=NOW).to_json() for seed in (1, 1)
+    ]
 
     assert rounds[0] == rounds[1]
     assert len(rounds[0]["placed"]) == 1
@@ -143,6 +147,6 @@ def test_the_same_seed_gives_the_same_round_and_capacity_is_told(store: PoolStor
 
 
 def test_an_empty_pool_has_an_empty_round(store: PoolStore) -> None:
-    found = clear_pool(store, RoundRequest(), now=NOW).to_json()
+    found = clear_pool(store, leases_of(store), RoundRequest(), now=NOW).to_json()
 
     assert found["placed"] == found["refused"] == found["capacity"] == []

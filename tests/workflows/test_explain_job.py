@@ -13,13 +13,15 @@ from ayni.database import Database
 from ayni.market.bids import Bid
 from ayni.market.pool_store import PoolStore, UnknownPoolEntryError
 from ayni.workflows.clear_market import RoundRequest, clear_pool, clear_values
-from ayni.workflows.explain_job import Explanation, explain_bid, explain_job
+from ayni.workflows.explain_job import Explanation, explain_bid, explain_waiting_job
 from ayni.workflows.offer_machines import (
     MachinesRequest,
     PoolOptionError,
     member_offer,
     offer_machines,
 )
+
+from .pool_scenario import leases_of
 
 NOW = datetime(2026, 11, 22, 12, 20, tzinfo=UTC)
 LAB = MachinesRequest(
@@ -56,12 +58,13 @@ def bid(id: str, worth: float, **changes: Any) -> Bid:
 
 
 def explain(store: PoolStore, id: str) -> Explanation:
-    return explain_job(store, id, RoundRequest(), now=NOW)
+    return explain_waiting_job(store, leases_of(store), id, RoundRequest(), now=NOW)
 
 
 def wins(folder: Path, id: str, *bids: Bid) -> bool:
     folder.mkdir()
-    found = clear_pool(pool_of(folder, *bids), RoundRequest(), now=NOW).to_json()
+    store = pool_of(folder, *bids)
+    found = clear_pool(store, leases_of(store), RoundRequest(), now=NOW).to_json()
     return id in [each["job"] for each in found["placed"]]
 
 

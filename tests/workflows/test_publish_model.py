@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from ayni.files import sha256_of_file
 from ayni.hub.prediction import predict
+from ayni.hub.run_results import RESULTS_FILE, BadRunResultsError, verify_results
 from ayni.jobs.loading import load_job
 from ayni.jobs.runs import Run
 from ayni.workflows.house import House
@@ -112,6 +114,22 @@ def test_a_published_language_model_says_which_character_comes_next(tmp_path: Pa
     assert (config["pipeline_tag"], config["labels"]) == ("text-generation", ["a", "b", "\n"])
     assert [(answer["label"], answer["prediction"]) for answer in answers] == [("b", 1)] * 3
     assert next(iter(answers[0]["probabilities"])) == "b"
+
+
+def test_what_a_run_reached_is_published_with_its_evidence(finished: Run) -> None:
+    folder = Path(finished.result("publish")["folder"])  # type: ignore[index]
+    record = json.loads((folder / RESULTS_FILE).read_text())
+    digests = {path.name: sha256_of_file(path) for path in folder.iterdir() if path.is_file()}
+    receipts = [json.loads(path.read_text()) for path in sorted((folder / "receipts").iterdir())]
+
+    found = verify_results(record, files=digests, receipts=receipts)
+
+    assert (found.run, found.public_key) == (finished.id, receipts[0]["public_key"])
+    assert found.results[0].variant == "full" and found.results[0].metrics
+    card = (folder / "README.md").read_text()
+    assert f"type: {found.dataset}" in card or f'"type": "{found.dataset}"' in card
+    with pytest.raises(BadRunResultsError):
+        verify_results(record, files=digests | {found.results[0].file: "0" * 64}, receipts=receipts)
 
 
 def test_outputs_that_nobody_names_are_not_published_as_classes(finished: Run) -> None:

@@ -178,7 +178,8 @@ def mirror(
     """Copy repositories of another hub into this one, or what is new in them; or a folder as one.
 
     From a hub of Ayni come all commits with their ids, from others the newest revision of each branch. What
-    was broken off goes on where it was. `AYNI_HUB_TOKEN` is sent to `AYNI_HUB_URL` and to no other address.
+    was broken off goes on where it was. Where `AYNI_HUB_URL` is set, `AYNI_HUB_TOKEN` goes to that address
+    only.
 
     For example:
 

@@ -76,7 +76,7 @@ def submit_job(
 
 @app.command("list")
 def list_jobs(
-    all_: Annotated[bool, typer.Option("--all", help="Also those that are withdrawn or late.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Also those that are withdrawn, late or done.")] = False,
     json: JsonOption = False,
 ) -> None:
     """List the jobs of the pool, the oldest first.
@@ -88,7 +88,8 @@ def list_jobs(
     """
     from ayni.wiring import market as wiring
 
-    jobs = [each for each in wiring.pool().jobs() if all_ or each["state"] == "waiting"]
+    current = ("waiting", "placed", "running")
+    jobs = [each for each in wiring.pool().jobs() if all_ or each["state"] in current]
     if json:
         terminal.print_json(jobs)
     elif not jobs:
@@ -123,6 +124,8 @@ def explain_job(
     json: JsonOption = False,
 ) -> None:
     """Say what a job would get in a round now and why: who goes before it, and what would change that.
+
+    Of a job that has a place, or is done, say what the place was expected to save of carbon, and has saved.
 
     For example:
 

@@ -1,4 +1,7 @@
-"""`ayni ledger check|statement`: prove the ledger, and say what became of a member's credits."""
+"""`ayni ledger check|statement|policy|close-quarter`: prove the ledger, and say what becomes of credits.
+
+Not covered: moving credits by hand, which nobody can.
+"""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -11,7 +14,7 @@ from ayni.units import microcredits_to_credits
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Look into the ledger of credits: check, statement.",
+    help="Look into the ledger of credits: check, statement, policy, close-quarter.",
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
@@ -85,6 +88,51 @@ def statement(
         f"{_credits(closing['escrow_microcredits'])} in escrow and "
         f"{_credits(closing['bond_microcredits'])} staked."
     )
+
+
+@app.command("policy")
+def policy(json: JsonOption = False) -> None:
+    """Show what the pool declares: grants, decay, checks of work, carbon charge and the rules of rounds.
+
+    Example: `ayni ledger policy`
+    """
+    from ayni.wiring import market as wiring
+
+    found = wiring.declared_policy()
+    if json:
+        terminal.print_json(found)
+        return
+    from ayni.cli import pool_tables
+
+    terminal.show(pool_tables.policy_table(found))
+
+
+@app.command("close-quarter")
+def close_quarter(
+    period: Annotated[str, typer.Argument(metavar="QUARTER", help="The quarter that ended last: 2026Q3.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would move; move nothing.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Close a quarter: idle credits decay, and the surplus is shared out by work of the quarter before.
+
+    A quarter is closed once; after that the command shows what was moved.
+
+    For example:
+
+    - `ayni ledger close-quarter 2026Q3 --dry-run`
+    - `ayni ledger close-quarter 2026Q3`
+    """
+    from ayni.wiring import market as wiring
+
+    found = wiring.close_quarter(period, is_trial=dry_run)
+    if json:
+        terminal.print_json(found)
+        return
+    from ayni.cli import pool_tables
+
+    for part in pool_tables.quarter_parts(found):
+        terminal.show(part)
 
 
 def _show_sound(found: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Offers, jobs and rounds of a pool as tables for a terminal of 80 columns or more.
+"""Offers, jobs, rounds, leases and budgets of a pool as tables for a terminal of 80 columns or more.
 
 Not covered: everything that is known of them; `--json` has it all.
 """
@@ -73,23 +73,66 @@ def submitted_parts(entry: Json) -> list[RenderableType]:
 
 
 def round_parts(found: Json) -> list[RenderableType]:
-    """Who would run where and when, what each pays, and who gets nothing."""
+    """Who runs where and when, what each pays, who gets nothing, and what was booked."""
+    booked = "Nothing was booked." if found["round"] is None else f"Booked as round {found['round']}."
     parts: list[RenderableType] = [
         f"A round over {_counted(found['num_jobs'], 'job')} and {_counted(found['num_offers'], 'offer')}, "
-        f"{found['hours']:g} hours from {_minute(found['start'])} UTC. Nothing was booked."
+        f"{found['hours']:g} hours from {_minute(found['start'])} UTC. {booked}"
     ]
     if found["placed"]:
         parts.append(places_table(found["placed"]))
+    parts += [f"{each['job']} was not booked and waits on: {each['reason']}" for each in found["not_held"]]
     for each in found["refused"]:
         parts.append(f"{each['job']} gets nothing: {each['reason']}")
     if found["placed"]:
         surplus = microcredits_to_credits(found["surplus_microcredits"])
         parts.append(f"Payments are {surplus:.4g} credits above asks and carbon charges.")
+        parts.append(_saving(found["expected_saving_grams"], "are expected to save"))
+        parts.append(_fairness(found["fairness"]))
     if annual := sorted(zone for zone, link in found["carbon_from"].items() if link.startswith("annual")):
         parts.append(
             f"CO2e of {', '.join(annual)} is by annual means, so no hour looks greener than another."
         )
+    if found["placed"] and found["round"] is not None:
+        parts.append(
+            "Sites are not told by this installation: start the work there by hand. Leases: ayni market "
+            "leases. Credits back: ayni market release LEASE."
+        )
     return parts
+
+
+def _fairness(found: Json) -> str:
+    """The fairness of a round in a sentence; the words are those of the glossary."""
+    shares = ", ".join(f"{member} {share:.0%}" for member, share in found["dominant_shares"].items())
+    least = found["least_share_ratio"]
+    waits = "" if least is None else f", least share ratio of who was outbid {least:.2f}"
+    jain = formats.UNKNOWN if found["jain"] is None else f"{found['jain']:.2f}"
+    envious = _counted(found["num_envious"], "envious pair")
+    return f"Shares of the pool: {shares}. Jain index {jain}{waits}, {envious}."
+
+
+def leases_table(leases: Sequence[Json]) -> Table:
+    """One line for each lease."""
+    table = plain_table("lease", "where", "from (UTC)", "until (UTC)", "state", "pays", left=_LEFT)
+    for each in leases:
+        table.add_row(
+            str(each["id"]),
+            f"{each['site']}, {each['machines']} x {each['machine_class']}",
+            _minute(each["windows"][0][0]),
+            _minute(each["windows"][-1][1]),
+            str(each["state"]),
+            f"{microcredits_to_credits(each['payment_microcredits']):.4g}",
+        )
+    return table
+
+
+def budgets_table(budgets: Sequence[Json]) -> Table:
+    """One line for each carbon budget."""
+    table = plain_table("member", "month", "budget", "used", "left", left=("month",))
+    for each in budgets:
+        grams = (formats.grams(each[name]) for name in ("grams", "used_grams", "left_grams"))
+        table.add_row(str(each["member"]), str(each["month"]), *grams)
+    return table
 
 
 def places_table(places: Sequence[Json]) -> Table:
@@ -108,7 +151,7 @@ def places_table(places: Sequence[Json]) -> Table:
     return table
 
 
-_LEFT = ("machines", "zone", "until (UTC)", "price of", "member", "where", "from (UTC)")
+_LEFT = ("machines", "zone", "until (UTC)", "price of", "member", "where", "from (UTC)", "state")
 
 
 def _machines(offer: Json) -> str:
@@ -147,8 +190,14 @@ def _counted(number: int, noun: str) -> str:
 
 
 def explanation_parts(found: Json) -> list[RenderableType]:
-    """What a job would get, why, and what would change that."""
-    parts: list[RenderableType] = [f"In a round at {_minute(found['start'])} UTC; nothing was booked."]
+    """What a job has got or would get, why, and what would change that."""
+    if found["state"] != "waiting":
+        return _placed_parts(found)
+    parts: list[RenderableType] = []
+    if found["leases"]:
+        parts.append(f"{found['job']} had {_counted(len(found['leases']), 'lease')} and waits again.")
+        parts += _lease_parts(found)
+    parts.append(f"In a round at {_minute(found['start'])} UTC; nothing was booked.")
     others = [f"{each['job']} ({each['member']})" for each in found["others"]]
     if (place := found["placed"]) is not None:
         return [*parts, places_table([place]), _why_so_much(place, others)]
@@ -163,6 +212,28 @@ def explanation_parts(found: Json) -> list[RenderableType]:
     return parts
 
 
+def _placed_parts(found: Json) -> list[RenderableType]:
+    return [f"{found['job']} is {found['state']}.", *_lease_parts(found)]
+
+
+def _lease_parts(found: Json) -> list[RenderableType]:
+    """The leases of a job, why they ended, and what they save of carbon."""
+    parts: list[RenderableType] = [leases_table(found["leases"])]
+    parts += [f"{each['id']} ended: {each['reason']}" for each in found["leases"] if each["reason"]]
+    parts.append(_saving(found["expected_saving_grams"], "were expected to save"))
+    if found["realised_saving_grams"] is not None:
+        parts.append(_saving(found["realised_saving_grams"], "have saved"))
+    return parts
+
+
+def _saving(grams: float | None, verb: str) -> str:
+    if grams is None:
+        return "What the place saves of CO2e is not known: a zone is not."
+    if grams < 0:
+        grams, verb = -grams, verb.replace("saved", "cost").replace("save", "cost")
+    return f"Place and hour {verb} {formats.grams(grams)} CO2e beside beginning at once."
+
+
 def _why_so_much(place: Json, others: Sequence[str]) -> str:
     above = place["payment_microcredits"] - place["cost_microcredits"]
     if above <= 0:
@@ -173,3 +244,46 @@ def _why_so_much(place: Json, others: Sequence[str]) -> str:
 
 def _at_cost_of(others: Sequence[str]) -> str:
     return f"; then {', '.join(others)} would get another place or none" if others else ""
+
+
+def policy_table(policy: Json) -> Table:
+    """One line for each amount and rate that a pool declares; None is shown as not declared."""
+    table = plain_table("of", "policy", "value", left=("policy",))
+    for part, values in policy.items():
+        for name, value in values.items():
+            # Parts are told apart by their first line alone.
+            table.add_row(part if name == next(iter(values)) else "", name, _declared(value))
+    return table
+
+
+def quarter_parts(found: Json) -> list[RenderableType]:
+    """What closing a quarter moves, by member."""
+    decay, dividend = found["decay_microcredits"], found["dividend_microcredits"]
+    work = found["verified_hours_before"]
+    parts: list[RenderableType] = []
+    if members := sorted({*decay, *dividend, *work}):
+        table = plain_table("member", "work before", "dividend", "decay")
+        for member in members:
+            table.add_row(
+                member,
+                f"{work.get(member, 0.0):.4g} h",
+                f"{microcredits_to_credits(dividend.get(member, 0)):.6f}",
+                f"{-microcredits_to_credits(decay.get(member, 0)):.6f}",
+            )
+        parts.append(table)
+    if found["was_closed_at"] is not None:
+        closed = (
+            f"{found['period']} was closed on {_minute(found['was_closed_at'])} UTC with these movements."
+        )
+        return [*parts, f"{closed} Nothing was changed."]
+    if found["is_trial"]:
+        return [*parts, f"{found['period']} is not closed; this is what would move."]
+    return [*parts, f"{found['period']} is closed."]
+
+
+def _declared(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "-" if value is None else str(value)

@@ -6,8 +6,9 @@ All that a decision needs is in the caller, read once for each request, so that 
 Not covered: how tokens are made and kept.
 """
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from ayni.errors import UserError
@@ -39,6 +40,7 @@ class Caller:
         roles: in organisations, by lower-case name; a member is "admin" of its own namespace.
         repository_roles: in single repositories, by number; wins over the role in the namespace.
         granted: gated repositories that let this member in, by number.
+        credential: digest of the token, by which a signed link finds out whether it is still good.
     """
 
     user: str | None
@@ -49,6 +51,7 @@ class Caller:
     roles: Mapping[str, Role] = field(default_factory=dict)
     repository_roles: Mapping[int, Role] = field(default_factory=dict)
     granted: frozenset[int] = frozenset()
+    credential: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_anonymous(self) -> bool:
@@ -70,15 +73,33 @@ class CallerSource(Protocol):
         """
         ...
 
+    def caller_again(self, credential: str) -> Caller:
+        """The caller of an earlier request as it is now, by its `credential`.
+
+        Raises:
+            BadTokenError: revoked or expired meanwhile.
+        """
+        ...
+
 
 class GivenCallers:
     """Callers by token, in memory. Fulfils CallerSource."""
 
     def __init__(self, callers: Mapping[str, Caller]) -> None:
-        self._callers = dict(callers)
+        self._callers = {
+            hashlib.sha256(token.encode()).hexdigest(): caller for token, caller in callers.items()
+        }
 
     def caller_of(self, token: str) -> Caller:
         """The caller with this token."""
-        if token not in self._callers:
+        return self.caller_again(hashlib.sha256(token.encode()).hexdigest())
+
+    def caller_again(self, credential: str) -> Caller:
+        """The caller with the token of this digest."""
+        if credential not in self._callers:
             raise BadTokenError
-        return self._callers[token]
+        return replace(self._callers[credential], credential=credential)
+
+    def revoke(self, token: str) -> None:
+        """Take a token back."""
+        del self._callers[hashlib.sha256(token.encode()).hexdigest()]

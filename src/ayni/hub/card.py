@@ -199,16 +199,20 @@ def _emissions(footprint: CardFootprint) -> dict[str, Any]:
 
 def _result(card: ModelCard, variant: CardVariant) -> dict[str, Any]:
     task = card.config.pipeline_tag
-    data_type = card.data.hub_id or re.sub(r"[^a-z0-9]+", "-", card.data.name.lower()).strip("-") or "data"
     return {
         "task": {"type": task, "name": f"{task} (variant {variant.name})"},
-        "dataset": {"name": card.data.name, "type": data_type, "split": "test"},
+        "dataset": {"name": card.data.name, "type": dataset_id(card.data), "split": "test"},
         "metrics": [
             {"type": name, "value": _plain(value), "name": f"{name}, {variant.name}"}
             for name, value in variant.metrics.items()
             if math.isfinite(value)
         ],
     }
+
+
+def dataset_id(data: CardData) -> str:
+    """The name of a data set by which results on it are compared."""
+    return data.hub_id or re.sub(r"[^a-z0-9]+", "-", data.name.lower()).strip("-") or "data"
 
 
 def _plain(value: float | None) -> float | None:

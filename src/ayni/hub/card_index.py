@@ -21,7 +21,13 @@ from ayni.hub.repository import Repository
 
 CARD_FILE = "README.md"
 MAX_METADATA_BYTES = 256 << 10
+MAX_METADATA_DEPTH = 50
+MAX_NUMBER_LENGTH = 1_000
 MAX_TAG_LENGTH = 200
+MAX_TAGS = 1_000
+_NUMBER_BITS = 63
+# The reader in C is ten times as fast and makes the same values; it is not in every build of PyYAML.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG_PREFIXES = {
     "license": "license:",
     "datasets": "dataset:",
@@ -62,22 +68,54 @@ def parse_metadata(front: str) -> dict[str, Any]:
     """YAML metadata as plain JSON values.
 
     Raises:
-        ValueError: too long, no YAML, not a mapping, or it uses anchors (which can grow without bound).
+        ValueError: too long, no YAML, not a mapping, or it uses aliases (which can grow without bound), is
+            nested too deeply (readers take the square of the depth), or holds what JSON cannot.
     """
-    if len(front.encode()) > MAX_METADATA_BYTES:
-        raise ValueError(f"the metadata are longer than {MAX_METADATA_BYTES} bytes")
-    try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(front, yaml.SafeLoader)):
-            raise ValueError("the metadata use YAML aliases, which are not accepted")
-        found = yaml.safe_load(front)
-    except (yaml.YAMLError, RecursionError, OverflowError) as error:
-        raise ValueError(f"the metadata are no YAML: {' '.join(str(error).split())}") from error
+    found = parse_yaml(front)
     if found is None:
         return {}
     if not isinstance(found, dict):
         raise ValueError("the metadata are no mapping of keys to values")
-    plain: dict[str, Any] = _plain(found)
-    return plain
+    return found
+
+
+def parse_yaml(text: str) -> Any:
+    """YAML as plain JSON values.
+
+    Raises:
+        ValueError: too long, no YAML, or it uses aliases (which can grow without bound), is nested
+            too deeply (readers take the square of the depth), or holds what JSON cannot.
+    """
+    if len(text.encode()) > MAX_METADATA_BYTES:
+        raise ValueError(f"the metadata are longer than {MAX_METADATA_BYTES} bytes")
+    try:
+        problem = _problem(text)
+        found = None if problem else yaml.load(text, _LOADER)
+    # What the reader raises for tags that do not fit their values: !!bool x, !!timestamp x, !!int "".
+    except (yaml.YAMLError, RecursionError, ArithmeticError, AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"the metadata are no YAML: {' '.join(str(error).split())}") from error
+    if problem:
+        raise ValueError(f"the metadata {problem}")
+    return _plain(found)
+
+
+def _problem(front: str) -> str:
+    """Why YAML is not read at all; empty where nothing is wrong. Nothing is kept in memory meanwhile."""
+    depth = 0
+    for event in yaml.parse(front, _LOADER):
+        if isinstance(event, yaml.AliasEvent):
+            return "use YAML aliases, which are not accepted"
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_METADATA_DEPTH:
+            return f"are nested more than {MAX_METADATA_DEPTH} deep"
+        # Numbers to the base of 60 take the square of their length to be read.
+        if isinstance(event, yaml.ScalarEvent) and event.style is None and _is_long_number(event.value):
+            return f"hold a number of {len(event.value)} characters"
+    return ""
+
+
+def _is_long_number(text: str) -> bool:
+    return len(text) > MAX_NUMBER_LENGTH and text[0] in "+-.0123456789"
 
 
 def read_card(content: ContentStore, entry: TreeEntry | None) -> dict[str, Any]:
@@ -98,7 +136,7 @@ def tags_of(card: Mapping[str, Any]) -> list[str]:
     for key, prefix in _TAG_PREFIXES.items():
         for value in _texts(card.get(key)):
             found[f"{prefix}{value}"[:MAX_TAG_LENGTH]] = None
-    return list(found)
+    return list(found)[:MAX_TAGS]
 
 
 def refresh(connection: sa.Connection, content: ContentStore, repository_id: int, tree: str) -> None:
@@ -148,14 +186,27 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _plain(value: Any) -> Any:
+    """JSON values that every database keeps.
+
+    Raises:
+        ValueError: a number is too large, or a text holds what is no character.
+    """
     if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {_text(str(key)): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set):
         return [_plain(inner) for inner in value]
     if isinstance(value, float):
         # JSON knows neither infinity nor NaN.
         return value if value - value == 0 else str(value)
-    return value if value is None or isinstance(value, str | int | bool) else str(value)
+    if isinstance(value, int) and value.bit_length() > _NUMBER_BITS:
+        raise ValueError(f"the metadata hold a number of more than {_NUMBER_BITS} bits")
+    return value if value is None or isinstance(value, int) else _text(str(value))
+
+
+def _text(text: str) -> str:
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("the metadata hold a NUL or half a character, written as an escape")
+    return text
 
 
 CheckCard = Callable[[str, str], tuple[list[str], list[str]]]

@@ -91,6 +91,12 @@ def by_id(connection: sa.Connection, number: int) -> Repository:
     return from_row(connection.execute(sa.select(repositories_table).where(_COLUMNS.id == number)).one())
 
 
+def is_deleted(connection: sa.Connection, number: int) -> bool:
+    """Whether the repository of a number is there no more."""
+    query = sa.select(_COLUMNS.id).where(_COLUMNS.id == number, _COLUMNS.deleted_at.is_(None))
+    return connection.scalar(query) is None
+
+
 def move(connection: sa.Connection, repository: Repository, name: str, *, when: datetime) -> Repository:
     """Give a repository another name.
 

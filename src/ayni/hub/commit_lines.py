@@ -28,6 +28,9 @@ MAX_INLINE_BYTES = 16 << 20
 MAX_LINES = 100_000
 # Base64 takes four bytes for three; the rest of a line is a path.
 MAX_LINE_BYTES = MAX_INLINE_BYTES // 3 * 4 + (1 << 16)
+# Beside a file of LFS its pointer has the same git id, so a pointer is never taken for a file.
+LFS_POINTER_START = b"version https://git-lfs.github.com/spec/v1\n"
+LFS_POINTER_BYTES = 1024
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
 
@@ -77,6 +80,7 @@ class CommitLines:
     deleted_files: set[str] = field(default_factory=set)
     deleted_folders: set[str] = field(default_factory=set)
     num_lines: int = 0
+    num_inline_bytes: int = 0
     _has_header: bool = field(default=False, init=False)
 
     @property
@@ -166,6 +170,11 @@ class CommitLines:
                 f"{path!r} has {len(content)} bytes, more than the {self.max_inline_bytes} that fit into a "
                 "commit. Upload it as a large file."
             )
+        if content.startswith(LFS_POINTER_START) and len(content) < LFS_POINTER_BYTES:
+            raise CommitLineError(
+                self.num_lines, f"{path!r} is a pointer of git-lfs. Upload the file that it stands for"
+            )
+        self.num_inline_bytes += len(content)
         sha256 = self.content.put(io.BytesIO(content))
         self._forget(path)
         self.files[path] = TreeEntry(

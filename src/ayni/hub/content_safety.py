@@ -1,7 +1,7 @@
 """What was found in files is kept by their content, and commits are held against it.
 
 A file is scanned once for each form that its name may mean; the row is found again by the SHA-256. Scanning
-takes time, so `scan_files` is to be called before the transaction of a commit; what is missing is scanned
+takes time, so `look_ahead` is called before the transaction of a commit; what it has not seen is looked at
 within it, so that no commit passes unseen.
 
     before    cards that contradict themselves, secrets, and files that the policy does not take are refused
@@ -13,11 +13,13 @@ counts), and content that came before there was a scanner.
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, get_args
 
 import sqlalchemy as sa
 
-from ayni.database import metadata
+from ayni.database import Database, metadata
 from ayni.errors import UserError
 from ayni.hub import revisions
 from ayni.hub.card_checks import MAX_CARD_BYTES, check_card_text
@@ -68,16 +70,54 @@ def scan_files(
         content: where the bytes are.
         files: entries by path.
     """
-    found: dict[str, Scan] = {}
+    found = known_scans(connection, files)
     for path, entry in files.items():
-        if entry.sha256 is None:
+        if entry.sha256 is None or path in found:
             continue
+        # The same content may stand under two paths.
         known = known_scan(connection, entry.sha256, path)
         if known is None:
             known = scan_file(open_ranged(content, entry), path)
             _keep(connection, entry.sha256, path, known)
         found[path] = known
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """Files, as (path, SHA-256), whose cards and secrets were checked already."""
+
+    files: frozenset[tuple[str, str]] = frozenset()
+
+    def without(self, files: Mapping[str, TreeEntry]) -> dict[str, TreeEntry]:
+        """Those that are still to be checked."""
+        return {path: each for path, each in files.items() if (path, str(each.sha256)) not in self.files}
+
+
+NOTHING_LOOKED_AT = Looked()
+
+
+def look_ahead(
+    database: Database, content: ContentStore, repository: Repository, files: Mapping[str, TreeEntry]
+) -> Looked:
+    """Check the cards and secrets of a commit and scan its files, outside of its transaction.
+
+    Every scan is kept for itself, also when the commit is refused afterwards.
+
+    Raises:
+        CardMistakeError, SecretInCommitError: as within the commit.
+    """
+    check_commit_card(content, repository, files)
+    for path, entry in files.items():
+        check_secrets(_texts(content, {path: entry}))
+    with database.reading() as connection:
+        known = known_scans(connection, files)
+    for path, entry in files.items():
+        if path in known or entry.sha256 is None:
+            continue
+        scan = scan_file(open_ranged(content, entry), path)
+        database.run(partial(_keep, sha256=entry.sha256, path=path, scan=scan))
+    return Looked(files=frozenset((path, str(entry.sha256)) for path, entry in files.items()))
 
 
 def known_scan(connection: sa.Connection, sha256: str, path: str) -> Scan | None:
@@ -108,13 +148,15 @@ def known_scans(connection: sa.Connection, files: Mapping[str, TreeEntry]) -> di
     return {path: _from_json(json.loads(text)) for path, text in found.items() if text is not None}
 
 
-def guarding(content: ContentStore, policy_of: PolicyOf) -> BeforeCommit:
+def guarding(content: ContentStore, policy_of: PolicyOf, looked: Looked = NOTHING_LOOKED_AT) -> BeforeCommit:
     """What holds commits against policy, cards and secrets, for `CommitHooks.before`."""
 
     def guard(connection: sa.Connection, repository: Repository, request: CommitRequest) -> None:
         files = {path: entry for path, entry in request.changes.items() if entry is not None}
-        check_commit_card(content, repository, files)
-        check_secrets(_texts(content, files))
+        unseen = looked.without(files)
+        check_commit_card(content, repository, unseen)
+        for path, entry in unseen.items():
+            check_secrets(_texts(content, {path: entry}))
         check_policy(scan_files(connection, content, files), policy_of(connection, repository))
 
     return guard
@@ -161,6 +203,9 @@ def _suffix(path: str) -> str:
 
 
 def _keep(connection: sa.Connection, sha256: str, path: str, scan: Scan) -> None:
+    # Somebody else may have scanned the same content meanwhile.
+    if known_scan(connection, sha256, path) is not None:
+        return
     connection.execute(
         scans_table.insert().values(
             sha256=sha256,
@@ -182,6 +227,7 @@ def to_json(scan: Scan) -> dict[str, Any]:
             {"verdict": each.verdict, "what": each.what, "inside": each.inside} for each in scan.findings
         ],
         "archive_problems": list(scan.archive_problems),
+        "parameters": dict(scan.parameters),
     }
 
 
@@ -193,4 +239,5 @@ def _from_json(value: dict[str, Any]) -> Scan:
         findings=tuple(Finding(**each) for each in value["findings"]),
         holds_pickle=value["holds_pickle"],
         archive_problems=tuple(value["archive_problems"]),
+        parameters=value["parameters"],
     )

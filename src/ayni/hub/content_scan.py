@@ -16,19 +16,22 @@ import gzip
 import io
 import json
 import lzma
+import math
+import re
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ayni.hub.archives import ARCHIVE_ERRORS, Listing, list_tar, list_zip
 from ayni.hub.pickles import Finding, Readable, Verdict, is_pickle, may_begin_pickle, read_pickles, worst
+from ayni.hub.picklescan_scanner import second_opinion
 from ayni.hub.ranged_file import RangedFile
 
-SCANNER_VERSION = 1
+SCANNER_VERSION = 2
 """Raised when the same content may be judged otherwise, so that it is scanned again."""
 
 Kind = Literal[
@@ -41,6 +44,10 @@ MAX_UNPACKED_BYTES = 512 << 20
 MAX_SCANNED_MEMBERS = 20_000
 MAX_SAFETENSORS_HEADER_BYTES = 25 << 20
 MAX_SEARCHED_BYTES = 64 << 20
+# What fits into a row of any database.
+MAX_PARAMETERS = 1 << 60
+MAX_TYPES = 32
+_TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,15}")
 _START_BYTES = 1024
 PICKLE_SUFFIXES = frozenset(
     ["bin", "ckpt", "dill", "joblib", "pickle", "pkl", "pt", "pth", "pt2", "mar", "nemo"]
@@ -62,12 +69,14 @@ class Scan:
         findings: what is not safe, worst first.
         holds_pickle: whether a loader would unpickle something of it, harmless or not.
         archive_problems: what unpacking it would do.
+        parameters: numbers of values by type, of a safetensors file.
     """
 
     kind: Kind
     findings: tuple[Finding, ...] = ()
     holds_pickle: bool = False
     archive_problems: tuple[str, ...] = ()
+    parameters: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -83,6 +92,10 @@ def scan_file(file: RangedFile, path: str) -> Scan:
         path: only to know what its readers expect, where the content leaves doubt.
     """
     scan = _scan(file, path, budget=_Budget(MAX_UNPACKED_BYTES), depth=0)
+    if scan.holds_pickle and scan.verdict != "dangerous" and scan.kind in ("pickle", "zip"):
+        # Only what ours let pass: a file cannot get better by it.
+        opinion = second_opinion(file, is_zip=scan.kind == "zip")
+        scan = replace(scan, findings=(*scan.findings, *opinion))
     findings = sorted(scan.findings, key=lambda each: _ORDER[each.verdict])
     return replace(scan, findings=tuple(findings))
 
@@ -141,6 +154,7 @@ def _together(scans: list[Scan]) -> Scan:
         findings=tuple(finding for each in scans for finding in each.findings),
         holds_pickle=any(each.holds_pickle for each in scans),
         archive_problems=tuple(problem for each in scans for problem in each.archive_problems),
+        parameters=next((each.parameters for each in scans if each.parameters), {}),
     )
 
 
@@ -159,7 +173,7 @@ def _plain(file: RangedFile, start: bytes, path: str) -> Scan:
     if suffix == "safetensors" or _header_length(file, start) is not None:
         problem = safetensors_problem(file)
         if not problem:
-            return Scan(kind="safetensors")
+            return Scan(kind="safetensors", parameters=_counted(file))
         if suffix == "safetensors":
             return _unreadable("broken", problem)
     if start.startswith(b"\x93NUMPY"):
@@ -216,6 +230,22 @@ def safetensors_problem(file: RangedFile) -> str:
     if 8 + length + end != file.size_bytes:
         return f"its tensors take {end} bytes, and {file.size_bytes - 8 - length} are there"
     return ""
+
+
+def _counted(file: RangedFile) -> dict[str, int]:
+    """Values by type, by the header of a sound file; nothing where shapes are none."""
+    file.seek(0)
+    (length,) = struct.unpack("<Q", file.read(8))
+    counts: dict[str, int] = {}
+    for name, tensor in json.loads(file.read(length)).items():
+        if name == "__metadata__":
+            continue
+        kind, shape = tensor.get("dtype"), tensor.get("shape")
+        is_shape = isinstance(shape, list) and all(type(side) is int and side >= 0 for side in shape)
+        if not is_shape or not isinstance(kind, str) or not _TYPE.fullmatch(kind):
+            return {}
+        counts[kind] = counts.get(kind, 0) + math.prod(shape)
+    return counts if sum(counts.values()) < MAX_PARAMETERS and len(counts) <= MAX_TYPES else {}
 
 
 def _numpy(file: Readable | RangedFile) -> Scan:

@@ -9,6 +9,7 @@ database.
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -36,13 +37,21 @@ class DatabaseCallers:
         """
         if not tokens.is_well_formed(token):
             raise BadTokenError
-        now, digest = self._now(), tokens.token_digest(token)
+        return self.caller_again(tokens.token_digest(token))
+
+    def caller_again(self, credential: str) -> Caller:
+        """The caller with the token of this digest.
+
+        Raises:
+            BadTokenError: not known, revoked or expired, or its owner was removed.
+        """
+        now = self._now()
         with self._database.reading() as connection:
             # Found by a digest: how long the index compares says nothing about the token itself.
-            found = tokens.by_digest(connection, digest)
+            found = tokens.by_digest(connection, credential)
             if found is None or found.has_expired(now):
                 raise BadTokenError
-            caller = caller_with(connection, found)
+            caller = replace(caller_with(connection, found), credential=credential)
         if found.last_used_at is None or now - found.last_used_at >= USE_IS_NOTED_EVERY:
             # A busy hub answers all the same; the next request notes it.
             with contextlib.suppress(BusyDatabaseError), self._database.transaction() as connection:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from ayni.hub import catalogue, commit_log, revisions
 from ayni.hub.card_index import tags_table
+from ayni.hub.parameter_counts import parameters_table
 from ayni.hub.repository import Repository, Visibility
 from ayni.hub.revisions import PULL_REQUESTS
 from ayni.hub.tables import commits_table, refs_table, repository_objects_table
@@ -27,8 +28,11 @@ def duplicate(
     Raises:
         RepositoryNameError, NameTakenError, RepositoryGoneError: as with `catalogue.create`.
     """
-    made = catalogue.create(connection, source.kind, name, visibility=visibility, when=when)
-    for table in (commits_table, refs_table, repository_objects_table, tags_table):
+    # What asks for access goes on asking: who was let in there may not let in others here by a copy.
+    made = catalogue.create(
+        connection, source.kind, name, visibility=visibility, when=when, gated=source.gated
+    )
+    for table in (commits_table, refs_table, repository_objects_table, tags_table, parameters_table):
         # The sequence numbers all commits of the hub, so each copy gets its own.
         columns = [each for each in table.c if each.name not in ("repository_id", "sequence")]
         rows = sa.select(sa.literal(made.id), *columns).where(table.c.repository_id == source.id)

@@ -13,6 +13,7 @@ Not covered: discussions, pull requests, members, and who may read: a copy of a 
 private.
 """
 
+import re
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ from ayni.hub.git_objects import (
     build_trees,
     lfs_pointer,
 )
+from ayni.hub.log_watch import LogWatch
 from ayni.hub.repository import Kind, Moved, Repository, Visibility
 from ayni.hub.revision_sources import HubRevisions, ListedFile, RevisionSource, quoted
 from ayni.hub.revisions import BRANCHES, MAIN, TAGS, Recorded
@@ -84,6 +86,7 @@ class Mirrored:
     repository: str
     source: str
     keeps_ids: bool
+    is_log_checked: bool = False
     num_commits: int = 0
     num_files: int = 0
     num_bytes: int = 0
@@ -96,6 +99,7 @@ class Mirrored:
             "repository": self.repository,
             "source": self.source,
             "keeps_ids": self.keeps_ids,
+            "log_checked": self.is_log_checked,
             "new_commits": self.num_commits,
             "fetched_files": self.num_files,
             "fetched_bytes": self.num_bytes,
@@ -112,6 +116,7 @@ def mirror(
     *,
     into: str | None = None,
     force: bool = False,
+    log: LogWatch | None = None,
     say: Say = lambda _: None,
 ) -> Mirrored:
     """Copy one repository, or what is new in it.
@@ -123,9 +128,11 @@ def mirror(
         target: the hub that gets the copy.
         into: its name here; the same by default.
         force: lets branches follow the source where somebody committed here.
+        log: holds what is copied against the other hub's log of commits; None = not.
         say: hears of progress.
 
     Raises:
+        BrokenCommitLogError: the other hub shows what its log does not say.
         HubRefusedError, HubUnreachableError: the other hub does not give it.
         DivergedMirrorError: a branch has commits of its own here.
         UntrueHistoryError, UntrueContentError: the other hub is damaged, or lies.
@@ -133,9 +140,8 @@ def mirror(
     """
     source = HubRevisions(hub, kind, name)
     info = hub.ask("GET", source.api_path)
-    told = hub.ask("GET", f"{source.api_path}/refs")
-    refs = {f"{BRANCHES}{each['name']}": str(each["targetCommit"]) for each in told["branches"]}
-    refs |= {f"{TAGS}{each['name']}": str(each["targetCommit"]) for each in told["tags"]}
+    # The history comes after the refs: it then has at least what they are at.
+    refs = _refs(hub, source, info, log)
     history = _exact_history(hub, kind, name)
     visibility: Visibility = "private" if info.get("private") or info.get("gated") else "public"
     copy = _Copy(
@@ -145,7 +151,12 @@ def mirror(
         origin=f"{hub.url}/{name}",
         force=force,
         say=say,
-        done=Mirrored(repository=into or name, source=f"{hub.url}/{name}", keeps_ids=history is not None),
+        done=Mirrored(
+            repository=into or name,
+            source=f"{hub.url}/{name}",
+            keeps_ids=history is not None,
+            is_log_checked=log is not None and log.is_offered and history is not None,
+        ),
     )
     if history is not None:
         copy.exactly(history, refs)
@@ -291,6 +302,19 @@ class _Wanted:
     parent: str | None
     when: datetime
     author: str = "mirror"
+
+
+def _refs(
+    hub: HubConnection, source: HubRevisions, info: Mapping[str, Any], log: LogWatch | None
+) -> dict[str, str]:
+    """Branches and tags of the other hub."""
+    path = f"{source.api_path}/refs"
+    number = str(info.get("_id", ""))
+    if log is not None and re.fullmatch("[0-9a-f]{1,24}", number):
+        refs = log.check(path, int(number, 16))
+        return {ref: at for ref, at in refs.items() if ref.startswith((BRANCHES, TAGS))}
+    told = hub.ask("GET", path)
+    return {str(each["ref"]): str(each["targetCommit"]) for each in [*told["branches"], *told["tags"]]}
 
 
 def _repository(target: Target, kind: Kind, name: str, visibility: Visibility) -> Repository:

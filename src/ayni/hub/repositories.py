@@ -28,7 +28,7 @@ import sqlalchemy as sa
 from ayni.database import Database
 from ayni.errors import UserError
 from ayni.files import explain_os_errors, write_atomically
-from ayni.hub import card_index, catalogue, commits, revisions
+from ayni.hub import card_index, catalogue, commits, evaluations, revisions
 from ayni.hub.commits import CommitHooks, CommitRequest, Committed
 from ayni.hub.content import ContentStore
 from ayni.hub.git_objects import Commit, TreeEntry, build_trees, identity
@@ -239,6 +239,7 @@ class LocalHub:
                 look(connection, owner, request)
             commits.write(connection, owner, commit, trees, request_key=publish_key)
             card_index.refresh(connection, self._objects, owner.id, commit.tree)
+            evaluations.refresh(connection, self._objects, owner.id, commit.tree)
             for follow in self._hooks.after:
                 follow(connection, owner, request, Committed(revision=commit.sha1, is_new=True))
 

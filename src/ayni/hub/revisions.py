@@ -138,9 +138,14 @@ def history(
         revision, num_given = rows[revision].parent, num_given + 1
 
 
-def read_tree(connection: sa.Connection, tree: str) -> tuple[TreeEntry, ...]:
-    """The entries of one folder in the order of their names."""
-    query = sa.select(entries_table).where(entries_table.c.tree == tree).order_by(entries_table.c.name)
+def read_tree(
+    connection: sa.Connection, tree: str, *, after: str | None = None, limit: int | None = None
+) -> tuple[TreeEntry, ...]:
+    """The entries of one folder in the order of their names: all, or some of those behind a name."""
+    columns = entries_table.c
+    query = sa.select(entries_table).where(columns.tree == tree).order_by(columns.name).limit(limit)
+    if after is not None:
+        query = query.where(columns.name > after)
     return tuple(_entry(row) for row in connection.execute(query))
 
 

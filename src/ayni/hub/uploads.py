@@ -42,6 +42,9 @@ received_table = sa.Table(
     sa.Column("sha256", sa.String, primary_key=True),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("received_at", sa.String, nullable=False),
+    # The namespace, in lower case, that pays until a repository has it.
+    sa.Column("payer", sa.String, nullable=False, server_default=""),
+    sa.Index("ix_hub_received_payer", "payer"),
 )
 
 uploads_table = sa.Table(
@@ -53,6 +56,9 @@ uploads_table = sa.Table(
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("part_bytes", sa.BigInteger, nullable=False),
     sa.Column("begun_at", sa.String, nullable=False),
+    # The namespace, in lower case, that pays until a repository has it.
+    sa.Column("payer", sa.String, nullable=False, server_default=""),
+    sa.Index("ix_hub_uploads_payer", "payer"),
     sa.UniqueConstraint("repository_id", "sha256", name="uq_hub_uploads_repository_id"),
 )
 
@@ -97,12 +103,19 @@ class Upload:
         return min(self.part_bytes, self.size_bytes - (number - 1) * self.part_bytes)
 
 
-def note_received(connection: sa.Connection, repository_id: int, stored: Stored, *, when: datetime) -> None:
-    """A commit of this repository may name this content from now on."""
+def note_received(
+    connection: sa.Connection, repository_id: int, stored: Stored, *, when: datetime, payer: str = ""
+) -> None:
+    """A commit of this repository may name this content from now on; sessions of it end."""
     here = sa.and_(received_table.c.repository_id == repository_id, received_table.c.sha256 == stored.sha256)
     connection.execute(received_table.delete().where(here))
     values = {"repository_id": repository_id, "sha256": stored.sha256, "size_bytes": stored.size_bytes}
-    connection.execute(received_table.insert().values(**values, received_at=when.isoformat()))
+    values |= {"received_at": when.isoformat(), "payer": payer.lower()}
+    connection.execute(received_table.insert().values(values))
+    columns = uploads_table.c
+    waiting = sa.and_(columns.repository_id == repository_id, columns.sha256 == stored.sha256)
+    for upload_id in connection.scalars(sa.select(columns.id).where(waiting)).all():
+        _forget(connection, upload_id)
 
 
 def received_size(connection: sa.Connection, repository_id: int, sha256: str) -> int | None:
@@ -147,6 +160,14 @@ def known_sizes(
     return found
 
 
+def give_up_old(connection: sa.Connection, *, when: datetime) -> None:
+    """Forget sessions of which nothing came for a day; what came in parts garbage collection must free."""
+    columns = uploads_table.c
+    came = sa.exists().where(upload_parts_table.c.upload_id == columns.id)
+    is_over = columns.begun_at < (when - UPLOADS_LAST).isoformat()
+    connection.execute(uploads_table.delete().where(is_over, ~came))
+
+
 def linked_sizes(connection: sa.Connection, repository_id: int, digests: Sequence[str]) -> dict[str, int]:
     """Sizes of the content that commits of a repository name, of those asked for."""
     links, found = repository_objects_table.c, dict[str, int]()
@@ -160,9 +181,18 @@ def linked_sizes(connection: sa.Connection, repository_id: int, digests: Sequenc
 
 
 def begin(
-    connection: sa.Connection, repository_id: int, *, sha256: str, size_bytes: int, when: datetime
+    connection: sa.Connection,
+    repository_id: int,
+    *,
+    sha256: str,
+    size_bytes: int,
+    when: datetime,
+    payer: str = "",
 ) -> Upload:
-    """The session of a file; the one that is there already goes on, unless its size was another."""
+    """The session of a file; the one that is there already goes on, unless its size was another.
+
+    What was announced counts for the payer's quota until it is received or given up.
+    """
     columns = uploads_table.c
     here = sa.and_(columns.repository_id == repository_id, columns.sha256 == sha256)
     row = connection.execute(sa.select(uploads_table).where(here)).one_or_none()
@@ -184,6 +214,7 @@ def begin(
         "size_bytes": size_bytes,
         "part_bytes": upload.part_bytes,
         "begun_at": when.isoformat(),
+        "payer": payer.lower(),
     }
     connection.execute(uploads_table.insert().values(values))
     return upload
@@ -246,9 +277,11 @@ def joined(content: ContentStore, upload: Upload, objects: dict[int, str]) -> St
         return writer.finish(upload.sha256)
 
 
-def complete(connection: sa.Connection, upload: Upload, stored: Stored, *, when: datetime) -> None:
+def complete(
+    connection: sa.Connection, upload: Upload, stored: Stored, *, when: datetime, payer: str = ""
+) -> None:
     """The file is there: note it and end the session. The objects of the parts may go afterwards."""
-    note_received(connection, upload.repository_id, stored, when=when)
+    note_received(connection, upload.repository_id, stored, when=when, payer=payer)
     _forget(connection, upload.id)
 
 

@@ -154,12 +154,15 @@ class MarketSpec(_Section):
     carbon_credits_per_tonne: float = Field(default=190.0, ge=0)
     """Charge for carbon, which goes to the climate account."""
 
-    lookahead_hours: float | None = Field(default=2.0, gt=0)
-    """How far ahead a job looks for its place; null = as far as its slack reaches."""
+    lookahead_hours: float | None = Field(default=0.0, ge=0)
+    """How far ahead a job with slack books a place; null = as far as its slack reaches."""
 
     cap_share: float | None = Field(default=0.5, gt=0, le=1)
-    """The greenest share of the coming day's machine-hours that a job with all of its slack accepts; null =
-    no caps."""
+    """The greenest share of the coming day's machine-hours that a job with all of its slack accepts at least;
+    null = it accepts all."""
+
+    move_saving: float | None = Field(default=0.1, ge=0, lt=1)
+    """Share of the carbon of the rest of a lease that moving to free machines must save; null: no moves."""
 
     greenest_within: float | None = Field(default=None, ge=0)
     """Take the least carbon among places at most this share dearer than the cheapest; null = the cheapest."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ayni.market import critical_values, greedy, place_search
+from ayni.market import critical_values, free_machines, greedy, place_search, worlds
 from ayni.market.compiled import LARGEST_UNCOMPILED_WORK, fast
 from ayni.market.greedy import Choices, Contest, State
 from ayni.market.round_arrays import NO_COST, Facts, Floats, Integers, Records, RoundArrays
@@ -38,7 +38,7 @@ class Auction:
         """The least limit with which a bid wins while the others stay as they are; None = none would do."""
         find = fast(critical_values.winning_limit, work=self.work)
         state = greedy.copy_of(self.start)
-        world = critical_values.make_world(self.contest, state, self.choices)
+        world = worlds.make_world(self.contest, state, self.choices)
         limit = int(find(self.contest, state, self.choices, world, bid))
         return None if limit == NO_COST else limit
 
@@ -62,8 +62,8 @@ def hold_auction(
     """
     num_bids, work, facts = len(weights), work_of(arrays), arrays.facts
     facts.bids["tie"][sorted(range(num_bids), key=lambda bid: ties[bid])] = np.arange(num_bids)
-    facts.bids["scale"] = np.asarray(weights, dtype=np.float64) / np.sqrt(facts.bids["work"])
-    machines = place_search.machines_of(facts.free_RT)
+    facts.bids["scale"] = np.asarray(weights) / facts.bids["work"] ** market.policy.size_exponent
+    machines = free_machines.machines_of(facts.free_RT)
     grams_left_M = np.array([market.carbon_budgets.get(member, np.inf) for member in arrays.members])
     own, room = place_search.no_places(num_bids), place_search.make_room(facts)
     best = place_search.no_places(1)
@@ -115,7 +115,7 @@ def _price(contest: Contest, start: State, choices: Choices, work: int, num_thre
 
     def price_part(first: int, last: int) -> None:
         state = greedy.copy_of(start)
-        world = critical_values.make_world(in_order, state, choices_in_order)
+        world = worlds.make_world(in_order, state, choices_in_order)
         price(in_order, state, choices_in_order, world, paid_N, first, last)
 
     _share_out(price_part, num_bids, num_threads if work > LARGEST_UNCOMPILED_WORK else 1)
@@ -128,7 +128,7 @@ def work_of(arrays: RoundArrays) -> int:
     """A rough count of elementary steps: starts that are looked at, and pairs of bids in the payments."""
     num_bids = len(arrays.facts.bids)
     num_rows, num_slots = arrays.facts.free_RT.shape
-    return num_bids * min(num_rows, SEARCHED_ROWS) * num_slots + 4 * num_bids**2
+    return int(num_bids * min(num_rows, SEARCHED_ROWS) * num_slots + 4 * num_bids**2)
 
 
 def _set_equal_costs(facts: Facts, own: Records, greenest_within: float, work: int, num_threads: int) -> None:
@@ -139,7 +139,7 @@ def _set_equal_costs(facts: Facts, own: Records, greenest_within: float, work: i
     """
     cost_N = np.full(len(facts.bids), NO_COST, dtype=np.int64)
     find = fast(place_search.find_cheapest, work=work)
-    machines = place_search.machines_of(facts.free_RT)
+    machines = free_machines.machines_of(facts.free_RT)
 
     def find_part(first: int, last: int) -> None:
         room, best = place_search.make_room(facts), place_search.no_places(1)
@@ -153,11 +153,11 @@ def _set_equal_costs(facts: Facts, own: Records, greenest_within: float, work: i
 
 
 def _share_out(run: Callable[[int, int], None], num: int, num_threads: int) -> None:
-    """Run [0, num) in parts; more parts than threads, because early bids have longer walks than late ones."""
+    """Run [0, num) in parts; many, because early bids have far longer walks than late ones."""
     if num_threads == 1:
         run(0, num)
         return
-    edges = np.linspace(0, num, 4 * num_threads + 1).astype(int)
+    edges = np.linspace(0, num, 16 * num_threads + 1).astype(int)
     with ThreadPoolExecutor(max_workers=num_threads) as pool:
         list(pool.map(run, edges[:-1].tolist(), edges[1:].tolist()))
 

@@ -115,8 +115,14 @@ class Bid:
             amount = getattr(self, name)
             if amount is None and name.startswith("budget"):
                 continue
-            if type(amount) is not int or not 0 <= amount <= LARGEST_AMOUNT:
-                self._refuse(name.split("_")[0], f"is {amount!r}; it must be whole micro-credits, 0 to 2**53")
+            field = name.split("_")[0]
+            if type(amount) is not int:
+                self._refuse(field, f"is {amount!r}; it must be whole micro-credits")
+            if not 0 <= amount <= LARGEST_AMOUNT:
+                most = microcredits_to_credits(LARGEST_AMOUNT)
+                self._refuse(
+                    field, f"is {microcredits_to_credits(amount):,g} credits; it must be 0 to {most:,.0f}"
+                )
         cap = self.carbon_cap_grams
         if cap is not None and not (math.isfinite(cap) and cap >= 0):
             self._refuse("carbon cap", f"is {cap} g; it cannot be negative")

@@ -1,8 +1,8 @@
 """A round of the market: offers and bids go in; who runs where, when and for how much comes out.
 
     1  a member's bids have its own machines reserved, whatever they are worth (entitlement)
-    2  greedy by weight * worth / sqrt(work): each bid takes the cheapest place and hours that are free (ask,
-       carbon charge, transfer, expected rerun and the prices of slots), gangs whole or not at all
+    2  greedy by weight * worth / work ** exponent: each bid takes the cheapest place and hours that are free
+       (ask, carbon charge, transfer, expected rerun and the prices of slots), gangs whole or not at all
     3  payments: the least worth with which each winner still wins, never below ask and carbon charge
     4  sellers get their ask times the metered work; the rest is the cooperative's surplus
 
@@ -161,7 +161,7 @@ def option_taken(market: MarketRound, auction: "Auction", bid: int) -> Option | 
 def make_option(market: MarketRound, auction: "Auction", place: "Record", *, number: int) -> Option:
     """One place as a value, for the bid with this number."""
     from ayni.market.greedy import reserve_of
-    from ayni.market.place_search import to_whole
+    from ayni.market.place_costs import to_whole
 
     arrays, row, bid = auction.arrays, int(place["row"]), market.bids[number]
     facts, offer = arrays.facts, arrays.row_offers[row][0]

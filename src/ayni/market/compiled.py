@@ -93,8 +93,8 @@ def _with_compiled_names(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def _digest() -> str:
-    """Changes when the source of any kernel, or of a class that a kernel's module names, does."""
-    files = {function.__code__.co_filename for function in _kernels.values()}
+    """Changes when the source of any kernel, of a class that a kernel's module names, or this file does."""
+    files = {__file__} | {function.__code__.co_filename for function in _kernels.values()}
     for function in _kernels.values():
         classes = [value for value in function.__globals__.values() if isinstance(value, type)]
         modules = [sys.modules[found.__module__] for found in classes if found.__module__ in sys.modules]

@@ -27,17 +27,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ayni.market.compiled import kernel
-from ayni.market.place_search import (
-    OVER_BUDGET,
-    Machines,
-    Room,
-    hours_of,
-    least_cost_of,
-    move_machines,
-    no_places,
-    search_all,
-    set_own,
-)
+from ayni.market.free_machines import Machines, move_machines
+from ayni.market.place_costs import hours_of, least_cost_of
+from ayni.market.place_search import OVER_BUDGET, Room, no_places, search_all, set_own
 from ayni.market.round_arrays import NO_COST, NO_ROW, Facts, Floats, Integers, Record, Records
 
 NOT_TAKEN, OWN, MARKET, PUT_OFF = 0, 1, 2, 3

@@ -80,7 +80,8 @@ def hold_with_bond(lease: Lease, *, escrow_microcredits: int, bond_microcredits:
         id=movements.hold_id(lease),
         kind="hold",
         run=lease.run,
-        memo=f"set aside by {lease.member} for work on {lease.site}, and staked by {lease.site_member}",
+        memo=f"set aside by {lease.member} for work on {lease.site}"
+        + (f", and staked by {lease.site_member}" if bond_microcredits else ""),
         fixed=movements.postings_of({**sources, **parts}),
         check=check,
     )

@@ -73,6 +73,17 @@ def check_carbon(carbon: CarbonForecast, *, horizon: Horizon) -> None:
             raise ValueError(f"{zone}: {wrong[0]} g per kWh is no carbon intensity")
 
 
+def falling_prices(horizon: Horizon, *, microcredits_a_slot: float) -> tuple[float, ...]:
+    """Prices of slots that fall by so much from each to the next, to nothing; rising ones if it is negative.
+
+    With prices that fall, who can wait leaves the early hours to who cannot: right where no bids come after
+    this round. Where they keep coming, rising prices leave the late hours to them and waste none of the
+    early ones. A thousandth of what a machine costs is enough, it decides among places that cost the same.
+    """
+    prices = [microcredits_a_slot * (horizon.num_slots - 1 - slot) for slot in range(horizon.num_slots)]
+    return tuple(price - min(*prices, 0.0) for price in prices)
+
+
 def check_slot_prices(prices: Sequence[float], *, horizon: Horizon) -> None:
     """Refuse prices of slots that are negative or of another number; none at all are allowed.
 

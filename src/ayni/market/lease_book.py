@@ -62,7 +62,7 @@ from ayni.market.lease_events import (
     WorkFinished,
     WorkStarted,
 )
-from ayni.market.lease_state import LeaseEventError, LeaseState, UnknownLeaseError
+from ayni.market.lease_state import FINISHED, LeaseEventError, LeaseState, UnknownLeaseError
 from ayni.market.metering import DebitNote
 from ayni.market.policy import LeasePolicy
 
@@ -296,7 +296,7 @@ def _on_finished(state: LeaseState, event: WorkFinished, policy: LeasePolicy) ->
         return state, ()
     if state.phase != "running":
         return _refuse_unless(state, event, is_repeated=False)
-    return _end(state, "released", "finished", ends_gang=False)
+    return _end(state, "released", FINISHED, ends_gang=False)
 
 
 def _on_failed(state: LeaseState, event: WorkFailed, policy: LeasePolicy) -> tuple[LeaseState, Commands]:

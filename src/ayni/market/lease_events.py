@@ -27,7 +27,8 @@ class LeaseTerms:
         escrow_microcredits: what the buyer sets aside, at least the price.
         can_suspend: whether the work can go on from a checkpoint.
         gang: leases that end when one of them does; None for one that stands alone.
-        check_rate: the chance that the work is checked before it is paid, by the site's reputation.
+        check_rate: the chance that the work is checked before it is paid, by the site's reputation; 0 where
+            nobody could be cheated, on the buyer's own machines.
         bond_microcredits: what the seller stakes on its work.
     """
 
@@ -53,8 +54,8 @@ class LeaseTerms:
                 f"an escrow of {self.escrow_microcredits} and a bond of {self.bond_microcredits} do not do "
                 f"for a price of {self.price.payment_microcredits} micro-credits"
             )
-        if not 0 < self.check_rate <= 1:
-            raise ValueError(f"a rate of checks of {self.check_rate}; it is above 0 and at most 1")
+        if not 0 <= self.check_rate <= 1:
+            raise ValueError(f"a rate of checks of {self.check_rate}; it is from 0 to 1")
 
     def window_at(self, now: datetime) -> tuple[datetime, datetime] | None:
         """The window in which a moment lies; None between windows and outside of them."""
@@ -375,8 +376,7 @@ Command: TypeAlias = SiteCommand | LedgerCommand | HoldEscrow | PayOut | ChooseC
 def event_to_json(event: Event) -> dict[str, Any]:
     """Plain JSON of what an event says, without its class, lease and time."""
     if isinstance(event, LeaseOffered):
-        terms = {**asdict(event.terms), "windows": [_texts(window) for window in event.terms.windows]}
-        return {"terms": terms}
+        return {"terms": terms_to_json(event.terms)}
     content = asdict(event)
     return {name: value for name, value in content.items() if name not in ("lease_id", "at")}
 
@@ -389,7 +389,9 @@ def event_from_json(kind: str, lease_id: str, at: str, content: Mapping[str, Any
     """
     found: Event
     if kind == "LeaseOffered":
-        found = LeaseOffered(lease_id=lease_id, at=datetime.fromisoformat(at), terms=_terms(content["terms"]))
+        found = LeaseOffered(
+            lease_id=lease_id, at=datetime.fromisoformat(at), terms=terms_from_json(content["terms"])
+        )
         return found
     known = EVENT_CLASSES[kind]
     names = {each.name for each in fields(known)}
@@ -399,7 +401,13 @@ def event_from_json(kind: str, lease_id: str, at: str, content: Mapping[str, Any
     return found
 
 
-def _terms(data: Mapping[str, Any]) -> LeaseTerms:
+def terms_to_json(terms: LeaseTerms) -> dict[str, Any]:
+    """Plain JSON of what was agreed."""
+    return {**asdict(terms), "windows": [_texts(window) for window in terms.windows]}
+
+
+def terms_from_json(data: Mapping[str, Any]) -> LeaseTerms:
+    """The terms that `terms_to_json` wrote."""
     windows = tuple(
         (datetime.fromisoformat(start), datetime.fromisoformat(end)) for start, end in data["windows"]
     )

@@ -11,6 +11,8 @@ from ayni.errors import AyniError
 from ayni.market.lease_events import LeaseTerms
 
 Phase: TypeAlias = Literal["offered", "held", "running", "suspended", "released", "failed", "settled"]
+# Why a lease ended whose job is done.
+FINISHED = "finished"
 Settling: TypeAlias = Literal["open", "asked", "checking", "paying"]
 
 

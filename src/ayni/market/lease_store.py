@@ -110,6 +110,10 @@ class InMemoryLeaseStore:
         }
         return [self.events[key] for key in sorted(self.events) if key[0] not in settled]
 
+    def every_event(self) -> list[StoredEvent]:
+        """All events, each lease's in their order."""
+        return [self.events[key] for key in sorted(self.events)]
+
 
 class DatabaseLeaseStore:
     """The store in the shared database."""
@@ -146,6 +150,12 @@ class DatabaseLeaseStore:
         with self._database.reading() as connection:
             return [_from_row(row) for row in connection.execute(query)]
 
+    def every_event(self) -> list[StoredEvent]:
+        """All events of all leases, settled ones too, each lease's in their order."""
+        query = sa.select(lease_events).order_by(lease_events.c.lease_id, lease_events.c.number)
+        with self._database.reading() as connection:
+            return [_from_row(row) for row in connection.execute(query)]
+
     def settled(self) -> list[str]:
         """The leases that are settled."""
         table = lease_events
@@ -158,18 +168,6 @@ class DatabaseLeaseStore:
         query = sa.select(lease_events).where(lease_events.c.lease_id == lease_id)
         with self._database.reading() as connection:
             return [_from_row(row) for row in connection.execute(query.order_by(lease_events.c.number))]
-
-    def verified_unit_seconds(self, *, start: datetime, end: datetime) -> dict[str, int]:
-        """Work that counts, by the member whose site did it, of leases that were settled in [start, end)."""
-        totals: dict[str, int] = {}
-        query = sa.select(lease_events).where(lease_events.c.kind == _SETTLED)
-        with self._database.reading() as connection:
-            for row in connection.execute(query):
-                content = json.loads(row.content)
-                if start <= datetime.fromisoformat(row.at) < end:
-                    member = str(content["site_member"])
-                    totals[member] = totals.get(member, 0) + int(content["unit_seconds"])
-        return totals
 
     def reputation(self, site: str) -> Reputation:
         """What all checks of a site's work have shown, in the order in which they came."""

@@ -12,6 +12,7 @@ Not covered: which movement is due when; that is known to `lease_book`, `settlem
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
@@ -134,6 +135,11 @@ class Ledger:
             DamagedLedgerError: an entry that was read back is none; nothing is booked.
         """
         return self._store.run(lambda book: self._book(book, wanted))
+
+    def preview(self, wanted: Sequence[Movement]) -> list[Transaction | AyniError | None]:
+        """What `book_all` would answer now, as transactions; nothing is booked."""
+        with self._store.reading() as book:
+            return _decided(book, wanted).answers
 
     def book(self, wanted: Movement) -> Row | None:
         """Book one movement and return its entry; None where there was nothing to move.
@@ -259,24 +265,37 @@ class Ledger:
         return row
 
     def _book(self, book: Book, wanted: Sequence[Movement]) -> list[Row | AyniError | None]:
-        ids = {each.id for each in wanted}.union(*(each.looks_up for each in wanted))
-        accounts = {account for each in wanted for account in each.touched_accounts}
-        rows, balances = book.find(ids), book.balances(accounts)
-        booked = {id: _transaction_of(row) for id, row in rows.items()}
-        view = View(balances=balances, booked=booked)
-        answers: list[Transaction | AyniError | None] = []
-        for each in wanted:
-            answer = _answer(each, view)
-            answers.append(answer)
-            if isinstance(answer, Transaction) and answer.id not in booked:
-                booked[answer.id] = answer
-                for posting in answer.postings:
-                    before = balances.get(posting.account, 0)
-                    balances[posting.account] = before + posting.amount_microcredits
-        new = [booked[id] for id in booked if id not in rows]
-        entries = book.append_all(new, at=self._now()) if new else []
-        rows |= {entry.transaction.id: entry.to_json() for entry in entries}
-        return [rows[each.id] if isinstance(each, Transaction) else each for each in answers]
+        decided = _decided(book, wanted)
+        entries = book.append_all(decided.new, at=self._now()) if decided.new else []
+        rows = decided.rows | {entry.transaction.id: entry.to_json() for entry in entries}
+        return [rows[each.id] if isinstance(each, Transaction) else each for each in decided.answers]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decided:
+    """What movements become: an answer for each, what of it is new, and the entries that were there."""
+
+    answers: list[Transaction | AyniError | None]
+    new: list[Transaction]
+    rows: dict[str, Row]
+
+
+def _decided(book: Book, wanted: Sequence[Movement]) -> _Decided:
+    ids = {each.id for each in wanted}.union(*(each.looks_up for each in wanted))
+    accounts = {account for each in wanted for account in each.touched_accounts}
+    rows, balances = book.find(ids), book.balances(accounts)
+    booked = {id: _transaction_of(row) for id, row in rows.items()}
+    view = View(balances=balances, booked=booked)
+    answers: list[Transaction | AyniError | None] = []
+    for each in wanted:
+        answer = _answer(each, view)
+        answers.append(answer)
+        if isinstance(answer, Transaction) and answer.id not in booked:
+            booked[answer.id] = answer
+            for posting in answer.postings:
+                before = balances.get(posting.account, 0)
+                balances[posting.account] = before + posting.amount_microcredits
+    return _Decided(answers=answers, new=[booked[id] for id in booked if id not in rows], rows=rows)
 
 
 def _answer(wanted: Movement, view: View) -> Transaction | AyniError | None:

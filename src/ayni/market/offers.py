@@ -109,11 +109,14 @@ class Offer:
 
     def _check_ask(self) -> None:
         ask = self.ask_microcredits_per_machine_hour
-        if type(ask) is not int or ask < 0:
-            self._refuse("ask", f"is {ask!r}; it must be whole micro-credits, not negative")
+        if type(ask) is not int:
+            self._refuse("ask", f"is {ask!r}; it must be whole micro-credits")
+        said = f"is {ask / MICROCREDITS_PER_CREDIT:,.10g} credits for a machine and an hour"
+        if ask < 0:
+            self._refuse("ask", f"{said}; it must be 0 or more, not negative")
         if ask > LARGEST_ASK:
-            credits_ = ask / MICROCREDITS_PER_CREDIT
-            self._refuse("ask", f"is {credits_:,.0f} credits for a machine and an hour; is that a slip?")
+            most = LARGEST_ASK // MICROCREDITS_PER_CREDIT
+            self._refuse("ask", f"{said}, which looks like a slip; the most is {most:,}")
 
     def _refuse(self, field: str, reason: str) -> None:
         raise InvalidOfferError(offer=self.id, field=field, reason=reason)

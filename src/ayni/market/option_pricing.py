@@ -12,19 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ayni.market.compiled import fast, kernel
-from ayni.market.place_search import (
-    Machines,
-    Room,
-    ask_of,
-    carbon_charge,
-    cost_without_carbon,
-    find_starts,
-    grams_of,
-    hours_of,
-    keeps_cap,
-    machines_of,
-    make_room,
-)
+from ayni.market.free_machines import Machines, machines_of
+from ayni.market.place_costs import ask_of, carbon_charge, cost_without_carbon, grams_of, hours_of, keeps_cap
+from ayni.market.place_search import Room, find_starts, make_room
 from ayni.market.round_arrays import Facts, Floats, Integers, RoundArrays
 
 

@@ -7,13 +7,15 @@ The dividend follows the work of the *previous* period, so that nothing bid or l
 today's surplus is worth to oneself. Units of verified work come from settled leases; work that was
 merely available, or not settled yet, earns none, or credits would be made by being there.
 
-Everything has the period in its id, so closing a quarter again changes nothing.
+Everything has the period in its id, so what was booked for a quarter is not booked again. Who had nothing to
+move then may have later: that a quarter is closed must be kept beside the ledger (`quarter_store`).
 
 Not covered: closing it by a clock. A steward does, once both quarters are over.
 """
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from ayni.market import double_entry, movements
 from ayni.market.double_entry import Posting
@@ -39,14 +41,23 @@ def close_period(
     Raises:
         ValueError: the period has another form, or units are negative.
     """
+    answers = ledger.book_all(movements_of_period(ledger, period, units_before=units_before, policy=policy))
+    return [row for row in answers if isinstance(row, dict)]
+
+
+def movements_of_period(
+    ledger: Ledger, period: str, *, units_before: Mapping[str, int], policy: PeriodPolicy
+) -> list[Movement]:
+    """What `close_period` books: the decay of every member, then the dividend."""
     members = sorted(
         account.split(":")[1]
         for account in ledger.balances()
         if account.startswith("member:") and account.endswith(":available")
     )
-    wanted = [decay(member, period, policy) for member in members]
-    answers = ledger.book_all([*wanted, dividend(period, units_before=units_before)])
-    return [row for row in answers if isinstance(row, dict)]
+    return [
+        *(decay(member, period, policy) for member in members),
+        dividend(period, units_before=units_before),
+    ]
 
 
 def decay(member: str, period: str, policy: PeriodPolicy) -> Movement:
@@ -100,6 +111,19 @@ def previous_period(period: str) -> str:
     """The quarter before: 2026Q1 follows 2025Q4."""
     year, quarter = int(_checked(period)[:4]), int(period[5])
     return f"{year - 1}Q4" if quarter == 1 else f"{year}Q{quarter - 1}"
+
+
+def last_period(now: datetime) -> str:
+    """The quarter that ended last."""
+    moment = now.astimezone(UTC)
+    return previous_period(f"{moment.year}Q{(moment.month + 2) // 3}")
+
+
+def bounds_of(period: str) -> tuple[datetime, datetime]:
+    """The quarter as [start, end) in UTC."""
+    year, quarter = int(_checked(period)[:4]), int(period[5])
+    after = (year + 1, 1) if quarter == 4 else (year, 3 * quarter + 1)
+    return datetime(year, 3 * quarter - 2, 1, tzinfo=UTC), datetime(*after, 1, tzinfo=UTC)
 
 
 def _checked(period: str) -> str:

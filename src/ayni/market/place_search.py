@@ -1,16 +1,13 @@
 """The best place and hours that are free for a bid: kernels that look at every row and start.
 
-    hours = work / (gang * ratio)        slots = ceil(hours / slot)
-    grams = gang * kW * PUE * integral of the carbon forecast over the work
-    cost  = gang * hours * ask + grams * charge + transfer + (1 - reliability) * ask + prices of its slots
-
 Rows are tried in the order of their ask for the work, and the search ends where the ask alone is as dear as
 the best found; so most of a thousand sites are never looked at. Work that may be suspended can also take the
 greenest slots of its time, in at most MAX_PIECES runs; each stop costs the hours of a restart. Which slots
 those are depends on what was free when the round began: chosen anew from what is left, a bid could get
 something dearer by coming earlier, which payments must exclude.
 
-Shapes: see `round_arrays`; P pieces. Not covered: greener sets of slots that need more runs.
+What a place costs is in `place_costs`. Shapes: see `round_arrays`; P pieces. Not covered: greener sets of
+slots that need more runs.
 """
 
 import math
@@ -19,12 +16,25 @@ from typing import NamedTuple
 import numpy as np
 
 from ayni.market.compiled import kernel
+from ayni.market.free_machines import Machines, is_free, may_fit, move_machines
+from ayni.market.place_costs import (
+    ask_of,
+    carbon_charge,
+    cost_without_carbon,
+    end_slot_of,
+    grams_of,
+    hours_of,
+    keeps_cap,
+    least_cost_of,
+    most_cost_of,
+    num_slots_of,
+    slot_charge,
+)
 from ayni.market.round_arrays import (
     MAX_PIECES,
     NO_COST,
     NO_ROW,
     PLACES,
-    UNKNOWN_ZONE,
     WHOLE_SLOT_TOLERANCE,
     Facts,
     Floats,
@@ -33,19 +43,8 @@ from ayni.market.round_arrays import (
     Records,
 )
 
-MASK_BITS = 62
 OVER_BUDGET = 0
 """Index into the notes of a search: something better was left out for its member's carbon budget."""
-
-
-class Machines(NamedTuple):
-    """Free machines by row and slot (the tail last), and a summary that tells at a glance where none are.
-
-    Bit b of mask_R[r] says that some slot of bin b (see `bin_slots`) has a free machine.
-    """
-
-    free_RT: Integers
-    mask_R: Integers
 
 
 class Room(NamedTuple):
@@ -76,170 +75,6 @@ def make_room(facts: Facts) -> Room:
 
 
 @kernel
-def bin_slots(num_slots: int) -> int:
-    """Slots in one bin of a mask, such that all slots and the tail fit into MASK_BITS bins."""
-    return num_slots // MASK_BITS + 1
-
-
-def machines_of(free_RT: Integers) -> Machines:
-    """A copy of free machines with its mask."""
-    machines = Machines(free_RT.copy(), np.zeros(len(free_RT), dtype=np.int64))
-    width = bin_slots(free_RT.shape[1] - 1)
-    for index in range(-(-free_RT.shape[1] // width)):
-        is_free_R = (free_RT[:, index * width : (index + 1) * width] > 0).any(axis=1)
-        machines.mask_R[is_free_R] |= 1 << index
-    return machines
-
-
-@kernel
-def set_mask(machines: Machines, row: int, first: int, end: int) -> None:
-    """Renew the bits of a row's mask for the slots [first, end)."""
-    num_slots = machines.free_RT.shape[1]
-    width = bin_slots(num_slots - 1)
-    for index in range(first // width, (end - 1) // width + 1):
-        is_free = False
-        for slot in range(index * width, min((index + 1) * width, num_slots)):
-            if machines.free_RT[row, slot] > 0:
-                is_free = True
-        if is_free:
-            machines.mask_R[row] |= 1 << index
-        else:
-            machines.mask_R[row] &= ~(1 << index)
-
-
-@kernel
-def to_whole(amount: float) -> int:
-    """The nearest whole number; half goes up."""
-    return math.floor(amount + 0.5)
-
-
-@kernel
-def carbon_until(facts: Facts, zone: int, moment: float) -> float:
-    """Grams of one kilowatt from the start of the horizon until a moment in slots."""
-    num_slots = facts.settings[0]["num_slots"]
-    if moment >= num_slots:
-        tail_hours = (moment - num_slots) * facts.settings[0]["slot_hours"]
-        return facts.cumulative_ZT[zone, num_slots] + tail_hours * facts.zones[zone]["tail_rate"]
-    whole = int(moment)
-    below = facts.cumulative_ZT[zone, whole]
-    return below + (moment - whole) * (facts.cumulative_ZT[zone, whole + 1] - below)
-
-
-@kernel
-def num_slots_of(slots: float) -> int:
-    """Whole slots that hold a length in slots, at least one."""
-    return max(1, math.ceil(slots - WHOLE_SLOT_TOLERANCE))
-
-
-@kernel
-def end_slot_of(facts: Facts, start: int, slots: float) -> int:
-    """The slot after the last; the tail counts as one slot, and -1 says that it is too short."""
-    settings = facts.settings[0]
-    end = start + num_slots_of(slots)
-    if end <= settings["num_slots"]:
-        return end
-    if start + slots > settings["num_slots"] + settings["tail_slots"] + WHOLE_SLOT_TOLERANCE:
-        return -1
-    return settings["num_slots"] + 1
-
-
-@kernel
-def hours_of(facts: Facts, bid: int, row: int) -> float:
-    """Hours of a bid's work on a row's machines."""
-    ratio = facts.ratio_SR[facts.bids[bid]["pattern"], row]
-    return facts.bids[bid]["work"] / (facts.bids[bid]["gang"] * ratio)
-
-
-@kernel
-def ask_of(facts: Facts, bid: int, row: int, hours: float) -> int:
-    """The ask alone, which no place in the row costs less than."""
-    return to_whole(facts.bids[bid]["gang"] * hours * facts.rows[row]["ask"])
-
-
-@kernel
-def cost_without_carbon(facts: Facts, bid: int, row: int, hours: float) -> int:
-    """Ask, transfer and expected rerun, each in whole micro-credits."""
-    ask = ask_of(facts, bid, row, hours)
-    cost = ask + to_whole(facts.rows[row]["rerun_share"] * ask)
-    if facts.rows[row]["member"] != facts.bids[bid]["member"]:
-        cost += to_whole(facts.bids[bid]["transfer"])
-    return cost
-
-
-@kernel
-def carbon_charge(facts: Facts, grams: float) -> int:
-    """The charge on carbon in whole micro-credits."""
-    return to_whole(grams * facts.settings[0]["carbon_per_gram"])
-
-
-@kernel
-def slot_charge(facts: Facts, bid: int, row: int, start: int, end: int) -> int:
-    """The prices of the slots [start, end) for the gang; nothing for members on their own machines."""
-    if facts.settings[0]["most_slot_price"] == 0 or facts.rows[row]["member"] == facts.bids[bid]["member"]:
-        return 0
-    price = facts.slot_price_T[end] - facts.slot_price_T[start]
-    ratio = facts.ratio_SR[facts.bids[bid]["pattern"], row]
-    return to_whole(facts.bids[bid]["gang"] * ratio * price)
-
-
-@kernel
-def least_cost_of(facts: Facts, bid: int, row: int, hours: float) -> int:
-    """What no place in the row costs less than."""
-    kilowatt_hours = facts.bids[bid]["gang"] * facts.rows[row]["kilowatts"] * hours
-    grams = kilowatt_hours * facts.zones[facts.rows[row]["zone"]]["least_rate"]
-    # One less, because sums over slots may round otherwise than the product.
-    return cost_without_carbon(facts, bid, row, hours) + carbon_charge(facts, grams) - 1
-
-
-@kernel
-def most_cost_of(facts: Facts, bid: int, row: int, hours: float) -> int:
-    """What no place in the row costs more than."""
-    if facts.bids[bid]["suspends"]:
-        hours += facts.settings[0]["restart_hours"] * (MAX_PIECES - 1)
-    kilowatt_hours = facts.bids[bid]["gang"] * facts.rows[row]["kilowatts"] * hours
-    grams = kilowatt_hours * facts.zones[facts.rows[row]["zone"]]["most_rate"]
-    num_slots = num_slots_of(hours / facts.settings[0]["slot_hours"])
-    ratio = facts.ratio_SR[facts.bids[bid]["pattern"], row]
-    machines = facts.bids[bid]["gang"] * ratio * num_slots
-    most_charge = to_whole(machines * facts.settings[0]["most_slot_price"])
-    # Some more, because sums over slots may round otherwise than the product.
-    return cost_without_carbon(facts, bid, row, hours) + carbon_charge(facts, grams) + most_charge + 8
-
-
-@kernel
-def keeps_cap(facts: Facts, bid: int, row: int, grams: float) -> bool:
-    """Whether the bid's carbon cap allows it; where the zone is unknown, no cap does."""
-    cap = facts.bids[bid]["cap"]
-    return cap == np.inf or (grams <= cap and facts.rows[row]["zone"] != UNKNOWN_ZONE)
-
-
-@kernel
-def grams_of(facts: Facts, bid: int, row: int, start: int, slots: float) -> float:
-    """Grams of unbroken work."""
-    zone = facts.rows[row]["zone"]
-    carbon = carbon_until(facts, zone, start + slots) - carbon_until(facts, zone, float(start))
-    return facts.bids[bid]["gang"] * facts.rows[row]["kilowatts"] * carbon
-
-
-@kernel
-def may_fit(machines: Machines, row: int, first: int, end: int, num_slots: int) -> bool:
-    """Whether the row may have so many free slots on end within [first, end); False is certain."""
-    width = bin_slots(machines.free_RT.shape[1] - 1)
-    bits = machines.mask_R[row] >> (first // width)
-    num_bins = (min(end, machines.free_RT.shape[1]) - 1) // width + 1 - first // width
-    if num_bins < 1:
-        return False
-    bits &= (1 << num_bins) - 1
-    # Bits that begin a run of `run` set bits stay; a run of slots touches at least this many bins.
-    wanted, run = (num_slots - 1) // width + 1, 1
-    while run < wanted and bits != 0:
-        shift = min(run, wanted - run)
-        bits &= bits >> shift
-        run += shift
-    return bits != 0
-
-
-@kernel
 def may_have_place(
     facts: Facts, machines: Machines, bid: int, row: int, hours: float, first: int, end: int
 ) -> bool:
@@ -261,12 +96,14 @@ def find_starts(
 
     Only starts within the bid's time count; they are entered in room.
     """
-    num, gang, settings = 0, facts.bids[bid]["gang"], facts.settings[0]
-    latest = facts.bids[bid]["last"] - slots + WHOLE_SLOT_TOLERANCE
+    num, gang, num_slots = 0, facts.bids[bid]["gang"], facts.settings[0]["num_slots"]
+    length, latest = num_slots_of(slots), facts.bids[bid]["last"] - slots + WHOLE_SLOT_TOLERANCE
     first = max(first, facts.bids[bid]["first"])
     checked = free_from = first
-    for start in range(first, min(last, settings["num_slots"])):
-        end = end_slot_of(facts, start, slots)
+    for start in range(first, min(last, num_slots)):
+        end = start + length
+        if end > num_slots:
+            end = end_slot_of(facts, start, slots)
         if end < 0 or start > latest:
             break
         while checked < end:
@@ -338,16 +175,6 @@ def split_work(facts: Facts, bid: int, row: int, hours: float, room: Room) -> bo
             left -= 1.0
     looked_at["num_pieces"], looked_at["hours"] = num_pieces, worked
     looked_at["grams"] = gang * facts.rows[row]["kilowatts"] * carbon
-    return True
-
-
-@kernel
-def is_free(machines: Machines, row: int, gang: int, place: Record) -> bool:
-    """Whether the runs of a place have machines for the gang in a row."""
-    for piece in range(place["num_pieces"]):
-        for slot in range(place["starts"][piece], place["ends"][piece]):
-            if machines.free_RT[row, slot] < gang:
-                return False
     return True
 
 
@@ -467,14 +294,16 @@ def set_own(own: Records, bid: int, best: Records) -> None:
 @kernel
 def first_row_of(facts: Facts, bid: int, known_cost: int) -> int:
     """The place in the order of rows from which on a cost of known_cost is possible, by their asks alone."""
-    # Prices of slots have no bound here that would be worth having.
-    if known_cost == 0 or facts.settings[0]["most_slot_price"] > 0:
+    if known_cost == 0:
         return 0
     pattern, settings = facts.bids[bid]["pattern"], facts.settings[0]
     hours = facts.bids[bid]["work"] / (facts.bids[bid]["gang"] * facts.patterns[pattern]["least_ratio"])
     worked = hours + settings["restart_hours"] * (MAX_PIECES - 1) * facts.bids[bid]["suspends"]
     beside = facts.bids[bid]["gang"] * worked * settings["most_charge"] + facts.bids[bid]["transfer"] + 3
-    # Beside the ask of its hours: restarts, reruns, and the dearest carbon of all.
+    machine_slots = facts.bids[bid]["work"] * worked / (hours * settings["slot_hours"])
+    machine_slots += facts.bids[bid]["gang"] * facts.patterns[pattern]["most_ratio"]
+    beside += machine_slots * settings["most_slot_price"]
+    # Beside the ask of its hours: restarts, reruns, the dearest carbon and the dearest slots of all.
     factor = (1 + settings["most_rerun"]) * worked / hours
     low, high = 0, facts.patterns[pattern]["num_rows"]
     while low < high:
@@ -523,16 +352,6 @@ def search_all(
         if search_row(facts, machines, grams_left, bid, row, first, num_slots, most_cost, room, best):
             is_found = True
     return is_found
-
-
-@kernel
-def move_machines(machines: Machines, places: Records, at: int, num: int) -> None:
-    """Add machines (negative: take them) in all slots of a place."""
-    row = places[at]["row"]
-    for piece in range(places[at]["num_pieces"]):
-        for slot in range(places[at]["starts"][piece], places[at]["ends"][piece]):
-            machines.free_RT[row, slot] += num
-        set_mask(machines, row, places[at]["starts"][piece], places[at]["ends"][piece])
 
 
 @kernel

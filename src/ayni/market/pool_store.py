@@ -5,11 +5,11 @@ again. Offers are compared with those that stand while the writer's lock is held
 sell one machine at the same moment; the same holds for a member's jobs and what it can spend. A change may
 be tried again after a lost connection: one that turns out to have happened is left as it is.
 
-Not covered: leases and what became of a job that was placed, which is the lease book's.
+Not covered: what became of a job that was placed, which `lease_records` reads from its leases.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
@@ -185,8 +185,11 @@ class PoolStore:
         now: datetime,
         balance_microcredits: int | None = None,
         job_file: str | None = None,
+        placed: Collection[str] = (),
     ) -> SubmittedJob:
         """Submit a job; `balance_microcredits` is what its member can spend, None = not looked at.
+
+        `placed` are jobs that wait no longer: what they cost is set aside, or paid, already.
 
         Raises:
             UsedPoolIdError: the id was used before.
@@ -204,7 +207,9 @@ class PoolStore:
             promised = sum(
                 each.bid.limit_microcredits
                 for each in stored.values()
-                if each.bid.member == bid.member and each.state(now=now) == "waiting"
+                if each.bid.member == bid.member
+                and each.state(now=now) == "waiting"
+                and each.bid.id not in placed
             )
             left = None if balance_microcredits is None else {bid.member: balance_microcredits - promised}
             check_bids([bid], now=now, balances_microcredits=left)

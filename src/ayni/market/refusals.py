@@ -4,6 +4,7 @@ Not covered: who was preferred and what worth would have won; that is `explanati
 """
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ayni.market.bids import Bid
@@ -42,7 +43,8 @@ def _why(market: MarketRound, auction: "Auction", number: int) -> tuple[RefusalC
 
 def cheapest_reserve(auction: "Auction", number: int) -> int | None:
     """The least that any place would have cost as the round began; None = there was none."""
-    from ayni.market.place_search import machines_of, make_room, no_places, search_all, set_own
+    from ayni.market.free_machines import machines_of
+    from ayni.market.place_search import make_room, no_places, search_all, set_own
     from ayni.market.round_arrays import NO_COST
 
     facts, own = auction.contest.facts, auction.contest.own
@@ -70,7 +72,7 @@ def _no_place(market: MarketRound, auction: "Auction", number: int) -> str:
         offer = arrays.row_offers[largest][0]
         return (
             f"It needs {bid.gang} machines at once. The most that is free where it may run is {machines}, of "
-            f"class {offer.machine_class.name!r} at {offer.site!r}."
+            f"class {offer.machine_class.name!r} at {offer.site!r}.{_who_would_hold(auction, bid, allowed)}"
         )
     hours = min(bid.work_reference_hours / (bid.gang * float(ratio_R[row])) for row in allowed)
     window = (bid.deadline - max(bid.release, market.horizon.start)).total_seconds() / 3600
@@ -82,6 +84,19 @@ def _no_place(market: MarketRound, auction: "Auction", number: int) -> str:
             f"{bid.carbon_cap_grams:g} g."
         )
     return f"No place has {bid.gang} machines free for as long as it takes before its deadline."
+
+
+def _who_would_hold(auction: "Auction", bid: Bid, allowed: Sequence[int]) -> str:
+    """The largest site that has enough machines and cannot give them now, or may not."""
+    arrays = auction.arrays
+    most_R = arrays.capacity_RT.max(axis=1, initial=0)
+    able = [row for row in range(len(most_R)) if most_R[row] >= bid.gang]
+    if not able:
+        return " No site on offer has so many."
+    row = max(able, key=lambda row: (row in allowed, int(most_R[row])))
+    offer, machines = arrays.row_offers[row][0], int(most_R[row])
+    why = "they are taken" if row in allowed else "its classes, kind of work or residency rule them out"
+    return f" {offer.site!r} has {machines} of class {offer.machine_class.name!r}, but {why}."
 
 
 def _no_allowed_row(market: MarketRound, bid: Bid) -> str:

@@ -68,7 +68,9 @@ BIDS = np.dtype(
     ],
     align=True,
 )
-PATTERNS = np.dtype([("num_rows", np.int64), ("least_ratio", np.float64)], align=True)
+PATTERNS = np.dtype(
+    [("num_rows", np.int64), ("least_ratio", np.float64), ("most_ratio", np.float64)], align=True
+)
 ZONES = np.dtype(
     [("tail_rate", np.float64), ("least_rate", np.float64), ("most_rate", np.float64)], align=True
 )
@@ -156,6 +158,7 @@ def make_round_arrays(market: MarketRound) -> RoundArrays:
     patterns = np.zeros(len(ratio_SR), dtype=PATTERNS)
     patterns["num_rows"] = (ratio_SR > 0).sum(axis=1)
     patterns["least_ratio"] = np.where(ratio_SR > 0, ratio_SR, np.inf).min(axis=1, initial=np.inf)
+    patterns["most_ratio"] = ratio_SR.max(axis=1, initial=0.0)
     rates_ZT = _rates(market, zones)
     cumulative_ZT = np.zeros((len(zones), market.horizon.num_slots + 1))
     cumulative_ZT[:, 1:] = np.cumsum(rates_ZT, axis=1) * market.horizon.slot_hours

@@ -4,7 +4,9 @@ Not covered: pages for people.
 """
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -13,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ayni.errors import AyniError
-from ayni.server import commit_log_api, members_api, operations_api
+from ayni.server import commit_log_api, leaderboards_api, members_api, operations_api
 from ayni.server.errors import error_reply, reply_to
 from ayni.server.served_hub import ServedHub
 
@@ -49,6 +51,7 @@ def make_api(hub: ServedHub) -> FastAPI:
     api.include_router(members_api.router)
     api.include_router(commit_log_api.router)
     api.include_router(operations_api.router)
+    api.include_router(leaderboards_api.router)
 
     @api.exception_handler(RequestValidationError)
     def _answer_invalid(_request: Request, error: Exception) -> Response:
@@ -62,7 +65,27 @@ def make_api(hub: ServedHub) -> FastAPI:
     def _answer_unknown(_request: Request, _error: Exception) -> Response:
         return error_reply(404, "There is nothing at this address.")
 
+    described = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        return _with_all_parts(described())
+
+    api.openapi = openapi  # type: ignore[method-assign]
     return api
+
+
+def _with_all_parts(schema: dict[str, Any]) -> dict[str, Any]:
+    """The description with the parts of paths that a dependency reads from the request by itself."""
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            told = operation.setdefault("parameters", [])
+            names = {each["name"] for each in told if each["in"] == "path"}
+            told += [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                for name in re.findall(r"\{(\w+)\}", path)
+                if name not in names
+            ]
+    return schema
 
 
 def _what_is_wrong(error: Exception) -> str:

@@ -13,14 +13,16 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from ayni.server.admission import caller_of
 from ayni.server.api_v1 import make_api
+from ayni.server.bodies import IDLE_SECONDS, pieces
 from ayni.server.call import Call
 from ayni.server.errors import RefusedRequestError, error_reply, reply_to
 from ayni.server.routes.table import ROUTES
@@ -58,7 +60,7 @@ class HubApp:
             )
             await reply(scope, receive, send)
         elif match is None:
-            await self.api(scope, receive, send)
+            await self.api(scope, _bounded(receive), send)
         else:
             await self._serve(match, scope, receive, send)
 
@@ -141,12 +143,24 @@ def _for_git(reply: Response, request: Request) -> Response:
 
 
 async def _read_body(request: Request) -> bytes:
-    pieces, num_bytes = [], 0
-    async for piece in request.stream():
-        num_bytes += len(piece)
+    return b"".join([piece async for piece in pieces(request, max_bytes=LARGEST_BODY_BYTES)])
+
+
+def _bounded(receive: Receive) -> Receive:
+    """What FastAPI reads a body by, before it asks who sends it: it comes to an end, in time and in size."""
+    num_bytes, is_whole = 0, False
+
+    async def receive_some() -> Message:
+        nonlocal num_bytes, is_whole
+        # After the body this only waits for the client to go away.
+        with anyio.fail_after(None if is_whole else IDLE_SECONDS):
+            message = await receive()
+        num_bytes += len(message.get("body", b""))
+        is_whole = not message.get("more_body", False)
         if num_bytes > LARGEST_BODY_BYTES:
             raise RefusedRequestError(
                 413, f"The body is larger than {LARGEST_BODY_BYTES} bytes, more than this address takes."
             )
-        pieces.append(piece)
-    return b"".join(pieces)
+        return message
+
+    return receive_some

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from starlette.requests import Request
 
 from ayni.hub import audit, catalogue
-from ayni.hub.callers import ANONYMOUS, Caller
+from ayni.hub.callers import ANONYMOUS, BadTokenError, Caller
 from ayni.hub.permissions import Action, allowed
 from ayni.hub.repository import API_NAMES, Kind, Moved, Repository, RepositoryGoneError
 from ayni.hub.revisions import PULL_REQUESTS
@@ -33,6 +33,10 @@ Text = Annotated[str, pydantic.AfterValidator(_without_nul)]
 Body = TypeVar("Body", bound=pydantic.BaseModel)
 
 _TRUE = ("1", "true", "True")
+_LINK_ENDED = (
+    "This link is not good any more: the token that it was asked for with was revoked, or may not do this "
+    "now. Start the transfer again."
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,6 +130,24 @@ class Call:
             # As it was asked for: a hidden repository tells neither its new name nor how it is spelled.
             name = "" if repository is None else self.asked_name or repository.name
             raise refused(decision, self.caller, name)
+
+    def admit_link(self, action: Action, repository_id: int, credential: str | None) -> Caller:
+        """Who was given a signed link, if they may still do what it is for. Reads the database.
+
+        Raises:
+            RefusedRequestError: the token was revoked, the role is gone, or the repository is (403).
+        """
+        try:
+            caller = ANONYMOUS if credential is None else self.hub.callers.caller_again(credential)
+            with self.hub.database.reading() as connection:
+                repository = catalogue.by_id(connection, repository_id)
+                is_there = not catalogue.is_deleted(connection, repository_id)
+        except BadTokenError as error:
+            raise RefusedRequestError(403, _LINK_ENDED) from error
+        if not is_there or allowed(caller, action, repository) != "yes":
+            raise RefusedRequestError(403, _LINK_ENDED)
+        self.caller = caller
+        return caller
 
     def find(self, connection: sa.Connection, kind: Kind, name: str) -> Repository:
         """A repository by any name that it had; whether the caller may see it is asked elsewhere.

@@ -29,6 +29,7 @@ from ayni.hub.callers import BadTokenError, Caller
 from ayni.hub.commit_lines import CommitSizeError
 from ayni.hub.commits import StaleParentError
 from ayni.hub.discussions import DiscussionNotFoundError, DiscussionRuleError
+from ayni.hub.leaderboards import LeaderboardNotFoundError
 from ayni.hub.master_keys import MasterKeysError
 from ayni.hub.members import LastAdminError, NamespaceTakenError, UnknownNamespaceError
 from ayni.hub.permissions import Decision
@@ -86,6 +87,7 @@ STATUSES: tuple[tuple[type[AyniError], int, Code | None], ...] = (
     (DiscussionNotFoundError, 404, None),
     (DiscussionRuleError, 409, None),
     (MergeConflictError, 409, None),
+    (LeaderboardNotFoundError, 404, None),
     (DiskFullError, 507, None),
     (BusyDatabaseError, 503, None),
     (LostDatabaseError, 503, None),
@@ -200,8 +202,10 @@ def error_reply(
     more: Mapping[str, Any] | None = None,
 ) -> Response:
     """A reply that the clients understand."""
-    # Headers hold one line of Latin-1; what else a message has is a question mark.
-    line = " ".join(message.split()).encode("ascii", "replace").decode()[:1000]
+    # A header is one line of printable ASCII, or servers refuse to send it; what else is in a message is a
+    # question mark there.
+    words = " ".join(message.split())[:1000]
+    line = "".join(letter if " " <= letter <= "~" else "?" for letter in words)
     sent = {"X-Error-Message": line, **(headers or {})}
     if code is not None:
         sent["X-Error-Code"] = code

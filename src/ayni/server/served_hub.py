@@ -11,14 +11,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from ayni.database import Database
-from ayni.hub import commit_log, lineage, pull_requests
-from ayni.hub.callers import Caller, CallerSource
+from ayni.hub import commit_log, evaluations, lineage, parameter_counts, pull_requests
+from ayni.hub.callers import CallerSource
 from ayni.hub.card_checks import check_card
 from ayni.hub.card_index import CheckCard, indexing
 from ayni.hub.commits import CommitHooks
 from ayni.hub.content import ContentStore
-from ayni.hub.content_safety import PolicyOf, guarding
+from ayni.hub.content_safety import NOTHING_LOOKED_AT, Looked, PolicyOf, guarding
 from ayni.hub.download_counts import DownloadCounts
+from ayni.hub.quotas import CheckUpload, no_limit
 from ayni.hub.repository import Repository
 from ayni.hub.tickets import Tickets
 from ayni.hub.tree_cache import TreeCache
@@ -28,9 +29,6 @@ from ayni.signing import SigningKey
 
 InfoPart = Callable[[sa.Connection, Repository, str | None], Mapping[str, Any]]
 """(connection, repository, revision) -> keys of the repository's JSON description."""
-
-CheckUpload = Callable[[sa.Connection, Caller, Repository, int], None]
-"""(connection, caller, repository, bytes to come); raises where they are too many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +62,7 @@ class ServedHub:
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     commit_hooks: CommitHooks = field(default_factory=CommitHooks)
     info_parts: tuple[InfoPart, ...] = ()
-    check_upload: CheckUpload = field(default=lambda *_: None)
+    check_upload: CheckUpload = no_limit
     check_card: CheckCard = check_card
     policy_of: PolicyOf = field(default=lambda *_: DEFAULT_POLICY)
     log_key: SigningKey | None = None
@@ -76,12 +74,18 @@ class ServedHub:
     @property
     def all_commit_hooks(self) -> CommitHooks:
         """Those that were given, after the hub's own."""
+        return self.commit_hooks_after(NOTHING_LOOKED_AT)
+
+    def commit_hooks_after(self, looked: Looked) -> CommitHooks:
+        """The same, where files were looked into before the transaction."""
         given = self.commit_hooks
         return CommitHooks(
-            before=(*given.before, guarding(self.content, self.policy_of)),
+            before=(*given.before, guarding(self.content, self.policy_of, looked)),
             after=(
                 indexing(self.content),
                 lineage.following(self.content),
+                evaluations.following(self.content),
+                parameter_counts.counting(),
                 pull_requests.noting_commits(),
                 *given.after,
                 self._sign_log,

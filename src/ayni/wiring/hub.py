@@ -5,14 +5,16 @@ log are the same. What looks after the store (check, gc, keys) and copies into i
 alone.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ayni.errors import MissingExtraError, UserError
-from ayni.settings import read_settings
+from ayni.settings import Settings, read_settings
 from ayni.wiring.hub_storage import HubStorage, NoMasterKeyError
 from ayni.wiring.serve import served_hub, storage_of
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ayni.hub.repository import Kind
 
 LOCAL = "local"
+SECONDS_BEFORE_DROPPING = 3.0
 _APIS = {"model": "models", "dataset": "datasets", "space": "spaces"}
 
 
@@ -54,7 +57,7 @@ def connected(endpoint: str | None = None, *, home: Path | None = None) -> "Iter
     if url is not None and url != LOCAL:
         from ayni.hub.connection import HubConnection
 
-        with HubConnection(url, settings.hub_token) as connection:
+        with HubConnection(url, _token_for(url, settings)) as connection:
             yield connection
         return
     try:
@@ -194,6 +197,9 @@ def rotate_key(*, drops_older: bool = False, home: Path | None = None) -> dict[s
             keys.add()
         stores = [each for each in (storage.objects, storage.xorbs) if isinstance(each, EncryptedObjects)]
         num_rewrapped = sum(each.rewrap() for each in stores)
+        if drops_older:
+            # A server may be about to write a key that it wrapped a moment before the new one came.
+            time.sleep(SECONDS_BEFORE_DROPPING)
         # A second pass for what a server stored under the key before while the first was under way.
         num_rewrapped += sum(each.rewrap() for each in stores)
         in_use = set().union(*(each.master_keys_in_use() for each in stores)) - {keys.newest_id}
@@ -265,10 +271,12 @@ def mirror(
             name = into or (names[0] if names else "")
             return [mirror_folder(Path(source), kinds[0], name, target).to_json()]
         from ayni.hub.connection import HubConnection
+        from ayni.hub.log_watch import LogWatch
 
-        token = settings.hub_token if settings.hub_url in (None, source.rstrip("/")) else None
         done = []
-        with HubConnection(source, token) as hub:
+        with HubConnection(source, _token_for(source, settings)) as hub:
+            host = urlsplit(hub.url).netloc.replace(":", "_")
+            log = LogWatch(hub, settings.hub_copies_folder / host)
             wanted = [(kind, name) for kind in kinds for name in names] or [
                 (kind, name) for kind in kinds for name in list_repositories(hub, kind, namespace)
             ]
@@ -276,7 +284,7 @@ def mirror(
                 raise NothingToMirrorError(source, namespace)
             for kind, name in wanted:
                 say(f"{kind} {name}")
-                done.append(copy(hub, kind, name, target, into=into, force=force, say=say).to_json())
+                done.append(copy(hub, kind, name, target, into=into, force=force, log=log, say=say).to_json())
         return done
 
 
@@ -305,6 +313,12 @@ def import_git(
             now=datetime.now(UTC),
         )
         return done.to_json()
+
+
+def _token_for(url: str, settings: Settings) -> str | None:
+    """The token of the settings, for the hub that it is for; where they name none, for any that is asked."""
+    is_for = settings.hub_url in (None, url.rstrip("/"))
+    return settings.hub_token if is_for else None
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from ayni.files import create_atomically, explain_os_errors, make_folder
 from ayni.settings import Settings
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from ayni.database import Database
     from ayni.hub.commits import CommitHooks
     from ayni.hub.content import ContentStore
@@ -130,15 +132,26 @@ class HubStorage:
 
     def commit_hooks(self) -> "CommitHooks":
         """What looks at commits that are made in process, as the server does at its own."""
-        from ayni.hub import garbage, lineage, policies
+        from ayni.hub import garbage, lineage, policies, pull_requests
         from ayni.hub.card_index import indexing
         from ayni.hub.commits import CommitHooks
         from ayni.hub.content_safety import guarding
 
         return CommitHooks(
             before=(garbage.keeping(self.content), guarding(self.content, policies.policy_of)),
-            after=(indexing(self.content), lineage.following(self.content)),
+            after=(
+                indexing(self.content),
+                lineage.following(self.content),
+                pull_requests.noting_commits(),
+                self._sign_log,
+            ),
         )
+
+    def _sign_log(self, connection: "sa.Connection", *_: object) -> None:
+        from ayni.hub import commit_log
+        from ayni.signing import load_or_create_key
+
+        commit_log.sign_newest(connection, load_or_create_key(self.settings.key_path), now=self.now())
 
     def encrypt(self) -> int:
         """Encrypt objects and chunks that lie open; how many objects.

@@ -1,5 +1,6 @@
 """The composition root of offers, jobs of a pool, rounds, the ledger and simulations of pools."""
 
+import random
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ayni.jobs.loading import Job
     from ayni.market.planning import Plan
     from ayni.workflows.pool import Pool
+    from ayni.workflows.pool_leases import PoolLeases
     from ayni.workflows.progress import Progress
 
 _SIMULATION_MODULES = ("numpy", "scipy")
@@ -50,6 +52,7 @@ def pool(home: Path | None = None) -> "Pool":
 
     return Pool(
         store=PoolStore(database),
+        leases=_leases(installation),
         ledger=installation.ledger,
         make_plan=partial(_plan, installation),
         now=lambda: datetime.now(UTC),
@@ -83,6 +86,29 @@ def ledger_statement(
     from ayni.workflows.ledger_statement import ledger_statement as make
 
     return make(_existing_ledger(home).ledger, member, since=since, until=until).to_json()
+
+
+def close_quarter(period: str, *, is_trial: bool = False, home: Path | None = None) -> dict[str, Any]:
+    """Decay idle credits and share out the surplus of a quarter: {"period", "dividend_microcredits", ...}.
+
+    Raises:
+        NoLedgerError: there is no database yet.
+        QuarterError: the quarter cannot be closed.
+    """
+    installation = _existing_ledger(home)
+    from ayni.market.quarter_store import QuarterStore
+    from ayni.workflows.close_quarter import close_quarter as close
+
+    now = datetime.now(UTC)
+    leases, quarters = _leases(installation), QuarterStore(installation.database)
+    return close(leases, quarters, period, now=now, is_trial=is_trial).to_json()
+
+
+def declared_policy() -> dict[str, Any]:
+    """What the pool declares about credits, quarters, leases and rounds."""
+    from ayni.workflows.close_quarter import declared_policy as declared
+
+    return declared()
 
 
 def simulate(
@@ -119,6 +145,23 @@ def simulate(
 
         view["report"] = str(write_pool_report(view, folder=report, version=ayni.__version__))
     return view
+
+
+def _leases(installation: Installation) -> "PoolLeases":
+    database = installation.database
+    from ayni.market.lease_store import DatabaseLeaseStore
+    from ayni.market.policy import LeasePolicy
+    from ayni.market.round_store import RoundStore
+    from ayni.workflows.pool_leases import PoolLeases
+
+    return PoolLeases(
+        rounds=RoundStore(database),
+        events=DatabaseLeaseStore(database),
+        ledger=installation.ledger,
+        policy=LeasePolicy(),
+        # Which work is checked must not be foreseen by who sells it.
+        rng=random.SystemRandom(),
+    )
 
 
 def _plan(installation: Installation, job: "Job") -> "Plan":

@@ -123,7 +123,9 @@ def served_hub(
     from ayni.hub.database_callers import DatabaseCallers
     from ayni.hub.tickets import Tickets
     from ayni.server.served_hub import ServedHub
+    from ayni.signing import load_or_create_key
 
+    key = load_or_create_key(storage.settings.key_path)
     xet = storage.xet(offers_reads=offers_xet_reads)
     content = xet.contents(storage.objects)
     return ServedHub(
@@ -135,6 +137,9 @@ def served_hub(
         now=lambda: datetime.now(UTC),
         check_upload=quotas.check_upload,
         policy_of=policies.policy_of,
+        # The key of this home signs what its jobs publish, so the hub can vouch for it.
+        log_key=key,
+        known_keys={key.public_key: "this hub"},
         commit_hooks=CommitHooks(before=(garbage.keeping(content),)),
         xet=xet,
     )

@@ -17,8 +17,16 @@ from ayni.market.double_entry import LARGEST_AMOUNT
 from ayni.market.offers import Offer
 from ayni.market.pool_store import PoolStore, UnknownPoolEntryError
 from ayni.market.rounds import Allocation, Clearing
-from ayni.workflows.clear_market import TAIL_SECONDS, PoolRound, RoundRequest, clear_values
+from ayni.workflows.clear_market import (
+    TAIL_SECONDS,
+    PoolRound,
+    RoundRequest,
+    Standing,
+    clear_values,
+    standing_of,
+)
 from ayni.workflows.offer_machines import PoolOptionError
+from ayni.workflows.pool_leases import PoolJob, PoolLeases, lease_json
 
 HOUR = timedelta(hours=1)
 
@@ -45,6 +53,7 @@ class Explanation:
         deadline = self.least_deadline
         return {
             "job": self.job,
+            "state": "waiting",
             "start": found["start"],
             "placed": next((each for each in found["placed"] if each["job"] == self.job), None),
             "refused": next((each for each in found["refused"] if each["job"] == self.job), None),
@@ -57,30 +66,80 @@ class Explanation:
         }
 
 
-def explain_job(store: PoolStore, id: str, request: RoundRequest, *, now: datetime) -> Explanation:
-    """What a job would get in a round now, and why. Cost: about a dozen rounds.
+def explain_job(
+    store: PoolStore, leases: PoolLeases, id: str, request: RoundRequest, *, now: datetime
+) -> dict[str, Any]:
+    """What became of a job that has a place, or what a waiting one would get in a round now, and why.
+
+    "leases" are those it has or had.
+
+    Raises:
+        UnknownPoolEntryError: no job has this id.
+        PoolOptionError: it neither waits nor ever had a place.
+    """
+    found = _find(leases.jobs(store, now=now), id)
+    history = _history(found, leases)
+    if found.state != "waiting" and found.leases:
+        return {"job": id, "state": found.state, **history}
+    return explain_waiting_job(store, leases, id, request, now=now).to_json() | history
+
+
+def explain_waiting_job(
+    store: PoolStore, leases: PoolLeases, id: str, request: RoundRequest, *, now: datetime
+) -> Explanation:
+    """What a waiting job would get in a round now, and why. Cost: about a dozen rounds.
 
     Raises:
         UnknownPoolEntryError: no job has this id.
         PoolOptionError: it does not wait.
     """
-    jobs = store.jobs()
-    states = {each.bid.id: each.state(now=now) for each in jobs}
-    if id not in states:
-        waiting = [key for key, state in states.items() if state == "waiting"]
-        raise UnknownPoolEntryError(kind="job", id=id, known=waiting)
-    if states[id] != "waiting":
-        raise PoolOptionError("JOB", f"{id} does not wait: it is {states[id]}.")
-    bids = [each.bid for each in jobs if states[each.bid.id] == "waiting"]
+    jobs = leases.jobs(store, now=now)
+    found = _find(jobs, id)
+    if found.state == "late":
+        over = f"its deadline was {found.bid.deadline:%Y-%m-%d %H:%M} UTC"
+        raise PoolOptionError("JOB", f"{id} does not wait any more: {over}. Submit it with more time.")
+    if found.state != "waiting":
+        raise PoolOptionError("JOB", f"{id} does not wait: it is {found.state}.")
+    bids = [each.bid for each in jobs if each.state == "waiting"]
     offers = [each.offer for each in store.offers() if each.state(now=now) == "open"]
-    return explain_bid(id, bids, offers, request, now=now)
+    standing = standing_of(leases, leases.records(now=now), offers, now=now)
+    return explain_bid(id, bids, offers, request, now=now, standing=standing)
+
+
+def _find(jobs: Sequence[PoolJob], id: str) -> PoolJob:
+    found = next((each for each in jobs if each.job.bid.id == id), None)
+    if found is None:
+        waiting = [each.job.bid.id for each in jobs if each.state == "waiting"]
+        raise UnknownPoolEntryError(kind="job", id=id, known=waiting)
+    return found
+
+
+def _history(job: PoolJob, leases: PoolLeases) -> dict[str, Any]:
+    """The leases of a job, and what they saved of carbon all together, as far as it is known."""
+    told = [lease_json(each, grams_at=leases.grams_at) for each in job.leases]
+
+    def total(name: str) -> float | None:
+        known = [each[name] for each in told if each[name] is not None]
+        return sum(known) if known else None
+
+    return {
+        "leases": told,
+        "expected_saving_grams": total("expected_saving_grams"),
+        "realised_saving_grams": total("realised_saving_grams"),
+    }
 
 
 def explain_bid(
-    id: str, bids: Sequence[Bid], offers: Sequence[Offer], request: RoundRequest, *, now: datetime
+    id: str,
+    bids: Sequence[Bid],
+    offers: Sequence[Offer],
+    request: RoundRequest,
+    *,
+    now: datetime,
+    standing: Standing | None = None,
 ) -> Explanation:
     """What the bid with this id gets in a round over the bids and offers given, and why."""
-    pool = _Pool(bids=bids, offers=offers, request=request, now=now)
+    pool = _Pool(bids=bids, offers=offers, request=request, now=now, standing=standing)
     bid = next(each for each in bids if each.id == id)
     first = pool.round()
     if _place(first.cleared.result, id) is not None:
@@ -109,11 +168,16 @@ class _Pool:
     offers: Sequence[Offer]
     request: RoundRequest
     now: datetime
+    standing: Standing | None
 
     def round(self, *, instead: Bid | None = None, without: str | None = None) -> PoolRound:
         bids = [instead if instead is not None and bid.id == instead.id else bid for bid in self.bids]
         return clear_values(
-            [bid for bid in bids if bid.id != without], self.offers, self.request, now=self.now
+            [bid for bid in bids if bid.id != without],
+            self.offers,
+            self.request,
+            now=self.now,
+            standing=self.standing,
         )
 
 

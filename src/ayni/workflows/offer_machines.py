@@ -28,7 +28,7 @@ from ayni.units import credits_to_microcredits
 from ayni.workflows.pool_carbon import checked_zone
 
 LONGEST_OFFER_SECONDS = 5 * 366 * 86_400.0
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
 
 
@@ -111,7 +111,7 @@ def member_offer(request: MachinesRequest, *, taken: Sequence[str], now: datetim
         PoolOptionError, InvalidOfferError, InvalidDailyWindowError, UnknownZoneError: see there.
     """
     for option, name in (("SITE", request.site), ("--member", request.member)):
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise PoolOptionError(
                 option, f"{name!r} is no name; use letters, digits, and . _ - after the first."
             )

@@ -10,7 +10,8 @@ Not covered: forecasts of the day, which need a token or a file of the operator.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import lru_cache
 
 from ayni.footprint.grid.basis import Basis
 from ayni.footprint.grid.carbon import UnknownZoneError, carbon_intensity, country_intensity
@@ -46,6 +47,23 @@ def pool_carbon(zones: Iterable[str | None], *, horizon: Horizon) -> PoolCarbon:
         forecast[zone] = tuple(each.intensity.value for each in slots if each.intensity is not None)
         links[zone] = worst
     return PoolCarbon(forecast=forecast, links=links)
+
+
+def shipped_grams_at(zone: str, moment: datetime) -> float | None:
+    """Grams per kWh of an hour by the shipped tables; None where no table knows the zone or its country.
+
+    An hour that is over weighs here what it was expected to: nothing hourly is shipped that came later.
+    """
+    return _grams_of_hour(zone, hour_of(moment))
+
+
+@lru_cache(maxsize=10_000)
+def _grams_of_hour(zone: str, hour: datetime) -> float | None:
+    try:
+        _, (found,) = intensities_of(zone, [hour], basis=Basis())
+    except UnknownZoneError:
+        return None
+    return None if found.link in (WORLD, UNKNOWN) or found.intensity is None else found.intensity.value
 
 
 def checked_zone(zone: str | None) -> str | None:

@@ -1,6 +1,7 @@
 """Publish what a run made: the full model, the variants, the task's code, the card and the receipts."""
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -14,14 +15,17 @@ from ayni.compress.artefacts import load_full_model
 from ayni.compress.evidence.break_even import BreakEven
 from ayni.compress.variants import CompressResult, Variant
 from ayni.data.card import DataCard
+from ayni.files import sha256_of_file
 from ayni.footprint.receipts.receipt import receipt_paths
-from ayni.hub.card import CardData, CardFootprint, CardLineage, CardVariant, ModelCard, model_card
+from ayni.hub.card import CardData, CardFootprint, CardLineage, CardVariant, ModelCard, dataset_id, model_card
 from ayni.hub.config import CONFIG_FILE, FULL, WEIGHTS_FILE, ModelConfig, PipelineTag
 from ayni.hub.repositories import Published
+from ayni.hub.run_results import RESULTS_FILE, RunResult, sign_results
 from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
 from ayni.keras_weights import is_keras, load_weights
 from ayni.reports import formats
+from ayni.signing import sha256_hex
 from ayni.task import Task
 from ayni.train.learner import build_model
 from ayni.train.result import TrainResult
@@ -29,6 +33,7 @@ from ayni.workflows.adopt_model import NO_STRATEGY
 from ayni.workflows.card_limits import card_limits
 from ayni.workflows.explain_model import Understanding
 from ayni.workflows.house import House
+from ayni.workflows.receipts import receipts_of
 from ayni.workflows.report_run import view_of
 
 NAMED_VERSIONS = ("ayni", "torch", "dask", "onnxruntime", "torch-pruning", "numpy")
@@ -66,6 +71,8 @@ def publish_model(
     files |= {f"receipts/{path.name}": path for path in receipt_paths(run.folder / "receipts")}
     card = _card(run, config, trained, compressed, explained)
     files["README.md"] = model_card(card).encode()
+    if (results := _signed_results(run, house, card, files)) is not None:
+        files[RESULTS_FILE] = results
     return house.hub.publish(
         repository_of(job),
         files,
@@ -74,6 +81,42 @@ def publish_model(
         when=house.now(),
         publish_key=run.id,
     )
+
+
+def _signed_results(
+    run: Run, house: House, card: ModelCard, files: Mapping[str, Path | bytes]
+) -> bytes | None:
+    """What the variants reached, signed as the receipts are; None without receipts or results."""
+    receipts = receipts_of(run)
+    results = [
+        RunResult(
+            variant=variant.name,
+            file=variant.file,
+            sha256=_sha256(files[variant.file]),
+            metrics={name: value for name, value in variant.metrics.items() if math.isfinite(value)},
+            stored_bytes=variant.stored_bytes,
+            # A latency that is not to be quoted is none.
+            latency_seconds=None if variant.latency_problem else variant.latency_p50_seconds,
+            energy_joules_per_1000=variant.energy_joules_per_1000,
+        )
+        for variant in card.variants
+        if variant.file in files
+    ]
+    if not receipts or not results:
+        return None
+    record = sign_results(
+        run=run.id,
+        dataset=dataset_id(card.data),
+        split="test",
+        results=results,
+        receipts=receipts,
+        key=house.key,
+    )
+    return json.dumps(record, indent=2).encode() + b"\n"
+
+
+def _sha256(file: Path | bytes) -> str:
+    return sha256_hex(file) if isinstance(file, bytes) else sha256_of_file(file)
 
 
 def text_of(published: Published) -> str:

@@ -334,6 +334,7 @@ def _rules(spec: PoolSpec) -> MarketRules:
         slot_seconds=market.slot_minutes * 60,
         lookahead_hours=market.lookahead_hours,
         cap_share=market.cap_share,
+        move_saving=market.move_saving,
         segment_hours=market.segment_hours,
     )
 

@@ -8,7 +8,7 @@ Not covered: sending code and data to whoever runs it. A bid that wins a round i
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,15 +17,16 @@ from ayni.errors import UserError
 from ayni.jobs.loading import Job
 from ayni.jobs.spec import JobSpec
 from ayni.market.bids import Bid
-from ayni.market.double_entry import available
+from ayni.market.double_entry import LARGEST_AMOUNT, available
 from ayni.market.ledger import Ledger
 from ayni.market.offers import parse_duration
 from ayni.market.planning import Plan
 from ayni.market.policy import CreditPolicy
 from ayni.market.pool_store import PoolStore, SubmittedJob
 from ayni.units import credits_to_microcredits
-from ayni.workflows.offer_machines import PoolOptionError, unused
+from ayni.workflows.offer_machines import NAME, PoolOptionError, unused
 from ayni.workflows.pool_carbon import checked_zone
+from ayni.workflows.pool_leases import PoolJob
 
 SECONDS_PER_HOUR = 3600.0
 LONGEST_WAIT_SECONDS = 366 * 86_400.0
@@ -74,14 +75,21 @@ def submit_job(
     ledger: Ledger,
     plan: Callable[[], Plan],
     now: datetime,
+    placed: Collection[str] = (),
 ) -> SubmittedJob:
     """Submit a job; `plan` is asked only when nobody said how much work it is.
+
+    `placed` are jobs that wait no longer, so that what they may cost is set aside already.
 
     Raises:
         UnknownWorkError, UnknownWorthError: it must be said.
         InvalidBidError, UsedPoolIdError, BidAboveBalanceError: see there.
     """
     spec = job.spec
+    if request.id is not None and not NAME.fullmatch(request.id):
+        raise PoolOptionError(
+            "--id", f"{request.id!r} is no name; use letters, digits, and . _ - after the first."
+        )
     worth = _worth_credits(spec, request)
     work = _work_reference_hours(spec, request, plan)
     taken = [each.bid.id for each in store.jobs()]
@@ -93,7 +101,7 @@ def submit_job(
         now=now,
     )
     balance = _balance_microcredits(ledger, spec.member)
-    return store.submit(bid, now=now, balance_microcredits=balance, job_file=str(job.path))
+    return store.submit(bid, now=now, balance_microcredits=balance, job_file=str(job.path), placed=placed)
 
 
 def bid_of(
@@ -128,15 +136,21 @@ def bid_of(
     )
 
 
-def job_json(job: SubmittedJob, *, now: datetime) -> dict[str, Any]:
-    """A submitted job with its state, as plain JSON."""
+def job_json(job: PoolJob) -> dict[str, Any]:
+    """A submitted job with its state and its leases, as plain JSON."""
+    submitted = job.job
     return {
-        "id": job.bid.id,
-        "state": job.state(now=now),
-        "submitted_at": job.submitted_at.isoformat(),
-        "withdrawn_at": None if job.withdrawn_at is None else job.withdrawn_at.isoformat(),
-        "job_file": job.job_file,
-        "bid": job.bid.to_json(),
+        "id": submitted.bid.id,
+        "state": job.state,
+        "submitted_at": submitted.submitted_at.isoformat(),
+        "withdrawn_at": None if submitted.withdrawn_at is None else submitted.withdrawn_at.isoformat(),
+        "job_file": submitted.job_file,
+        "bid": submitted.bid.to_json(),
+        "left": {
+            "work_reference_hours": job.bid.work_reference_hours,
+            "limit_microcredits": job.bid.limit_microcredits,
+        },
+        "leases": [each.award.lease_id for each in job.leases],
     }
 
 
@@ -153,8 +167,8 @@ def _worth_credits(spec: JobSpec, request: SubmitRequest) -> float:
 
 
 def _microcredits(credits_: float) -> int:
-    # An infinite or absurd worth is the bid's to refuse, which takes whole numbers only.
-    return credits_to_microcredits(credits_) if math.isfinite(credits_) else -1
+    # An infinite worth is the bid's to refuse, as every other above what a ledger can count.
+    return credits_to_microcredits(credits_) if math.isfinite(credits_) else LARGEST_AMOUNT + 1
 
 
 def _work_reference_hours(spec: JobSpec, request: SubmitRequest, plan: Callable[[], Plan]) -> float:

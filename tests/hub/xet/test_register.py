@@ -6,6 +6,7 @@ pytest.importorskip("blake3")
 pytest.importorskip("lz4.frame")
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -130,8 +131,8 @@ def test_more_terms_than_one_shard_may_have_are_refused(
 
 
 def test_the_quota_is_asked_before_anything_is_read(shelf: Shelf) -> None:
-    def refuse(_connection: sa.Connection, num_bytes: int) -> None:
-        raise UserError(f"{num_bytes} bytes are too many")
+    def refuse(_connection: sa.Connection, files: Mapping[str, int]) -> None:
+        raise UserError(f"{sum(files.values())} bytes are too many")
 
     with pytest.raises(UserError, match=f"{len(CONTENT)} bytes"):
         shelf.xet.register(shelf.ada(), write_upload([CLAIM], []), when=WHEN, check_size=refuse)

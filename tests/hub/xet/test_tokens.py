@@ -44,7 +44,7 @@ def test_a_member_of_very_many_things_gets_a_token_that_fits_in_a_header() -> No
 
 
 def test_a_link_is_no_token_and_a_token_no_link() -> None:
-    link = XorbLink(xorb=bytes(range(32)), start=5, stop=10)
+    link = XorbLink(xorb=bytes(range(32)), start=5, stop=10, repository_id=7)
     ticket = tokens.issue_link(TICKETS, link, now=NOW)
     token, _ = tokens.issue_token(TICKETS, XetGrant(caller=CALLER, repository_id=5, may_write=True), now=NOW)
 

@@ -100,43 +100,25 @@ def test_a_job_that_cannot_stop_is_not_cut() -> None:
     assert bid is not None and bid.work_reference_hours == pytest.approx(96.0) and not bid.can_suspend
 
 
-def test_with_slack_a_job_accepts_the_greener_half_and_without_it_anything() -> None:
+def test_with_slack_a_job_names_the_greener_half_and_without_it_any_place() -> None:
     # Half of the machine-hours weigh 100 g, half 500 g.
     pool = make_pool(make_site("a", 2), make_site("b", 2), grams=[[500.0], [100.0]])
     demand = make_demand(pool, ("a", 0.0, 2.0, 1), slack_hours=10.0)
 
     patient, hurried = bid_of(pool, demand), bid_of(pool, demand, now=9.5 * HOUR)
 
-    assert patient is not None and patient.carbon_cap_grams == pytest.approx(200.0)
-    assert hurried is not None and hurried.carbon_cap_grams is None
+    assert patient is not None and patient.residency == {"b"}
+    assert hurried is not None and hurried.residency is None
     assert hours_until_deadline(hurried) == pytest.approx(2.5)
 
 
-def test_a_cap_rises_as_the_slack_is_used_up() -> None:
-    pool = make_pool(*(make_site(name, 1) for name in "abcd"), grams=[[100.0], [200.0], [300.0], [400.0]])
-    demand = make_demand(pool, ("a", 0.0, 1.0, 1), slack_hours=10.0)
+def test_a_job_of_weeks_is_cut_though_it_could_not_afford_to_move_after_each_segment() -> None:
+    pool = make_pool(make_site("a", 4))
+    demand = make_demand(pool, ("a", 0.0, 1000.0, 1), slack_hours=5.0)
 
-    caps = [
-        bid.carbon_cap_grams
-        for hours in (0, 4, 6, 8)
-        if (bid := bid_of(pool, demand, now=hours * HOUR)) is not None
-    ]
+    bid = bid_of(pool, demand)
 
-    # Shares of 0.5, 0.7, 0.8 and 0.9 of the machine-hours.
-    assert caps == pytest.approx([200.0, 300.0, 400.0, 400.0])
-
-
-def test_a_busy_pool_does_not_let_caps_idle_machines() -> None:
-    pool = make_pool(make_site("a", 1), make_site("b", 1), grams=[[500.0], [100.0]])
-    demand = make_demand(pool, *[("a", 0.0, 24.0, 1)] * 2, slack_hours=30.0)
-    cluster = cluster_of(pool, demand)
-    bidders = Bidders(pool, demand, rules=RULES, forecast=YesterdaysHours(pool.grams_per_kwh_SH))
-    bidders.prepare(cluster, [0, 1])
-
-    bids = bidders.bids(cluster, [0, 1], LeaseTable(pool, demand, slot_seconds=1800), 0)
-
-    # Both machines are wanted for the whole day, so that nothing is refused.
-    assert bids[0].carbon_cap_grams == pytest.approx(24 * 500.0)
+    assert bid is not None and bid.work_reference_hours == pytest.approx(24.0)
 
 
 def test_a_job_that_can_wait_no_longer_bids_what_would_be_lost_without_the_segment() -> None:

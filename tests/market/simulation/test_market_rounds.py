@@ -49,12 +49,37 @@ def test_a_job_with_slack_waits_for_green_machines_that_are_taken() -> None:
 def test_a_long_job_moves_when_its_lease_ends_and_a_greener_site_is_free() -> None:
     pool = make_pool(make_site("a", 1), make_site("b", 1), grams=[[500.0], [50.0]])
     demand = make_demand(pool, ("b", 0.0, 20.0, 1), ("a", 1.0, 48.0, 1), slack_hours=2.0)
-    # No caps, so that it begins at once on the machines that are free.
-    rules = replace(RULES, cap_share=None, last_call_hours=0.5)
+    # Without a limit it begins at once on the machines that are free; in the middle of a lease it stays.
+    rules = replace(RULES, cap_share=None, move_saving=None, last_call_hours=0.5)
 
     found = replay(pool, demand, MarketRounds(pool, demand, rules=rules))
 
     assert starts(found)[1:] == [(1, "a", 1.0), (1, "b", 25.0)]
+
+
+def test_a_running_job_moves_as_soon_as_greener_machines_are_free() -> None:
+    pool = make_pool(make_site("a", 1), make_site("b", 1), grams=[[500.0], [50.0]])
+    demand = make_demand(pool, ("b", 0.0, 20.0, 1), ("a", 1.0, 48.0, 1), slack_hours=2.0)
+    policy = MarketRounds(pool, demand, rules=replace(RULES, cap_share=None, last_call_hours=0.5))
+
+    found = replay(pool, demand, policy)
+
+    assert starts(found)[1:] == [(1, "a", 1.0), (1, "b", 20.0)] and policy.books.num_moved_on == 1
+    # The lease that was left is taken back: what is promised is what ran.
+    assert policy.books.expected_grams_J[1] == pytest.approx(19 * 500 + 29 * 50, rel=0.02)
+
+
+def test_a_running_job_rests_in_heavy_hours_as_long_as_its_slack_lasts() -> None:
+    # Twelve green hours, then twelve heavy ones, every day.
+    pool = make_pool(make_site("a", 1), grams=[[50.0] * 12 + [500.0] * 12])
+    demand = make_demand(pool, ("a", 0.0, 20.0, 1), slack_hours=15.0)
+    policy = MarketRounds(pool, demand, rules=RULES)
+
+    found = replay(pool, demand, policy)
+
+    assert policy.books.num_given_back == 1
+    assert [start for _, _, start in starts(found)] == [0.0, 24.0]
+    assert measure_jobs(found).is_in_time_J.all()
 
 
 def test_an_owner_that_can_wait_no_longer_gets_its_machines_back() -> None:
@@ -126,6 +151,8 @@ def test_a_job_beyond_the_horizon_runs_to_its_end() -> None:
         {"segment_hours": 60.0},
         {"cap_share": 0.0},
         {"cap_share": 1.5},
+        {"lookahead_hours": -1.0},
+        {"move_saving": -0.1},
     ],
 )
 def test_impossible_rules_are_refused(wrong: dict[str, float]) -> None:
@@ -137,4 +164,5 @@ def test_blind_rules_differ_in_carbon_alone() -> None:
     blind = carbon_blind(RULES)
 
     assert blind.clearing.carbon_microcredits_per_kilogram == 0 and blind.cap_share is None
+    assert blind.move_saving is None
     assert blind.slot_seconds == RULES.slot_seconds and blind.segment_hours == RULES.segment_hours

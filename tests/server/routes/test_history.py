@@ -3,6 +3,8 @@
 import pytest
 from tests.server.hub_app import Client, commit, inline, make_repository
 
+from ayni.hub import audit
+
 API = "/api/models/ada/x"
 
 
@@ -62,3 +64,27 @@ def test_a_squashed_history_is_one_commit_with_the_same_files(filled: Client) ->
     assert filled.get(f"{API}/tree/main?recursive=true").json() == before
     assert filled.post(f"{API}/super-squash/none", json={}).headers["X-Error-Code"] == "RevisionNotFound"
     assert filled.post(f"{API}/super-squash/main", json={}, token="hf_ben").status_code == 403
+
+
+def test_what_takes_history_away_leaves_a_line_with_what_was_there(filled: Client) -> None:
+    head = filled.get(f"{API}/commits/main").json()[0]["id"]
+    filled.post(f"{API}/branch/dev", json={})
+    filled.post(f"{API}/tag/main", json={"tag": "v1"})
+    for path in ("branch/dev", "tag/v1"):
+        filled.send("DELETE", f"{API}/{path}")
+    filled.send("DELETE", f"{API}/branch/none")
+    after = filled.post(f"{API}/super-squash/main", json={}).json()["commitOid"]
+    body = {"deletions": {"sha": ["0" * 64], "rewriteHistory": True}}
+    assert filled.post(f"{API}/lfs-files/batch", json=body).status_code == 200
+
+    with filled.app.hub.database.reading() as connection:
+        lines = [each for each in audit.lines(connection) if each.action.startswith(("ref.", "history."))]
+        audit.verify(connection)
+
+    assert [(each.action, dict(each.detail)) for each in reversed(lines)] == [
+        ("ref.delete", {"ref": "refs/heads/dev", "revision": head}),
+        ("ref.delete", {"ref": "refs/tags/v1", "revision": head}),
+        ("history.squash", {"ref": "refs/heads/main", "before": head, "after": after}),
+        ("history.purge", {"sha256": ["0" * 64]}),
+    ]
+    assert {each.actor for each in lines} == {"ada"}

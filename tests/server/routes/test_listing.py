@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.server.hub_app import Client, commit, inline, make_repository
+from tests.server.hub_app import Client, commit, inline, large, make_repository, upload
 
 CARD = b"---\nlicense: mit\ntags: [digits]\npipeline_tag: text-classification\nlibrary_name: ayni\n---\n"
 
@@ -89,3 +89,48 @@ def test_only_what_is_asked_for_is_said(shelf: Client) -> None:
 
     assert set(said) == {"_id", "id", "downloads", "sha"}
     assert set(shelf.get("/api/models?expand[]=likes").json()[0]) == {"_id", "id", "likes"}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        b'{"architectures": ["\\ud800"], "model_type": "\\udfff"}',
+        b'{"architectures": [NaN, {"a": 1}], "model_type": Infinity}',
+        b'{"architectures": ' + b"[" * 900 + b"]" * 900 + b"}",
+        b'{"model_type": 1' + b"0" * 4000 + b"}",
+        b"[" * 100_000,
+    ],
+)
+def test_no_config_of_a_member_breaks_a_description_or_a_listing(client: Client, config: bytes) -> None:
+    make_repository(client)
+    assert commit(client, "ada/x", inline("config.json", config)).status_code == 200
+
+    assert client.get("/api/models/ada/x").status_code == 200
+    assert [each["id"] for each in client.get("/api/models?full=true&config=true").json()] == ["ada/x"]
+
+
+def test_parameters_are_told_and_filtered(client: Client) -> None:
+    make_repository(client)
+    header = b'{"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}'
+    content = len(header).to_bytes(8, "little") + header + bytes(24)
+    upload(client, "ada/x", content)
+    assert commit(client, "ada/x", large("model.safetensors", content)).status_code == 200
+
+    said = {"parameters": {"F32": 6}, "total": 6}
+    assert client.get("/api/models/ada/x").json()["safetensors"] == said
+    (listed,) = client.get("/api/models?num_parameters=min:6,max:1K&expand=safetensors").json()
+    assert listed["safetensors"] == said
+    assert client.get("/api/models?num_parameters=min:7").json() == []
+    assert client.get("/api/models?num_parameters=much").status_code == 400
+
+
+def test_receipts_are_checked_and_told_to_who_may_read_them(client: Client) -> None:
+    make_repository(client)
+    assert "receipts" not in client.get("/api/models/ada/x").json()
+    commit(client, "ada/x", inline("receipts/001.json", b'{"schema": "ayni.receipt/1", "energy": 1}'))
+
+    said = client.get("/api/models/ada/x").json()["receipts"]
+    assert (said["state"] in ("broken", "other"), said["numReceipts"], said["signedBy"]) == (True, 1, [])
+    assert said["problems"]
+    client.send("PUT", "/api/models/ada/x/settings", json={"gated": "manual"})
+    assert "receipts" not in client.get("/api/models/ada/x", token="hf_ben").json()

@@ -11,7 +11,7 @@ from tests.server.lab import CALLERS, SECRET
 from tests.server.web.conftest import Place
 from tests.server.web.visitors import Visitor
 
-# y shown or done, n not allowed (403), l to the login, h not there (404), g to the form that asks for access.
+# y shown or done, n not allowed (403), l to the login, h not there (404), g to the form for access.
 # Columns as CALLERS: anonymous, outsider, reader, contributor, writer, admin; an admin of the hub, the
 # admin's token with the scope read, and the admin's token for another repository.
 Cells = dict[str, str]
@@ -31,6 +31,8 @@ TABLE: dict[tuple[str, str], Cells] = {
     ("GET", "/models"): ANYBODY,
     ("GET", "/datasets"): ANYBODY,
     ("GET", "/spaces"): ANYBODY,
+    ("GET", "/leaderboard"): ANYBODY,
+    ("GET", "/leaderboard/{namespace}/{name}"): ANYBODY,
     ("GET", "/login"): ANYBODY,
     ("POST", "/login"): ANYBODY,
     ("POST", "/logout"): ANYBODY,
@@ -68,6 +70,7 @@ PARTS = {
     "name": "site.css",
     "number": "999",
     "member": "lab",
+    "namespace": "lab",
 }
 
 

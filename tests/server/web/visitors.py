@@ -116,6 +116,17 @@ def outline(page: str) -> Outline:
     return reader.outline
 
 
+def rows(page: str) -> list[str]:
+    """The rows of the tables of a page, without their heads; cells are apart by a blank."""
+    found: list[list[str]] = []
+    for each in outline(page).elements:
+        if each.tag == "tr" and "thead" not in each.parents:
+            found.append([])
+        elif each.tag in ("th", "td") and "thead" not in each.parents:
+            found[-1].append(" ".join(each.text.split()))
+    return [" ".join(cell for cell in row if cell) for row in found]
+
+
 def words(page: str) -> str:
     """The text of a page on one line, as a person reads it."""
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page))).replace(

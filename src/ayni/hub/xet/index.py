@@ -32,10 +32,11 @@ SIBLINGS_AT_MOST = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """In whose name something is uploaded: into a repository, by a member."""
+    """In whose name something is uploaded: into a repository, by a member; `payer` is charged for it."""
 
     repository_id: int
     user: str
+    payer: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ def find_xorb(connection: sa.Connection, xorb: bytes) -> KnownXorb | None:
     return KnownXorb(xorb=xorb, object_name=row.object_name, index=XorbIndex.from_bytes(row.chunks))
 
 
-def add_xorb(connection: sa.Connection, known: KnownXorb, *, when: datetime) -> bool:
+def add_xorb(connection: sa.Connection, known: KnownXorb, *, when: datetime, payer: str = "") -> bool:
     """Keep a xorb and its eligible chunks; whether it is new. Of two forms of one xorb the first stays."""
     index = known.index
     row = {
@@ -76,6 +77,7 @@ def add_xorb(connection: sa.Connection, known: KnownXorb, *, when: datetime) -> 
         "unpacked_bytes": index.unpacked_bytes,
         "chunks": index.to_bytes(),
         "received_at": when.isoformat(),
+        "payer": payer.lower(),
     }
     is_new = _add_missing(connection, xorbs_table, [row]) == 1
     hashes = {index.hashes(number, number + 1) for number in range(index.num_chunks)}
@@ -113,7 +115,8 @@ def usable_xorbs(
     """
     columns, places = holders_table.c, repositories_table.c
     may_use = sa.or_(
-        columns.user == holder.user,
+        # Who sent the bytes has them. Nobody is the member without a name.
+        sa.and_(columns.user == holder.user, sa.literal(holder.user != "")),
         columns.repository_id == holder.repository_id,
         sa.and_(places.deleted_at.is_(None), readable),
     )
@@ -211,12 +214,12 @@ def _add_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapp
     """Insert rows that are not there yet; how many were not."""
     # Both dialects have it, and neither tells the other's by the common name.
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    (key, *_), num_added = table.primary_key.columns, 0
+    num_added = 0
     for start in range(0, len(rows), MAX_VARIABLES // 8):
         part = [dict(row) for row in rows[start : start + MAX_VARIABLES // 8]]
-        # Rows are counted as they come back: psycopg does not tell how many a statement inserted.
-        statement = insert(table).values(part).on_conflict_do_nothing().returning(key)
-        num_added += len(connection.execute(statement).all())
+        # Without the option the driver of PostgreSQL has forgotten the number when it is asked for.
+        statement = insert(table).values(part).on_conflict_do_nothing()
+        num_added += connection.execute(statement.execution_options(preserve_rowcount=True)).rowcount
     return num_added
 
 

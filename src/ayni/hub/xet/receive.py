@@ -13,13 +13,17 @@ Not covered: files, which a shard declares afterwards (`register.py`).
 """
 
 import secrets
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
 from typing import Self
 
+import sqlalchemy as sa
+
 from ayni.database import Database
 from ayni.errors import UserError
 from ayni.hub.content import ContentStore
+from ayni.hub.quotas import QuotaExceededError
 from ayni.hub.xet import index
 from ayni.hub.xet.hashes import to_text
 from ayni.hub.xet.index import Holder, KnownXorb
@@ -41,11 +45,22 @@ class XorbMismatchError(UserError):
 class XorbUpload:
     """One xorb on its way in; a context manager that leaves nothing unless it was finished."""
 
-    def __init__(self, database: Database, xorbs: ContentStore, *, name: bytes, holder: Holder) -> None:
+    def __init__(
+        self,
+        database: Database,
+        xorbs: ContentStore,
+        *,
+        name: bytes,
+        holder: Holder,
+        readable: sa.ColumnElement[bool],
+        check_size: Callable[[sa.Connection], None] = lambda _: None,
+    ) -> None:
         self._database = database
         self._xorbs = xorbs
         self._name = name
         self._holder = holder
+        self._readable = readable
+        self._check_size = check_size
         self._reader = XorbReader()
         self._stack = ExitStack()
         with database.reading() as connection:
@@ -72,9 +87,12 @@ class XorbUpload:
             self._writer.write(records)
 
     def finish(self, *, when: datetime) -> bool:
-        """Make the xorb known, and the uploader one who may build on it; whether it is new.
+        """Make the xorb known, and the uploader one who may build on it; whether it is new to them.
+
+        What others stored before is not told: it is new to who could not have built on it.
 
         Raises:
+            QuotaExceededError: `check_size` says that it is too much; nothing was stored.
             XorbFormatError: it is cut off.
             XorbMismatchError: it is another than announced.
             DiskFullError, NotWritableError: the device refuses.
@@ -85,20 +103,33 @@ class XorbUpload:
         if self._writer is None:
             with self._database.transaction() as connection:
                 if index.stored_xorbs(connection, [self._name]):
-                    index.add_holder(connection, [self._name], self._holder)
-                    return False
+                    return self._add_holder(connection)
             # Freed since the upload began, for want of a file that uses it: the client sends it once more.
             raise XorbFreedError(self._name)
         stored = self._writer.finish()
         known = KnownXorb(xorb=self._name, object_name=stored.sha256, index=found)
-        with self._database.transaction() as connection:
-            is_new = index.add_xorb(connection, known, when=when)
-            index.add_holder(connection, [self._name], self._holder)
-            kept = index.find_xorb(connection, self._name)
-        if kept is not None and kept.object_name != stored.sha256:
+        try:
+            is_new, is_kept = self._database.run(lambda connection: self._record(connection, known, when))
+        except QuotaExceededError:
+            self._xorbs.delete(stored.sha256)
+            raise
+        if not is_kept:
             # Somebody else was faster with the same chunks.
             self._xorbs.delete(stored.sha256)
         return is_new
+
+    def _record(self, connection: sa.Connection, known: KnownXorb, when: datetime) -> tuple[bool, bool]:
+        """Whether it is new to the uploader, and whether it is our object that is kept."""
+        index.add_xorb(connection, known, when=when, payer=self._holder.payer)
+        self._check_size(connection)
+        is_new = self._add_holder(connection)
+        kept = index.find_xorb(connection, self._name)
+        return is_new, kept is not None and kept.object_name == known.object_name
+
+    def _add_holder(self, connection: sa.Connection) -> bool:
+        usable = index.usable_xorbs(connection, [self._name], self._holder, readable=self._readable)
+        index.add_holder(connection, [self._name], self._holder)
+        return not usable
 
 
 class XorbFreedError(UserError):

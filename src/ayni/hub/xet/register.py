@@ -14,9 +14,9 @@ Source: Xet protocol specification 1.1.0, page "Upload protocol".
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -80,19 +80,19 @@ class Registrar:
         chunks: what is in the xorbs.
         holder: who uploads, and where to.
         readable: what the member may read, as a condition on `hub_repositories`.
-        check_size: raises where so many bytes are more than the holder may add.
+        check_size: raises where files, as sizes by SHA-256, are more than the holder may add.
     """
 
     database: Database
     chunks: ChunkReader
     holder: Holder
     readable: sa.ColumnElement[bool]
-    check_size: Callable[[sa.Connection, int], None] = lambda *_: None
+    check_size: Callable[[sa.Connection, Mapping[str, int]], None] = lambda *_: None
 
     def register(
         self, claims: Iterable[FileClaim], *, when: datetime, progress: Progress = lambda *_: None
     ) -> bool:
-        """Make files known; whether any is new.
+        """Make files known; whether any is new to the repository (what others have is not told).
 
         Raises:
             ShardFormatError: the claims cannot be read.
@@ -115,7 +115,7 @@ class Registrar:
                 raise ShardTooLargeError(num_terms=num_terms, num_bytes=num_bytes)
             read.append(claim)
         with self.database.reading() as connection:
-            self.check_size(connection, num_bytes)
+            self.check_size(connection, {claim.sha256: claim.num_bytes for claim in read})
         return read
 
     def _check_xorbs(self, claims: Sequence[FileClaim]) -> None:
@@ -177,21 +177,37 @@ class Registrar:
 
     def _write(self, files: Sequence[KnownFile], when: datetime) -> bool:
         used = {term.xorb for known in files for term in known.terms}
-        is_new = False
-        with self.database.transaction() as connection:
+        # Not the transaction's: what is looked up of a xorb is remembered, and read by itself.
+        starts = {
+            known.file_hash: self.chunks.index_of(known.terms[0].xorb).hashes(
+                known.terms[0].start, known.terms[0].start + 1
+            )
+            for known in files
+            if known.file_hash != NO_HASH
+        }
+
+        def record(connection: sa.Connection) -> bool:
             # What nobody used may have been freed while it was read.
             if gone := used - index.stored_xorbs(connection, used):
                 raise UnknownXorbError(sorted(map(to_text, gone)))
-            index.add_holder(connection, used, self.holder)
+            # For the repository's readers. Only who sent bytes may build on them elsewhere.
+            index.add_holder(connection, used, replace(self.holder, user=""))
+            is_new = False
             for known in files:
-                if known.file_hash == NO_HASH:
-                    continue
-                is_new |= index.add_file(connection, known, when=when)
-                first = known.terms[0]
-                start = self.chunks.index_of(first.xorb).hashes(first.start, first.start + 1)
-                index.add_eligible(connection, [(start, first.xorb)])
-                received = Stored(sha256=known.sha256, size_bytes=known.size_bytes)
-                uploads.note_received(connection, self.holder.repository_id, received, when=when)
+                if known.file_hash != NO_HASH:
+                    is_new |= self._add(connection, known, starts[known.file_hash], when)
+            return is_new
+
+        return self.database.run(record)
+
+    def _add(self, connection: sa.Connection, known: KnownFile, start: bytes, when: datetime) -> bool:
+        self.check_size(connection, {known.sha256: known.size_bytes})
+        here = self.holder.repository_id
+        is_new = uploads.received_size(connection, here, known.sha256) is None
+        index.add_file(connection, known, when=when)
+        index.add_eligible(connection, [(start, known.terms[0].xorb)])
+        received = Stored(sha256=known.sha256, size_bytes=known.size_bytes)
+        uploads.note_received(connection, here, received, when=when, payer=self.holder.payer)
         return is_new
 
 

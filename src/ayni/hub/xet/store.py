@@ -3,7 +3,7 @@
 Not covered: HTTP.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -44,7 +44,7 @@ class UnknownFileError(UserError):
         super().__init__(f"This repository has no file {self.file_hash[:12]}... made of chunks.")
 
 
-CheckSize = Callable[[sa.Connection, int], None]
+CheckSize = Callable[[sa.Connection, Mapping[str, int]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +77,27 @@ class XetStore:
         """The hub's content: objects, and files made of chunks."""
         return XetContents(objects, self.database, self.chunks)
 
-    def upload(self, grant: XetGrant, name: bytes) -> XorbUpload:
-        """A xorb that comes in pieces.
+    def upload(
+        self,
+        grant: XetGrant,
+        name: bytes,
+        *,
+        payer: str = "",
+        check_size: Callable[[sa.Connection], None] = lambda _: None,
+    ) -> XorbUpload:
+        """A xorb that comes in pieces; `check_size` is asked once it counts.
 
         Raises:
             DiskFullError, NotWritableError: the device refuses.
         """
-        return XorbUpload(self.database, self.xorbs, name=name, holder=_holder(grant))
+        return XorbUpload(
+            self.database,
+            self.xorbs,
+            name=name,
+            holder=_holder(grant, payer),
+            readable=readable(grant.caller),
+            check_size=check_size,
+        )
 
     def register(
         self,
@@ -91,10 +105,11 @@ class XetStore:
         shard: bytes,
         *,
         when: datetime,
+        payer: str = "",
         check_size: CheckSize = lambda *_: None,
         progress: Progress = lambda *_: None,
     ) -> bool:
-        """Make the files of a shard known, once they were found true; whether any is new.
+        """Make the files of a shard known, once they were found true; whether any is new to the repository.
 
         Raises:
             ShardFormatError, ShardTooLargeError, UnknownXorbError, FalseClaimError: nothing was changed.
@@ -103,7 +118,7 @@ class XetStore:
         registrar = Registrar(
             database=self.database,
             chunks=self.chunks,
-            holder=_holder(grant),
+            holder=_holder(grant, payer),
             readable=readable(grant.caller),
             check_size=check_size,
         )
@@ -151,8 +166,10 @@ class XetStore:
         return index.file_hashes(connection, list(digests)) if self.offers_reads else {}
 
 
-def _holder(grant: XetGrant) -> Holder:
-    return Holder(repository_id=grant.repository_id, user=grant.user)
+def _holder(grant: XetGrant, payer: str = "") -> Holder:
+    # A token for named repositories finds nothing of what its owner sent to others.
+    user = grant.user if grant.caller.scoped_to is None else ""
+    return Holder(repository_id=grant.repository_id, user=user, payer=payer)
 
 
 def _hashes(joined: bytes) -> set[bytes]:

@@ -23,7 +23,10 @@ xorbs_table = sa.Table(
     sa.Column("unpacked_bytes", sa.BigInteger, nullable=False),
     sa.Column("chunks", sa.LargeBinary, nullable=False),
     sa.Column("received_at", sa.String, nullable=False),
+    # The namespace, in lower case, that pays until a file uses it.
+    sa.Column("payer", sa.String, nullable=False, server_default=""),
     sa.Index("ix_hub_xet_xorbs_object_name", "object_name"),
+    sa.Index("ix_hub_xet_xorbs_payer", "payer"),
 )
 
 holders_table = sa.Table(

@@ -46,11 +46,13 @@ class XetGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XorbLink:
-    """What a link lets read: the bytes [start, stop) of one xorb."""
+    """What a link lets read: the bytes [start, stop) of one xorb, to whom a repository's file was shown."""
 
     xorb: bytes
     start: int
     stop: int
+    repository_id: int
+    credential: str | None = None
 
 
 def issue_token(tickets: Tickets, grant: XetGrant, *, now: datetime) -> tuple[str, datetime]:
@@ -79,7 +81,13 @@ def read_token(tickets: Tickets, token: str, *, now: datetime) -> XetGrant:
 
 def issue_link(tickets: Tickets, link: XorbLink, *, now: datetime) -> str:
     """A ticket for a part of a xorb; it needs no token beside it."""
-    claims = {"xorb": to_text(link.xorb), "start": link.start, "stop": link.stop}
+    claims = {
+        "xorb": to_text(link.xorb),
+        "start": link.start,
+        "stop": link.stop,
+        "repository": link.repository_id,
+        "by": link.credential,
+    }
     return tickets.issue(_LINK, claims, now=now, lifetime=LINK_LASTS)
 
 
@@ -90,7 +98,13 @@ def read_link(tickets: Tickets, ticket: str, *, now: datetime) -> XorbLink:
         BadTicketError: it is none, or has expired.
     """
     claims = tickets.read(_LINK, ticket, now=now)
-    return XorbLink(xorb=from_text(claims["xorb"]), start=claims["start"], stop=claims["stop"])
+    return XorbLink(
+        xorb=from_text(claims["xorb"]),
+        start=claims["start"],
+        stop=claims["stop"],
+        repository_id=claims["repository"],
+        credential=claims["by"],
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +134,7 @@ def _caller_claims(caller: Caller) -> dict[str, Any]:
         "scope": caller.scope,
         "scoped_to": None if caller.scoped_to is None else sorted(caller.scoped_to),
         "is_admin": caller.is_admin,
+        "credential": caller.credential,
     }
     more = {
         "roles": dict(caller.roles),
@@ -140,4 +155,5 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
         roles=claims.get("roles", {}),
         repository_roles={int(number): role for number, role in claims.get("repository_roles", {}).items()},
         granted=frozenset(claims.get("granted", ())),
+        credential=claims["credential"],
     )

@@ -1,11 +1,12 @@
 """How members bid in a replay: a segment at a time, what it is worth, and green while there is time.
 
-    bids       jobs without a lease, and running jobs whose lease ends now segment    at most
-    `segment_hours` of work of a job that can be suspended; else all of it slack      what is left until the
-    segment must have ended, so that the others can be in time worth      with slack, its part of the job's
-    worth; without, what would be lost: the worth of the whole job
-               less what its later segments will cost
-    cap        with slack, the carbon of the greenest share of the pool's coming day
+    bids       jobs without a lease, and running jobs whose lease ends now
+    segment    at most `segment_hours` of work of a job that can be suspended; else all of it
+    slack      what is left until the segment must have ended, so that the others can be in time
+    worth      with slack, its part of the job's worth; without, what would be lost: the worth of the whole
+               job less what its later segments will cost
+    sites      with slack, those whose next hours keep the job's limit (see `pacing`); a bid names them as the
+               places where it may run
 
 Segments keep long jobs from staying on a dirty site for weeks because it was the only free one when they
 came; moving costs a restart and the transfer of their data. A job whose slack is too small for moves is not
@@ -34,13 +35,14 @@ from ayni.market.simulation.engine import NOWHERE, Cluster
 from ayni.market.simulation.forecast import YesterdaysHours
 from ayni.market.simulation.market_leases import LeaseTable
 from ayni.market.simulation.market_rules import MarketRules
+from ayni.market.simulation.pacing import Pacing
 from ayni.market.simulation.pool import SECONDS_PER_HOUR, Pool
 
 Floats = NDArray[np.float64]
-DAY_SECONDS = 86_400.0
 GRAMS_PER_KILOGRAM = 1000.0
-MOST_REFUSED = 4.0
-"""Times the unwanted share of machine-hours, that caps may refuse: they must not idle a busy pool."""
+MOST_MOVES = 4
+"""Later segments that a job allows to begin elsewhere; most go on where they are. If all counted, a job of
+weeks could not afford to be cut, and would stay for weeks on the machines that it found first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,22 +67,6 @@ class Segment:
         return min(self.latest, max(self.latest - self.allowance, now + self.seconds + slot_seconds))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
-    """What members see before a round.
-
-    free_S: the most machines that are free at a start in sight, by site. greenest: grams of a reference
-    machine-hour in rising order, and the share of the coming day's machine-hours up to there. least_means_LS:
-    the least grams of work of 1, 2, ... slots in sight, by site. wanted_share: machine-hours of the coming
-    day that are let or wanted.
-    """
-
-    free_S: list[int]
-    greenest: tuple[Floats, Floats]
-    least_means_LS: list[list[float]]
-    wanted_share: float
-
-
 class Bidders:
     """The members of a pool as they bid."""
 
@@ -96,8 +82,8 @@ class Bidders:
             ask * (2 - site.reliability) + charge * dirtiest / site.throughput
             for ask, site, dirtiest in zip(asks, pool.sites, dirtiest_S, strict=True)
         )
-        self._kilowatts_S1 = np.array([[site.kilowatts / site.throughput] for site in pool.sites])
-        self._machines_S1 = np.array([[site.num_machines * site.throughput] for site in pool.sites])
+        self._number_S = np.array([site.num_machines for site in pool.sites])
+        self._pacing = Pacing(pool, demand, rules=rules, forecast=forecast)
         self._segments: dict[int, Segment] = {}
 
     def prepare(self, cluster: Cluster, jobs: Iterable[int]) -> None:
@@ -107,8 +93,8 @@ class Bidders:
                 self._segments[job] = self._next_segment(cluster, job)
 
     def forget(self, job: int) -> None:
-        """The job got its segment."""
-        del self._segments[job]
+        """The job got its segment, or moves with what is left of one."""
+        self._segments.pop(job, None)
 
     def wanted_at_home(self, cluster: Cluster, jobs: Iterable[int]) -> dict[int, int]:
         """Machines for jobs that can wait no longer, by their members' own sites that can hold them."""
@@ -121,12 +107,25 @@ class Bidders:
                 wanted[home] = wanted.get(home, 0) + segment.gang
         return wanted
 
+    def who_gives_back(self, cluster: Cluster, leases: LeaseTable, slot: int) -> list[int]:
+        """Running jobs that wait for greener hours from now on."""
+        self._pacing.look(cluster, leases.by_job)
+        return self._pacing.too_heavy(cluster, leases.by_job, slot)
+
     def bids(self, cluster: Cluster, jobs: Iterable[int], leases: LeaseTable, slot: int) -> dict[int, Bid]:
         """The bids of those that see a chance, by job."""
         jobs = list(jobs)
-        outlook = self._outlook(jobs, leases, slot)
-        found = {job: self._bid(cluster.now, job, slot, outlook) for job in jobs}
-        return {job: bid for job, bid in found.items() if bid is not None}
+        self._pacing.look(cluster, leases.by_job)
+        limits = self._pacing.limits(cluster, np.array(jobs, dtype=np.int64)).tolist()
+        gangs = self._demand.gang_J[jobs].tolist()
+        soon, later = self._rules.lookahead_hours, self._rules.overdue_hours
+        least = self._least_grams(set(gangs), self._most_free(leases, slot, soon))
+        least_later = self._least_grams(set(gangs), self._most_free(leases, slot, max(soon or 0.0, later)))
+        return {
+            job: self._bid(cluster.now, job, slot, limit)
+            for job, gang, limit in zip(jobs, gangs, limits, strict=True)
+            if (least_later[gang] < math.inf if limit == math.inf else least[gang] <= limit)
+        }
 
     def slot_grams(self, slot: int, num_slots: int) -> Floats:
         """Forecast grams per kWh of each site in the coming slots."""
@@ -140,22 +139,18 @@ class Bidders:
         """A time of the replay as a moment."""
         return self._pool.start + timedelta(seconds=seconds)
 
-    def _bid(self, now: float, job: int, slot: int, outlook: Outlook) -> Bid | None:
+    def _bid(self, now: float, job: int, slot: int, limit: float) -> Bid:
         rules, segment = self._rules, self._segments[job]
-        seconds, worth, cap = segment.seconds, segment.worth_microcredits, None
+        seconds, worth = segment.seconds, segment.worth_microcredits
         deadline = segment.deadline(now, slot_seconds=rules.slot_seconds)
         slack = deadline - now - seconds
         if slack < 0:
             deadline = now + seconds + rules.overdue_hours * SECONDS_PER_HOUR
-            worth = self._worth_of_overdue(job, segment)
+            worth = self.worth_of_overdue(job, segment.reference_hours)
         elif slack <= rules.last_call_hours * SECONDS_PER_HOUR:
             worth = max(worth, segment.lost_microcredits)
-        else:
-            cap = self._cap_grams(job, slack, segment, outlook)
-            if rules.lookahead_hours is not None:
-                deadline = min(deadline, now + seconds + rules.lookahead_hours * SECONDS_PER_HOUR)
-                if not self._is_hopeful(segment, cap, outlook):
-                    return None
+        elif rules.lookahead_hours is not None:
+            deadline = min(deadline, now + seconds + rules.lookahead_hours * SECONDS_PER_HOUR)
         return Bid(
             id=f"{job}@{slot}",
             member=segment.member,
@@ -164,15 +159,16 @@ class Bidders:
             deadline=self.moment(deadline),
             worth_microcredits=max(1, worth),
             gang=segment.gang,
-            carbon_cap_grams=cap,
+            residency=self._sites_within(limit),
             can_suspend=bool(self._demand.can_suspend_J[job]),
             data_gigabytes=float(self._demand.data_gigabytes_J[job]),
         )
 
-    def _worth_of_overdue(self, job: int, segment: Segment) -> int:
+    def worth_of_overdue(self, job: int, reference_hours: float) -> int:
+        """What such work of a job costs at the dearest site."""
         transfer = self._demand.data_gigabytes_J[job] * self._pool.transfer_microcredits_per_gigabyte
         # Each of four lines of the cost may be rounded up.
-        return int(self._overdue_worth * segment.reference_hours + transfer) + 4
+        return int(self._overdue_worth * reference_hours + transfer) + 4
 
     def _next_segment(self, cluster: Cluster, job: int) -> Segment:
         demand, here = self._demand, cluster.site_J[job]
@@ -203,61 +199,34 @@ class Bidders:
     def _cut(self, seconds: float, setup: float, *, slack: float) -> tuple[float, float]:
         """How long the next lease is, and what the later ones may take beside their work.
 
-        Each later one may have to move, and begins at a slot. A job that cannot afford that is not cut.
+        A few of the later ones may have to move, and begin at a slot. Who cannot afford that is not cut.
         """
         longest = self._rules.segment_hours * SECONDS_PER_HOUR
-        allowance = math.ceil(max(0.0, seconds - longest) / longest) * (setup + self._rules.slot_seconds)
+        num_moves = min(MOST_MOVES, math.ceil(max(0.0, seconds - longest) / longest))
+        allowance = num_moves * (setup + self._rules.slot_seconds)
         if seconds <= longest or 0 <= slack < allowance:
             return seconds, 0.0
         return longest, allowance
 
-    def _cap_grams(self, job: int, slack: float, segment: Segment, outlook: Outlook) -> float | None:
-        """What a segment may emit: the greener its places, the more slack is left of its job."""
-        if self._rules.cap_share is None:
+    def _sites_within(self, limit: float) -> frozenset[str] | None:
+        """Names of the sites whose next hours keep a limit; None = all do. Sites stand for their zones."""
+        if limit >= self._pacing.next_grams_S.max():
             return None
-        demand = self._demand
-        latest_start = float(demand.deadline_seconds_J[job] - demand.work_seconds_J[job])
-        whole = max(1.0, latest_start - float(demand.release_seconds_J[job]))
-        least = min(1.0, max(self._rules.cap_share, 1.0 - MOST_REFUSED * (1.0 - outlook.wanted_share)))
-        share = 1.0 - (1.0 - least) * min(1.0, slack / whole)
-        grams, shares = outlook.greenest
-        return (
-            float(grams[min(int(np.searchsorted(shares, share)), len(grams) - 1)]) * segment.reference_hours
+        grams = self._pacing.next_grams_S.tolist()
+        return frozenset(
+            site.name for site, gram in zip(self._pool.sites, grams, strict=True) if gram <= limit
         )
 
-    def _is_hopeful(self, segment: Segment, cap: float | None, outlook: Outlook) -> bool:
-        """Whether a place in sight has machines free and may keep the cap; the clearing then decides."""
-        length = math.ceil(segment.seconds / self._rules.slot_seconds)
-        if cap is None or length > len(outlook.least_means_LS):
-            return any(free >= segment.gang for free in outlook.free_S)
-        most = cap / segment.reference_hours
-        return any(
-            free >= segment.gang and grams <= most
-            for free, grams in zip(outlook.free_S, outlook.least_means_LS[length - 1], strict=True)
-        )
+    def _most_free(self, leases: LeaseTable, slot: int, hours: float | None) -> NDArray[np.int64]:
+        """The most machines that are free in a slot in sight, by site."""
+        num_slots = self._rules.num_slots
+        if hours is not None:
+            num_slots = min(num_slots, 1 + math.ceil(hours * SECONDS_PER_HOUR / self._rules.slot_seconds))
+        most: NDArray[np.int64] = self._number_S - leases.machines_in_use(slot, num_slots).min(axis=1)
+        return most
 
-    def _outlook(self, jobs: Iterable[int], leases: LeaseTable, slot: int) -> Outlook:
-        rules = self._rules
-        num_slots = math.ceil(DAY_SECONDS / rules.slot_seconds)
-        grams_ST = self._kilowatts_S1 * self.slot_grams(slot, num_slots)
-        order = np.argsort(grams_ST, axis=None, kind="stable")
-        weights = np.broadcast_to(self._machines_S1, grams_ST.shape).ravel()[order]
-        in_sight = math.ceil((rules.lookahead_hours or 0.0) * SECONDS_PER_HOUR / rules.slot_seconds)
-        used_ST = leases.machines_in_use(slot, in_sight + 1)
-        number_S = np.array([site.num_machines for site in self._pool.sites])
-        wanted = sum(min(self._segments[job].seconds, DAY_SECONDS) * self._segments[job].gang for job in jobs)
-        return Outlook(
-            free_S=(number_S - used_ST.min(axis=1)).tolist(),
-            greenest=(grams_ST.ravel()[order], np.cumsum(weights) / weights.sum()),
-            least_means_LS=[] if rules.cap_share is None else _least_means(grams_ST, in_sight),
-            wanted_share=float(used_ST[:, 0].sum() + wanted / DAY_SECONDS) / float(number_S.sum()),
-        )
-
-
-def _least_means(values_ST: Floats, spare: int) -> list[list[float]]:
-    """For lengths of 1, 2, ... slots: the least mean of so many within the first length + spare, by site."""
-    least = []
-    for length in range(1, values_ST.shape[1] - spare + 1):
-        window = np.sort(values_ST[:, : length + spare], axis=1)
-        least.append(window[:, :length].mean(axis=1).tolist())
-    return least
+    def _least_grams(self, gangs: Iterable[int], free_S: NDArray[np.int64]) -> dict[int, float]:
+        """Grams of the greenest site with machines for a gang, infinite without any, by gang."""
+        return {
+            gang: float(self._pacing.next_grams_S[free_S >= gang].min(initial=math.inf)) for gang in gangs
+        }

@@ -27,7 +27,8 @@ class MarketBooks:
     expected_grams_J is what forecasts said when leases were made, expected_at_once_grams_J what they said
     of the job at home at its release. paid_microcredits_M is what members paid, earned_microcredits_M what
     sellers got of it; the rest are carbon charges and surplus. Leases that end early count as far as they
-    ran.
+    ran. num_given_back counts leases that jobs ended to wait for greener hours, num_moved_on those that they
+    left for greener machines.
     """
 
     expected_grams_J: Floats
@@ -38,6 +39,8 @@ class MarketBooks:
     num_leases: int = 0
     num_moves: int = 0
     num_reclaimed: int = 0
+    num_given_back: int = 0
+    num_moved_on: int = 0
     num_refusals: int = 0
     largest_round: int = 0
 

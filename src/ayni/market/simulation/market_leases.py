@@ -6,7 +6,7 @@ lease begins or ends now, what is taken, and who borrows at a site.
 Not covered: money and states of a lease (`ayni.market.lease_book`); here a lease is there or it is not.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -62,6 +62,11 @@ class LeaseTable:
     def get(self, job: int) -> HeldLease | None:
         """The lease of a job, None without one."""
         return self._of_job.get(job)
+
+    @property
+    def by_job(self) -> Mapping[int, HeldLease]:
+        """All leases by their jobs, the oldest first."""
+        return self._of_job
 
     def make(self, job: int, site: int, pieces: Pieces, allocation: Allocation) -> None:
         """Enter a lease."""

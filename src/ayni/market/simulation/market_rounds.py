@@ -3,7 +3,8 @@
 In a round jobs bid for a segment (see `bidding`), the clearing decides, and who got a lease holds the slots
 that it names. The owner goes first on its own machines: what it lent to others comes back to a job of its
 own that can wait no longer, from the newest lease on. Who loses machines keeps what it computed and bids
-again.
+again. So does who gives machines back because their hours got too heavy (see `pacing`). Once an hour, jobs
+that run bid for greener machines that are free (see `moving`), and keep their own if they get none.
 
 Not covered: grace time before machines are taken back; a restart is charged to who loses them.
 """
@@ -30,6 +31,7 @@ from ayni.market.simulation.forecast import YesterdaysHours
 from ayni.market.simulation.market_books import MarketBooks, foreseen_at_once
 from ayni.market.simulation.market_leases import LeaseTable
 from ayni.market.simulation.market_rules import MarketRules
+from ayni.market.simulation.moving import Moving
 from ayni.market.simulation.pool import SECONDS_PER_HOUR, Pool, PoolSite
 
 QUARTER_SECONDS = 91 * 86_400.0
@@ -66,6 +68,9 @@ class MarketRounds:
         )
         self._forecast = YesterdaysHours(pool.grams_per_kwh_SH, before_SD=before_SD)
         self._bidders = Bidders(pool, demand, rules=self._rules, forecast=self._forecast)
+        self._moving = None
+        if self._rules.move_saving is not None:
+            self._moving = Moving(pool, demand, bidders=self._bidders, rules=self._rules)
         self._leases = LeaseTable(pool, demand, slot_seconds=self._rules.slot_seconds)
         self._classes = [_machine_class(site) for site in pool.sites]
         self._site_of_name = {site.name: index for index, site in enumerate(pool.sites)}
@@ -92,11 +97,17 @@ class MarketRounds:
                 self._pool, self._demand, self._forecast, job=job, now_hour=now_hour
             )
         bidding = self._leases.end_those_over(slot)
+        for job in self._bidders.who_gives_back(cluster, self._leases, slot):
+            self._end_early(job, slot)
+            bidding.add(job)
+            self.books.num_given_back += 1
         bidding |= {job for job in cluster.waiting if job not in self._leases}
         if bidding:
             self._bidders.prepare(cluster, bidding)
             bidding |= self._reclaim(cluster, bidding, slot)
             self._hold_round(cluster, sorted(bidding), slot)
+        if self._moving is not None and cluster.now % SECONDS_PER_HOUR == 0:
+            bidding |= self._let_move(cluster, self._moving, slot)
         stops: list[Command] = []
         begins: list[Command] = []
         for job in sorted({*self._leases.take_due(slot), *bidding}):
@@ -113,23 +124,51 @@ class MarketRounds:
         ended: set[int] = set()
         for site, machines in self._bidders.wanted_at_home(cluster, bidding).items():
             for job in self._leases.to_reclaim(site, machines, slot=slot):
-                lease = self._leases.end(job)
-                assert lease is not None
-                # What did not run is neither paid nor emitted.
-                self._count(job, lease.allocation, share=-lease.share_left(slot))
+                self._end_early(job, slot)
                 ended.add(job)
         self._bidders.prepare(cluster, ended)
         self.books.num_reclaimed += len(ended)
         return ended
 
+    def _end_early(self, job: int, slot: int) -> None:
+        lease = self._leases.end(job)
+        assert lease is not None
+        # What did not run is neither paid nor emitted.
+        self._count(job, lease.allocation, share=-lease.share_left(slot))
+
+    def _let_move(self, cluster: Cluster, moving: Moving, slot: int) -> set[int]:
+        """Let running jobs bid for greener machines; who gets them gives its lease back."""
+        bids = moving.bids(cluster, self._leases, slot)
+        job_of = {bid.id: job for job, bid in bids.items()}
+        moved: set[int] = set()
+        if bids:
+            result = self._clear(list(bids.values()), slot)
+            for allocation in result.allocations:
+                job = job_of[allocation.bid]
+                self._end_early(job, slot)
+                self._let(cluster, job, allocation, slot)
+                moved.add(job)
+            self._move_credits(result)
+        self.books.num_moved_on += len(moved)
+        return moved
+
     def _hold_round(self, cluster: Cluster, bidding: Sequence[int], slot: int) -> None:
         bids = self._bidders.bids(cluster, bidding, self._leases, slot)
         if not bids:
             return
-        horizon = self._horizon(slot, bids.values())
+        result = self._clear(list(bids.values()), slot)
+        job_of = {bid.id: job for job, bid in bids.items()}
+        for allocation in result.allocations:
+            self._let(cluster, job_of[allocation.bid], allocation, slot)
+        self._move_credits(result)
+        self.books.num_refusals += len(bids) - len(result.allocations)
+        self.books.largest_round = max(self.books.largest_round, len(bids))
+
+    def _clear(self, bids: Sequence[Bid], slot: int) -> Clearing:
+        horizon = self._horizon(slot, bids)
         grams_ST = self._bidders.slot_grams(slot, horizon.num_slots)
-        result = clear(
-            list(bids.values()),
+        return clear(
+            bids,
             self._offers(horizon),
             horizon=horizon,
             # Sites of one zone share its figures, so that a site may stand for its zone.
@@ -141,12 +180,6 @@ class MarketRounds:
             seed=self._seed + slot,
             says_why=False,
         )
-        job_of = {bid.id: job for job, bid in bids.items()}
-        for allocation in result.allocations:
-            self._let(cluster, job_of[allocation.bid], allocation, slot)
-        self._move_credits(result)
-        self.books.num_refusals += len(bids) - len(result.allocations)
-        self.books.largest_round = max(self.books.largest_round, len(bids))
 
     def _horizon(self, slot: int, bids: Iterable[Bid]) -> Horizon:
         seconds, num_slots = self._rules.slot_seconds, self._rules.num_slots

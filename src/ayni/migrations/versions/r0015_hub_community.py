@@ -1,4 +1,4 @@
-"""Discussions, likes, and the log of commits, whose first entries are those that are there already."""
+"""Discussions, likes, leaderboards, and the log of commits; it begins with the commits that are there."""
 
 import json
 import secrets
@@ -51,7 +51,44 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("repository_id", "user_key", name="pk_hub_likes"),
     )
     op.create_index("ix_hub_likes_user", "hub_likes", ["user_key"])
+    _make_leaderboards()
     _begin_log()
+
+
+def _make_leaderboards() -> None:
+    op.create_table(
+        "hub_evaluations",
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("filename", sa.String(), nullable=False),
+        sa.Column("dataset", sa.String(), nullable=False),
+        sa.Column("dataset_key", sa.String(), nullable=False),
+        sa.Column("measure", sa.String(), nullable=False),
+        sa.Column("value", sa.Float(), nullable=False),
+        sa.Column("claim", sa.String(), nullable=False),
+        sa.Column("public_key", sa.String(), nullable=True),
+        sa.Column("measured", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("repository_id", "number", name="pk_hub_evaluations"),
+    )
+    op.create_index("ix_hub_evaluations_dataset", "hub_evaluations", ["dataset_key", "measure"])
+    op.create_table(
+        "hub_run_keys",
+        sa.Column("public_key", sa.String(), nullable=False),
+        sa.Column("user", sa.String(), nullable=False),
+        sa.Column("added_at", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("public_key", name="pk_hub_run_keys"),
+    )
+    op.create_table(
+        "hub_leaderboards",
+        sa.Column("namespace_key", sa.String(), nullable=False),
+        sa.Column("name_key", sa.String(), nullable=False),
+        sa.Column("dataset_key", sa.String(), nullable=False),
+        sa.Column("definition", sa.String(), nullable=False),
+        sa.Column("declared_by", sa.String(), nullable=False),
+        sa.Column("declared_at", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace_key", "name_key", name="pk_hub_leaderboards"),
+    )
+    op.create_index("ix_hub_leaderboards_dataset", "hub_leaderboards", ["dataset_key"])
 
 
 def _begin_log() -> None:
@@ -98,7 +135,9 @@ def _begin_log() -> None:
 
 
 def downgrade() -> None:
-    for table in ("commit_log", "likes", "discussion_events", "discussions"):
+    for table in ("commit_log", "leaderboards", "run_keys", "evaluations"):
+        op.drop_table(f"hub_{table}")
+    for table in ("likes", "discussion_events", "discussions"):
         op.drop_table(f"hub_{table}")
 
 

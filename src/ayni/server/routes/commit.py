@@ -1,9 +1,12 @@
 """Commits over HTTP: which files go where (`preupload`), and the commit itself, line by line.
 
-    bytes of each line are stored -> one transaction: may it be, is it new, trees, commit, branch -> reply
+    bytes of each line are stored -> files are looked into -> one transaction: may it be, is it new, trees,
+    commit, branch -> reply
 
 A commit that is cut off anywhere before the transaction leaves only bytes that nothing names.
 """
+
+from collections.abc import Mapping
 
 import pydantic
 import sqlalchemy as sa
@@ -13,13 +16,14 @@ from starlette.responses import JSONResponse, Response
 from ayni.hub import commits, discussions, large_files, pull_requests, revisions, uploads
 from ayni.hub.commit_lines import MAX_LINE_BYTES, CommitLines
 from ayni.hub.commits import CommitRequest, Committed
+from ayni.hub.content_safety import look_ahead
 from ayni.hub.discussions import DiscussionNotFoundError
 from ayni.hub.first_commit import store_gitattributes
 from ayni.hub.git_objects import GITATTRIBUTES, TreeEntry
 from ayni.hub.gitignore import Ignored
 from ayni.hub.permissions import allowed, readable
 from ayni.hub.repository import Repository
-from ayni.hub.revisions import BRANCHES, RevisionNotFoundError
+from ayni.hub.revisions import BRANCHES, PULL_REQUESTS, RevisionNotFoundError
 from ayni.server.bodies import lines
 from ayni.server.call import Call, Text
 from ayni.server.descriptions import page_path
@@ -28,6 +32,8 @@ from ayni.server.routing import Route
 
 MAX_FILES = 256
 MAX_COMMIT_BYTES = 1 << 30
+# Files inside a commit are stored as they come, so a quota is asked on the way.
+CHECKED_EVERY_BYTES = 16 << 20
 _GITIGNORE = ".gitignore"
 _MAX_GITIGNORE_BYTES = 1 << 20
 
@@ -51,10 +57,8 @@ def preupload(call: Call) -> Response:
     """`POST .../preupload/{rev}`: how each file is to be sent, and what is there now."""
     asked = call.body(Preupload)
     with call.hub.database.reading() as connection:
-        call.hub.check_upload(
-            connection, call.caller, call.repository, sum(each.size for each in asked.files)
-        )
         tree = _tree_of_branch(connection, call)
+        call.hub.check_upload(connection, call.caller, call.repository, _new_bytes(connection, tree, asked))
         ignored = Ignored(_ignore_rules(connection, call, asked, tree))
         said = [_destiny(connection, tree, each, ignored) for each in asked.files]
     return JSONResponse({"files": said})
@@ -65,8 +69,12 @@ async def commit(call: Call) -> Response:
     # Before anything is taken, and again when it is committed.
     await run_in_threadpool(_refuse_early, call)
     taken = CommitLines(content=call.hub.content)
+    num_checked = 0
     async for several in lines(call.request, max_line_bytes=MAX_LINE_BYTES, max_bytes=MAX_COMMIT_BYTES):
         await run_in_threadpool(_take, taken, several)
+        if taken.num_inline_bytes - num_checked > CHECKED_EVERY_BYTES:
+            num_checked = taken.num_inline_bytes
+            await run_in_threadpool(_check_so_far, call, taken)
     return await run_in_threadpool(_commit, call, taken)
 
 
@@ -82,18 +90,29 @@ def _take(taken: CommitLines, several: list[bytes]) -> None:
         taken.take(line)
 
 
+def _check_so_far(call: Call, taken: CommitLines) -> None:
+    with call.hub.database.reading() as connection:
+        call.hub.check_upload(connection, call.caller, call.repository, _sizes(taken.files))
+
+
 def _commit(call: Call, taken: CommitLines) -> Response:
     hub, repository = call.hub, call.repository
-    with hub.database.transaction() as connection:
-        digests = [each.sha256 for each in taken.large_files.values()]
-        sizes = uploads.known_sizes(connection, repository.id, digests, readable=readable(call.caller))
-        # A row says that it came, the store that it is still there: a restored backup may lack it.
-        sizes = {digest: size for digest, size in sizes.items() if hub.content.has(digest)}
-        changes = taken.changes(sizes)
-        hub.check_upload(connection, call.caller, repository, sum(sizes.values()))
+    with hub.database.reading() as connection:
+        sizes = _known_sizes(connection, call, taken)
+    # A row says that it came, the store that it is still there: a restored backup may lack it.
+    stored = {digest for digest in sizes if hub.content.has(digest)}
+    # Looking into files takes time, and all other writers wait for a transaction.
+    changes = taken.changes({digest: sizes[digest] for digest in stored})
+    looked = look_ahead(hub.database, hub.content, repository, _files(changes))
+
+    def work(connection: sa.Connection) -> tuple[Committed, str | None]:
+        now_known = _known_sizes(connection, call, taken)
+        changes = taken.changes({digest: size for digest, size in now_known.items() if digest in stored})
+        derived = _attributes(connection, call, taken)
+        hub.check_upload(connection, call.caller, repository, _sizes({**changes, **derived}))
         request = CommitRequest(
             changes=changes,
-            derived=_attributes(connection, call, taken),
+            derived=derived,
             message=taken.message,
             author=call.author,
             when=hub.now(),
@@ -101,8 +120,33 @@ def _commit(call: Call, taken: CommitLines) -> Response:
             ref=branch_ref(call.parts["rev"]),
         )
         request, url = _addressed(connection, call, taken, request)
-        committed = commits.commit(connection, repository, request, hooks=hub.all_commit_hooks)
+        return commits.commit(connection, repository, request, hooks=hub.commit_hooks_after(looked)), url
+
+    committed, url = hub.database.run(work)
     return JSONResponse(_answer(call, repository, committed, url))
+
+
+def _known_sizes(connection: sa.Connection, call: Call, taken: CommitLines) -> dict[str, int]:
+    digests = [each.sha256 for each in taken.large_files.values()]
+    return uploads.known_sizes(connection, call.repository.id, digests, readable=readable(call.caller))
+
+
+def _files(changes: Mapping[str, TreeEntry | None]) -> dict[str, TreeEntry]:
+    return {path: entry for path, entry in changes.items() if entry is not None}
+
+
+def _sizes(changes: Mapping[str, TreeEntry | None]) -> dict[str, int]:
+    """What a quota counts: bytes by SHA-256."""
+    return {str(entry.sha256): entry.size_bytes or 0 for entry in _files(changes).values()}
+
+
+def _new_bytes(connection: sa.Connection, tree: str | None, asked: Preupload) -> int:
+    """Bytes that are to come, without files that seem to be there already."""
+    num_bytes = 0
+    for file in asked.files:
+        entry = None if tree is None else revisions.find_entry(connection, tree, file.path)
+        num_bytes += 0 if entry is not None and entry.size_bytes == file.size else file.size
+    return num_bytes
 
 
 def _addressed(
@@ -137,8 +181,16 @@ def _check_may_add(connection: sa.Connection, call: Call, number: int) -> None:
 
 
 def branch_ref(revision: str) -> str:
-    """The ref that a commit goes to: a branch by its name, or a full ref."""
-    return revision if revision.startswith("refs/") else f"{BRANCHES}{revision}"
+    """The ref that a commit goes to: a branch by its name, or the full ref of a branch or pull request.
+
+    Raises:
+        RefusedRequestError: a tag, or another ref that stays where it is (400).
+    """
+    if not revision.startswith("refs/"):
+        return f"{BRANCHES}{revision}"
+    if not revision.startswith((BRANCHES, PULL_REQUESTS)):
+        raise RefusedRequestError(400, f"Commits go to branches and pull requests, not to {revision!r}.")
+    return revision
 
 
 def _answer(call: Call, repository: Repository, committed: Committed, url: str | None) -> dict[str, object]:

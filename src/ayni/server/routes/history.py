@@ -5,7 +5,6 @@ import sqlalchemy as sa
 from starlette.responses import JSONResponse, Response
 
 from ayni.hub import commits, revisions
-from ayni.hub.repository import Repository
 from ayni.hub.revisions import BRANCHES, MAIN, PULL_REQUESTS, TAGS, RevisionNotFoundError
 from ayni.server.call import Call, Text
 from ayni.server.descriptions import commit_json, ref_json
@@ -63,7 +62,7 @@ def delete_branch(call: Call) -> Response:
     if call.parts["name"] == "main":
         raise RefusedRequestError(403, "main cannot be deleted: every repository has it.")
     with call.hub.database.transaction() as connection:
-        _remove(connection, call.repository, f"{BRANCHES}{call.parts['name']}")
+        _remove(connection, call, f"{BRANCHES}{call.parts['name']}")
     return JSONResponse({})
 
 
@@ -79,7 +78,7 @@ def create_tag(call: Call) -> Response:
 def delete_tag(call: Call) -> Response:
     """`DELETE .../tag/{name}`."""
     with call.hub.database.transaction() as connection:
-        _remove(connection, call.repository, f"{TAGS}{call.parts['name']}")
+        _remove(connection, call, f"{TAGS}{call.parts['name']}")
     return JSONResponse({})
 
 
@@ -106,22 +105,28 @@ def squash(call: Call) -> Response:
     asked = call.body(Squash)
     branch = call.parts["name"]
     with call.hub.database.transaction() as connection:
+        ref = MAIN if branch == "main" else f"{BRANCHES}{branch}"
+        before = revisions.head(connection, call.repository.id, ref)
         made = commits.squash(
             connection,
             call.repository,
-            MAIN if branch == "main" else f"{BRANCHES}{branch}",
+            ref,
             message=asked.message,
             author=call.author,
             when=call.hub.now(),
         )
+        call.note(connection, "history.squash", call.repository, ref=ref, before=before, after=made)
     return JSONResponse({"commitOid": made})
 
 
-def _remove(connection: sa.Connection, repository: Repository, ref: str) -> None:
+def _remove(connection: sa.Connection, call: Call, ref: str) -> None:
+    repository, at = call.repository, revisions.head(connection, call.repository.id, ref)
     if not revisions.remove_ref(connection, repository.id, ref):
         name = ref.removeprefix(BRANCHES).removeprefix(TAGS)
         known = list(revisions.list_refs(connection, repository.id).values())
         raise RevisionNotFoundError(repository.name, name, known, 0)
+    # With the revision, so that what was lost can be found again.
+    call.note(connection, "ref.delete", repository, ref=ref, revision=at)
 
 
 _API = "/api/{kind}/{repo}"

@@ -1,11 +1,12 @@
 """Which large files a repository has in all its history, taking some out for good, and some to another."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import pydantic
 from starlette.responses import JSONResponse, Response
 
-from ayni.hub import purge, revisions, uploads
+from ayni.hub import purge, quotas, revisions, uploads
 from ayni.hub.git_objects import TreeEntry
 from ayni.hub.repository import Kind
 from ayni.hub.revisions import Recorded
@@ -21,7 +22,9 @@ MAX_DIGESTS = 1_000
 class Deletions(pydantic.BaseModel):
     """Which contents, by SHA-256."""
 
-    sha: list[str] = pydantic.Field(max_length=MAX_DIGESTS)
+    sha: list[Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]] = pydantic.Field(
+        max_length=MAX_DIGESTS
+    )
     rewriteHistory: bool = True  # noqa: N815 - the clients' word
 
 
@@ -73,6 +76,7 @@ def remove_large_files(call: Call) -> Response:
         )
     with call.hub.database.transaction() as connection:
         purge.remove_content(connection, call.repository, set(asked.sha))
+        call.note(connection, "history.purge", call.repository, sha256=sorted(set(asked.sha)))
     return JSONResponse({})
 
 
@@ -85,10 +89,11 @@ def share_large_files(call: Call) -> Response:
         call.require("content.propose", target)
         # Only what is in a commit of this very repository: that is what the caller was let in to.
         sizes = uploads.linked_sizes(connection, call.repository.id, digests)
-        call.hub.check_upload(connection, call.caller, target, sum(sizes.values()))
+        call.hub.check_upload(connection, call.caller, target, sizes)
+        payer = quotas.payer_of(call.caller, target)
         for sha256, size_bytes in sizes.items():
             stored = Stored(sha256=sha256, size_bytes=size_bytes)
-            uploads.note_received(connection, target.id, stored, when=call.hub.now())
+            uploads.note_received(connection, target.id, stored, when=call.hub.now(), payer=payer)
     failed = [
         {"sha256": sha256, "error": f"{call.repository.name} has no such content."}
         for sha256 in digests

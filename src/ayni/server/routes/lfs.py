@@ -20,8 +20,8 @@ import sqlalchemy as sa
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from ayni.hub import uploads
-from ayni.hub.permissions import readable
+from ayni.hub import quotas, uploads
+from ayni.hub.permissions import Action, readable
 from ayni.hub.tables import repository_objects_table
 from ayni.hub.tickets import BadTicketError, ExpiredTicketError
 from ayni.hub.uploads import SINGLE_UP_TO_BYTES, Upload
@@ -65,16 +65,16 @@ def batch(call: Call) -> Response:
     call.require("content.propose", call.repository)
     digests = [each.oid for each in asked.objects]
     takes_parts = "multipart" in asked.transfers
-    with call.hub.database.transaction() as connection:
+    with call.hub.database.reading() as connection:
         known = uploads.known_sizes(connection, call.repository.id, digests, readable=readable(call.caller))
-        missing = [each for each in asked.objects if not _is_there(call, each, known)]
-        call.hub.check_upload(connection, call.caller, call.repository, sum(each.size for each in missing))
-        said = [
-            _upload_actions(connection, call, each, takes_parts=takes_parts)
-            if each in missing
-            else {"oid": each.oid, "size": each.size}
-            for each in asked.objects
-        ]
+    missing = [each for each in asked.objects if not _is_there(call, each, known)]
+    sessions = _begun(call, missing) if missing else {}
+    said = [
+        _upload_actions(call, each, sessions[each.oid], takes_parts=takes_parts)
+        if each.oid in sessions
+        else {"oid": each.oid, "size": each.size}
+        for each in asked.objects
+    ]
     uses_parts = takes_parts and any(each.size > SINGLE_UP_TO_BYTES for each in missing)
     return _lfs_reply({"transfer": "multipart" if uses_parts else "basic", "objects": said})
 
@@ -93,7 +93,7 @@ def verify(call: Call) -> Response:
 
 async def receive(call: Call) -> Response:
     """`PUT /lfs/{ticket}`: a file or a part of one."""
-    claims = _claims(call, SINGLE, PART)
+    claims = await run_in_threadpool(_claims, call, SINGLE, PART)
     if claims["purpose"] == SINGLE:
         await _receive_file(call, claims)
         return Response(status_code=200)
@@ -112,8 +112,9 @@ def complete(call: Call) -> Response:
         upload = uploads.find(connection, claims["upload"])
         parts = uploads.parts(connection, upload)
     stored = uploads.joined(hub.content, upload, parts)
-    with hub.database.transaction() as connection:
-        uploads.complete(connection, upload, stored, when=hub.now())
+    hub.database.run(
+        lambda connection: uploads.complete(connection, upload, stored, when=hub.now(), payer=claims["payer"])
+    )
     for sha256 in parts.values():
         hub.content.delete(sha256)
     return JSONResponse({"success": True})
@@ -130,20 +131,33 @@ def _is_there(call: Call, asked: LfsObject, known: dict[str, int]) -> bool:
     return known.get(asked.oid) == asked.size and call.hub.content.size(asked.oid) == asked.size
 
 
-def _upload_actions(
-    connection: sa.Connection, call: Call, asked: LfsObject, *, takes_parts: bool
-) -> dict[str, Any]:
+def _begun(call: Call, missing: list[LfsObject]) -> dict[str, Upload]:
+    """A session for each file that is to come, by digest: from now on it counts for the quota."""
+    payer = quotas.payer_of(call.caller, call.repository)
+
+    def begin(connection: sa.Connection) -> dict[str, Upload]:
+        sizes = {each.oid: each.size for each in missing}
+        uploads.give_up_old(connection, when=call.hub.now())
+        call.hub.check_upload(connection, call.caller, call.repository, sizes)
+        return {
+            oid: uploads.begin(
+                connection, call.repository.id, sha256=oid, size_bytes=size, when=call.hub.now(), payer=payer
+            )
+            for oid, size in sizes.items()
+        }
+
+    return call.hub.database.run(begin)
+
+
+def _upload_actions(call: Call, asked: LfsObject, upload: Upload, *, takes_parts: bool) -> dict[str, Any]:
     verify_at = call.url(f"{page_path(call.repository.kind, call.repository.name)}.git/info/lfs/verify")
     authorization = call.request.headers.get("authorization")
     verify_action: dict[str, Any] = {
         "href": verify_at,
         "header": {"Authorization": authorization} if authorization else {},
     }
-    claims = {"repository": call.repository.id, "oid": asked.oid, "size": asked.size}
+    claims = _about(call, asked)
     if takes_parts and asked.size > SINGLE_UP_TO_BYTES:
-        upload = uploads.begin(
-            connection, call.repository.id, sha256=asked.oid, size_bytes=asked.size, when=call.hub.now()
-        )
         send_to: dict[str, Any] = _part_links(call, upload, claims)
     else:
         send_to = {"href": _link(call, SINGLE, claims), "header": {}}
@@ -176,7 +190,7 @@ def _downloads(call: Call, asked: list[LfsObject]) -> dict[str, Any]:
     for each in asked:
         one: dict[str, Any] = {"oid": each.oid, "size": each.size}
         if sizes.get(each.oid) == each.size:
-            link = _link(call, READ, {"oid": each.oid, "size": each.size})
+            link = _link(call, READ, _about(call, each))
             one |= {"authenticated": True, "actions": {"download": {"href": link, "header": {}}}}
         else:
             error: dict[str, Any] = {"code": 404, "message": "This repository has no such content."}
@@ -188,11 +202,12 @@ def _downloads(call: Call, asked: list[LfsObject]) -> dict[str, Any]:
 async def _receive_file(call: Call, claims: dict[str, Any]) -> None:
     stored = await _store(call, claims["size"], expected_sha256=claims["oid"])
 
-    def note() -> None:
-        with call.hub.database.transaction() as connection:
-            uploads.note_received(connection, claims["repository"], stored, when=call.hub.now())
+    def note(connection: sa.Connection) -> None:
+        uploads.note_received(
+            connection, claims["repository"], stored, when=call.hub.now(), payer=claims["payer"]
+        )
 
-    await run_in_threadpool(note)
+    await run_in_threadpool(call.hub.database.run, note)
 
 
 async def _receive_part(call: Call, claims: dict[str, Any]) -> str:
@@ -246,8 +261,26 @@ def _link(call: Call, purpose: str, claims: dict[str, Any]) -> str:
     return call.url(f"/lfs/{call.hub.tickets.issue(purpose, said, now=call.hub.now(), lifetime=LINKS_LAST)}")
 
 
+def _about(call: Call, asked: LfsObject) -> dict[str, Any]:
+    """What a ticket says: also by which token it was asked for, which may be revoked before it ends."""
+    return {
+        "repository": call.repository.id,
+        "oid": asked.oid,
+        "size": asked.size,
+        "by": call.caller.credential,
+        "payer": quotas.payer_of(call.caller, call.repository),
+    }
+
+
 def _claims(call: Call, *purposes: str) -> dict[str, Any]:
-    """What the ticket of the path says, if it is for one of these purposes."""
+    """What the ticket of the path says, if it is for one of these purposes and its token still good."""
+    claims = _read_ticket(call, *purposes)
+    action: Action = "content.read" if purposes == (READ,) else "content.propose"
+    call.admit_link(action, claims["repository"], claims["by"])
+    return claims
+
+
+def _read_ticket(call: Call, *purposes: str) -> dict[str, Any]:
     *others, last = purposes
     for purpose in others:
         try:

@@ -1,7 +1,6 @@
 """Repositories described: one by its name, many by search, filters and order.
 
-Not covered: filters by hardware, by inference and by number of parameters; no repository fits the first two,
-and the third is not looked at.
+Not covered: filters by hardware and by inference, which no repository fits.
 """
 
 import json
@@ -11,10 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 from starlette.responses import JSONResponse, Response
 
-from ayni.hub import card_index, catalogue, revisions
+from ayni.hub import card_index, catalogue, evaluations, parameter_counts, revisions
 from ayni.hub.catalogue import Sort
 from ayni.hub.git_objects import TreeEntry
-from ayni.hub.permissions import visible
+from ayni.hub.permissions import allowed, visible
 from ayni.hub.repository import Repository
 from ayni.hub.tables import repositories_table, repository_objects_table
 from ayni.server.call import Call
@@ -22,9 +21,11 @@ from ayni.server.descriptions import sibling_json, time_text
 from ayni.server.errors import RefusedRequestError
 from ayni.server.paging import next_link, page_size, read_cursor
 from ayni.server.routing import Route
+from ayni.server.web.receipts_view import FOLDER, receipts_json, receipts_view
 
 PAGE, LARGEST_PAGE = 100, 1_000
 MAX_CONFIG_BYTES = 1 << 20
+MAX_ARCHITECTURES, MAX_NAME_LENGTH = 20, 200
 
 SORTS: Mapping[str, Sort] = {
     "createdAt": "created_at",
@@ -67,6 +68,11 @@ def show(call: Call) -> Response:
             assert commit is not None
             files = call.hub.trees.files(connection, commit.tree)
         said |= {"sha": revision, "usedStorage": _used_bytes(connection, repository)}
+        if repository.kind == "model":
+            said["evalResults"] = _eval_results(connection, repository)
+        if counts := parameter_counts.counts_of(connection, files):
+            said["safetensors"] = _safetensors(counts)
+        said |= _receipts(call, files)
         for part in call.hub.info_parts:
             said |= part(connection, repository, revision)
     with_blobs = call.flag("blobs")
@@ -116,6 +122,11 @@ def _filters(call: Call) -> list[sa.ColumnElement[bool]]:
     if (gated := query.get("gated")) is not None:
         is_open = columns.gated == "no"
         conditions.append(sa.not_(is_open) if gated in ("true", "True", "1") else is_open)
+    if bounds := query.get("num_parameters"):
+        try:
+            conditions.append(parameter_counts.within(columns.id, bounds))
+        except ValueError as error:
+            raise RefusedRequestError(400, f"num_parameters: {error}.") from error
     if any(query.get(name) for name in _NEVER):
         conditions.append(sa.false())
     return conditions
@@ -129,16 +140,35 @@ def _described(
     asked = set(query.getlist("expand") + query.getlist("expand[]"))
     with_card = is_full or call.flag("cardData") or bool(asked & {"cardData", "model-index"})
     with_files = is_full or call.flag("config") or bool(asked & {"siblings", "config", "safetensors"})
-    tags = card_index.tags(connection, [each.id for each in repositories])
+    numbers = [each.id for each in repositories]
+    tags = card_index.tags(connection, numbers)
+    counts = parameter_counts.read(connection, numbers) if "safetensors" in asked else {}
     said = []
     for repository in repositories:
         one = _summary(repository, tags.get(repository.id, []))
+        if repository.id in counts:
+            one["safetensors"] = _safetensors(counts[repository.id])
         if with_card or with_files or "sha" in asked:
             one |= _file_parts(connection, call, repository, with_files=with_files)
+        if "evalResults" in asked:
+            one["evalResults"] = _eval_results(connection, repository)
         for part in call.hub.info_parts:
             one |= part(connection, repository, one.get("sha"))
         said.append(_only_expanded(call, one))
     return said
+
+
+def _eval_results(connection: sa.Connection, repository: Repository) -> list[dict[str, Any]]:
+    """What `.eval_results` of main says, and whether a member stands for it."""
+    return [
+        {
+            "filename": each.filename,
+            "verified": each.evidence == "verified",
+            "data": dict(each.claim),
+        }
+        for each in evaluations.of_repository(connection, repository.id)
+        if each.filename.startswith(f"{evaluations.EVAL_RESULTS}/")
+    ]
 
 
 def _file_parts(
@@ -171,13 +201,40 @@ def _card_parts(call: Call, files: Mapping[str, TreeEntry]) -> dict[str, Any]:
     return said
 
 
+def _safetensors(counts: Mapping[str, int]) -> dict[str, Any]:
+    return {"parameters": dict(counts), "total": sum(counts.values())}
+
+
+def _receipts(call: Call, files: Mapping[str, TreeEntry]) -> dict[str, Any]:
+    """Whether the receipts of a repository hold, for who may read them; nothing where there are none."""
+    if not any(path.startswith(FOLDER) for path in files):
+        return {}
+    if allowed(call.caller, "content.read", call.repository) != "yes":
+        return {}
+    found = receipts_view(call.hub.content, files, call.hub.known_keys)
+    return {} if found.state == "none" else {"receipts": receipts_json(found)}
+
+
 def _config(text: bytes) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    names = ("architectures", "model_type")
-    return {name: found[name] for name in names if name in found} if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    # Only what a configuration of a model has there: a reply must be JSON whatever a member wrote.
+    said: dict[str, Any] = {}
+    if isinstance(found.get("model_type"), str):
+        said["model_type"] = _clean(found["model_type"])
+    if isinstance(found.get("architectures"), list):
+        names = [each for each in found["architectures"] if isinstance(each, str)]
+        said["architectures"] = [_clean(each) for each in names[:MAX_ARCHITECTURES]]
+    return said
+
+
+def _clean(text: str) -> str:
+    """A text that can be sent: half a character, which JSON may hold as an escape, is none."""
+    return text[:MAX_NAME_LENGTH].encode(errors="replace").decode()
 
 
 def _summary(repository: Repository, tags: list[str]) -> dict[str, Any]:

@@ -105,6 +105,7 @@ def move(call: Call) -> Response:
             moved = catalogue.move(connection, repository, asked.toRepo, when=call.hub.now())
         except (NameTakenError, RepositoryGoneError) as error:
             raise _taken(call, kind, asked.toRepo, error) from error
+        call.hub.check_upload(connection, call.caller, moved, 0)
         call.note(connection, "repository.move", repository, to=moved.name)
     return JSONResponse(_address(call, moved))
 
@@ -148,6 +149,7 @@ def duplicate(call: Call) -> Response:
             )
         except (NameTakenError, RepositoryGoneError) as error:
             raise _taken(call, source.kind, asked.repository, error) from error
+        call.hub.check_upload(connection, call.caller, made, 0)
         call.note(connection, "repository.duplicate", source, to=made.name, visibility=made.visibility)
     return JSONResponse({**_address(call, made), "filesCopyPending": False})
 

@@ -11,6 +11,7 @@ from ayni.server.routes import (
     history,
     identity,
     large_files,
+    leaderboard,
     lfs,
     likes,
     listing,
@@ -39,6 +40,7 @@ ROUTES: tuple[Route, ...] = (
     *discussions.ROUTES,
     *likes.ROUTES,
     *git.ROUTES,
+    *leaderboard.ROUTES,
     *resolve.ROUTES,
     # Last: what no other row fits.
     *elsewhere.ROUTES,

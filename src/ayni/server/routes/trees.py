@@ -34,15 +34,11 @@ def list_tree(call: Call) -> Response:
         revision, tree = _tree_at(connection, call)
         below = _subtree(connection, call, revision, tree, folder)
         prefix = f"{folder}/" if folder else ""
-        found: Listed = (
-            call.hub.trees.walk(connection, below)
-            if call.flag("recursive")
-            else [(each.name, each) for each in revisions.read_tree(connection, below)]
-        )
-        start = 0 if after is None else bisect.bisect_right(found, after, key=lambda pair: pair[0])
-        shown = [(prefix + path, entry) for path, entry in found[start : start + limit]]
+        # One more than is shown tells whether there is a page after this one.
+        found = _page(connection, call, below, after, limit + 1)
+        shown = [(prefix + path, entry) for path, entry in found[:limit]]
         said = _described(connection, call, revision, shown, is_expanded=is_expanded)
-    cursor = found[start + limit - 1][0] if start + limit < len(found) else None
+    cursor = found[limit - 1][0] if len(found) > limit else None
     return JSONResponse(said, headers=next_link(call, cursor))
 
 
@@ -60,6 +56,17 @@ def show_paths(call: Call) -> Response:
         shown = [(path, entry) for path, entry in found if entry is not None]
         said = _described(connection, call, revision, shown, is_expanded=is_expanded)
     return JSONResponse(said)
+
+
+def _page(connection: sa.Connection, call: Call, tree: str, after: str | None, limit: int) -> Listed:
+    """So many entries behind a path, of a folder or of all below it."""
+    if not call.flag("recursive"):
+        # A folder of many thousand entries is read by the page, not whole for each of them.
+        entries = revisions.read_tree(connection, tree, after=after, limit=limit)
+        return [(each.name, each) for each in entries]
+    found = call.hub.trees.walk(connection, tree)
+    start = 0 if after is None else bisect.bisect_right(found, after, key=lambda pair: pair[0])
+    return found[start : start + limit]
 
 
 def _tree_at(connection: sa.Connection, call: Call) -> tuple[str, str]:

@@ -20,7 +20,8 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -30,11 +31,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from ayni.errors import AyniError
-from ayni.hub import catalogue
+from ayni.hub import catalogue, quotas
+from ayni.hub.permissions import Action
 from ayni.hub.repository import API_NAMES
 from ayni.hub.tickets import BadTicketError
 from ayni.hub.xet import tokens
 from ayni.hub.xet.hashes import from_text
+from ayni.hub.xet.receive import XorbUpload
 from ayni.hub.xet.reconstruction import RangeNotSatisfiableError
 from ayni.hub.xet.register import Progress
 from ayni.hub.xet.shards import SHARD_BYTES_AT_MOST
@@ -82,9 +85,10 @@ def find_chunk(call: Call) -> Response:
 
 async def receive_xorb(call: Call) -> Response:
     """`POST /cas/v1/xorbs/{prefix}/{hash}`."""
-    store, grant, name = _store(call), _grant(call, must_write=True), _hash(call)
-    _refuse_announced(call, BODY_BYTES_AT_MOST)
-    upload = await run_in_threadpool(store.upload, grant, name)
+    store, name = _store(call), _hash(call)
+    grant = await run_in_threadpool(_grant, call, must_write=True)
+    announced = _announced(call, BODY_BYTES_AT_MOST)
+    upload = await run_in_threadpool(_begin_xorb, call, store, grant, name, announced)
     with upload:
         async for piece in pieces(call.request, max_bytes=BODY_BYTES_AT_MOST):
             await run_in_threadpool(upload.write, piece)
@@ -94,7 +98,7 @@ async def receive_xorb(call: Call) -> Response:
 
 async def receive_shard(call: Call) -> Response:
     """`POST /cas/v1/shards`."""
-    store, grant = _store(call), _grant(call, must_write=True)
+    store, grant = _store(call), await run_in_threadpool(_grant, call, must_write=True)
     shard = await _shard(call)
     is_new = await _register(call, store, grant, shard, lambda *_: None)
     return JSONResponse({"result": int(is_new)})
@@ -102,7 +106,7 @@ async def receive_shard(call: Call) -> Response:
 
 async def receive_shard_with_progress(call: Call) -> Response:
     """`POST /cas/v2/shards`."""
-    store, grant = _store(call), _grant(call, must_write=True)
+    store, grant = _store(call), await run_in_threadpool(_grant, call, must_write=True)
     shard = await _shard(call)
     return StreamingResponse(_told(call, store, grant, shard), media_type="application/x-ndjson")
 
@@ -121,6 +125,7 @@ def send_xorb(call: Call) -> Response:
     """`GET /cas/links/{ticket}`: the bytes that the link is for, or a range of them."""
     store = _store(call)
     link = tokens.read_link(call.hub.tickets, call.parts["ticket"], now=call.hub.now())
+    call.admit_link("content.read", link.repository_id, link.credential)
     size_bytes = store.chunks.index_of(link.xorb).stored_bytes
     window = _window(call.request.headers.get("range"))
     start, stop = (link.start, link.stop) if window is None else (window[0], min(window[1], size_bytes))
@@ -178,7 +183,9 @@ def _grant(call: Call, *, must_write: bool = False) -> XetGrant:
         ) from error
     if must_write and not grant.may_write:
         raise RefusedRequestError(403, "This token is for reading.")
-    return grant
+    # What the member may do now counts, not what it was when the token was given out.
+    action: Action = "content.propose" if grant.may_write else "content.read"
+    return replace(grant, caller=call.admit_link(action, grant.repository_id, grant.caller.credential))
 
 
 def _hash(call: Call) -> bytes:
@@ -190,14 +197,28 @@ def _hash(call: Call) -> bytes:
     return from_text(call.parts["hash"])
 
 
-def _refuse_announced(call: Call, max_bytes: int) -> None:
+def _announced(call: Call, max_bytes: int) -> int:
     announced = call.request.headers.get("content-length", "0")
-    if not announced.isdecimal() or int(announced) > max_bytes:
-        raise RefusedRequestError(413, f"{announced} bytes were announced; {max_bytes} are taken here.")
+    is_number = announced.isascii() and announced.isdecimal() and len(announced) < 20
+    if not is_number or int(announced) > max_bytes:
+        raise RefusedRequestError(413, f"{announced[:20]} bytes were announced; {max_bytes} are taken here.")
+    return int(announced)
+
+
+def _begin_xorb(call: Call, store: XetStore, grant: XetGrant, name: bytes, announced: int) -> XorbUpload:
+    with call.hub.database.reading() as connection:
+        repository = catalogue.by_id(connection, grant.repository_id)
+        call.hub.check_upload(connection, grant.caller, repository, announced)
+    payer = quotas.payer_of(grant.caller, repository)
+
+    def check_size(connection: sa.Connection) -> None:
+        call.hub.check_upload(connection, grant.caller, repository, 0)
+
+    return store.upload(grant, name, payer=payer, check_size=check_size)
 
 
 async def _shard(call: Call) -> bytes:
-    _refuse_announced(call, SHARD_BYTES_AT_MOST)
+    _announced(call, SHARD_BYTES_AT_MOST)
     received = bytearray()
     async for piece in pieces(call.request, max_bytes=SHARD_BYTES_AT_MOST):
         received += piece
@@ -205,13 +226,18 @@ async def _shard(call: Call) -> bytes:
 
 
 async def _register(call: Call, store: XetStore, grant: XetGrant, shard: bytes, progress: Progress) -> bool:
-    def check_size(connection: sa.Connection, num_bytes: int) -> None:
-        repository = catalogue.by_id(connection, grant.repository_id)
-        call.hub.check_upload(connection, grant.caller, repository, num_bytes)
+    def work() -> bool:
+        with call.hub.database.reading() as connection:
+            repository = catalogue.by_id(connection, grant.repository_id)
 
-    work = partial(
-        store.register, grant, shard, when=call.hub.now(), check_size=check_size, progress=progress
-    )
+        def check_size(connection: sa.Connection, files: Mapping[str, int]) -> None:
+            call.hub.check_upload(connection, grant.caller, repository, files, replaces_chunks=True)
+
+        payer = quotas.payer_of(grant.caller, repository)
+        return store.register(
+            grant, shard, when=call.hub.now(), payer=payer, check_size=check_size, progress=progress
+        )
+
     return await to_thread.run_sync(work, limiter=_limiter())
 
 
@@ -257,7 +283,13 @@ def _reconstruct(call: Call, *, version: Literal[1, 2]) -> Response:
     store, grant, file_hash = _store(call), _grant(call), _hash(call)
 
     def link_to(xorb: bytes, first: int, last: int) -> str:
-        link = XorbLink(xorb=xorb, start=first, stop=last + 1)
+        link = XorbLink(
+            xorb=xorb,
+            start=first,
+            stop=last + 1,
+            repository_id=grant.repository_id,
+            credential=grant.caller.credential,
+        )
         return call.url(f"{CAS}/links/{tokens.issue_link(call.hub.tickets, link, now=call.hub.now())}")
 
     window = _window(call.request.headers.get("range"))

@@ -114,7 +114,7 @@ class CardPlace:
     folder: str = ""
 
     def address(self, kind: str, path: str) -> str | None:
-        """The address of a file that a link names relative to the text; None if it leaves the repository."""
+        """The address of a file that a link names relative to the text; None outside of the repository."""
         inside = posixpath.normpath(posixpath.join(self.folder, urllib.parse.unquote(path)))
         if inside in (".", "..") or inside.startswith(("../", "/")):
             return None

@@ -19,7 +19,7 @@ from ayni.hub import last_commits, revisions
 from ayni.hub.card_index import CARD_FILE
 from ayni.hub.content_safety import known_scans
 from ayni.hub.content_scan import Scan
-from ayni.hub.git_objects import TreeEntry
+from ayni.hub.git_objects import GITATTRIBUTES, TreeEntry
 from ayni.hub.revisions import BRANCHES, TAGS, EntryNotFoundError
 from ayni.hub.weights_policy import BADGES
 from ayni.server.routes.resolve import resolve
@@ -167,7 +167,7 @@ def _rows(
 
 
 def _badge(scan: Scan | None, entry: TreeEntry) -> str:
-    if entry.is_folder:
+    if entry.is_folder or entry.name == GITATTRIBUTES:
         return ""
     return "not scanned" if scan is None else BADGES[scan.verdict]
 

@@ -1,4 +1,4 @@
-"""What a repository comes from and what comes from it, as a picture and tables, with the licences' verdict.
+"""What a repository comes from and what comes from it, as picture and tables, with the licences' verdict.
 
 Not covered: what the visitor may not see; it stands there by the name that its child's card gives it.
 """

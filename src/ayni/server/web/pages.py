@@ -11,8 +11,8 @@ Not covered: limits on the rate of requests.
 
 import secrets
 import urllib.parse
-from collections.abc import Iterable
-from typing import cast
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -126,7 +126,8 @@ class Pages:
             return _refused(visit, decision)
         if call.moved_from is not None:
             return _moved(visit)
-        reply = cast("Response", route.handler(visit))
+        handler: Callable[[Visit], Any] = route.handler
+        reply: Response = handler(visit)
         if visit.new_token is not None:
             new = visit.new_token
             cookies[self.session_cookie] = self.sessions.seal(new, now=self.hub.now()) if new else ""

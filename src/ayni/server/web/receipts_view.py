@@ -1,8 +1,8 @@
 """What the receipts in a repository add up to, and whether they hold.
 
-    verified    signed by a key that the operator of this hub vouches for, in an unbroken chain, and each
-                receipt's sums follow from what it states
-    sound       the same, by a key that nobody here vouches for
+    verified    signed by a key that a member of this hub showed to be theirs or its operator vouches for, in
+                an unbroken chain, and each receipt's sums follow from what it states
+    sound       the same, by a key that nobody here stands for
     other       written in a form that this version does not read
     broken      a signature, the chain or a sum is wrong: nothing is added up
 
@@ -37,7 +37,7 @@ class ReceiptsView:
     Attributes:
         state: see the module.
         footprint: their sums, as in the report of a run; None where there are none, or they do not hold.
-        owners: whose keys signed, as far as the operator knows them, by public key.
+        owners: whose keys signed, as far as they are known here, by public key.
         problems: what is wrong.
         paths: of the files, in order.
     """
@@ -93,6 +93,16 @@ def receipts_view(
         owners=owners,
         paths=paths,
     )
+
+
+def receipts_json(found: ReceiptsView) -> dict[str, Any]:
+    """What a program is told: whether they hold, who signed, and what is wrong."""
+    return {
+        "state": found.state,
+        "numReceipts": len(found.paths),
+        "signedBy": sorted(set(found.owners.values())),
+        "problems": list(found.problems),
+    }
 
 
 def _is_receipt(path: str) -> bool:

@@ -82,7 +82,13 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {name: getattr(formats, name) for name in _FORMATS}
-    environment.filters |= {"day": day, "iso": iso, "plural": plural, "short": short}
+    environment.filters |= {
+        "day": day,
+        "iso": iso,
+        "plural": plural,
+        "short": short,
+        "figures": formats.digits,
+    }
     return environment
 
 

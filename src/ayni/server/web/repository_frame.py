@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ayni.hub import revisions
+from ayni.hub import evaluations, revisions
 from ayni.hub.git_objects import Commit, TreeEntry
 from ayni.hub.repository import Kind
 from ayni.server.descriptions import page_path, quoted
@@ -80,6 +80,11 @@ def newest(connection: sa.Connection, visit: Visit) -> At | None:
     commit = revisions.read_commit(connection, visit.repository.id, revision)
     assert commit is not None
     return At(asked="main", revision=revision, commit=commit, is_main=True)
+
+
+def known_keys(connection: sa.Connection, visit: Visit) -> dict[str, str]:
+    """Whose keys are known here: what members showed to be theirs, and what the operator vouches for."""
+    return {**dict(evaluations.run_keys(connection)), **visit.hub.known_keys}
 
 
 def file_address(page: str, kind: str, revision: str, path: str) -> str:

@@ -14,25 +14,29 @@ from typing import Any
 import sqlalchemy as sa
 from starlette.responses import Response
 
-from ayni.hub import access_requests, card_index, likes, lineage, members
+from ayni.hub import access_requests, card_index, evaluations, likes, lineage, members
 from ayni.hub.access_requests import AccessRequest, AccessRequestNotFoundError
 from ayni.hub.card_index import CARD_FILE
 from ayni.hub.content_safety import known_scans
-from ayni.hub.git_objects import TreeEntry
+from ayni.hub.git_objects import GITATTRIBUTES, TreeEntry
 from ayni.hub.inheritance import inheritance
 from ayni.hub.permissions import visible
+from ayni.hub.pickles import Verdict
 from ayni.hub.weights_policy import BADGES
 from ayni.server.routing import Route
 from ayni.server.web.access_page import gate_of
 from ayni.server.web.card_text import MOST_CHARACTERS, CardPlace, without_metadata
 from ayni.server.web.receipts_view import receipts_view
-from ayni.server.web.repository_frame import frame, newest, read_text
+from ayni.server.web.repository_frame import frame, known_keys, newest, read_text
 from ayni.server.web.signature_view import signature_view
 from ayni.server.web.visit import Visit
 
 # A scan is one row for each file; beyond this many the file's own page tells.
 MOST_SCANNED_FILES = 2_000
 MOST_RELATIVES = 8
+MOST_RESULTS = 5
+# From the best on.
+EVIDENCE = ("verified", "signed", "none")
 _FETCH = {
     "model": "hf download {name}",
     "dataset": "hf download {name} --repo-type dataset",
@@ -51,7 +55,7 @@ class ScanSummary:
         num_unscanned: files that were not looked at.
     """
 
-    counts: Mapping[str, int]
+    counts: Mapping[Verdict, int]
     worst: str
     is_bad: bool
     num_unscanned: int
@@ -68,11 +72,12 @@ def show(visit: Visit) -> Response:
         graph = lineage.graph(connection, repository, visible=visible(visit.caller))
         children = lineage.children(connection, repository, visible=visible(visit.caller))
         scans = scan_summary(connection, files)
+        keys = known_keys(connection, visit)
+        results = evaluations.of_repository(connection, repository.id)
         request = None if values["may_read"] else own_request(connection, visit)
         user = visit.caller.user
         has_liked = user is not None and likes.likes(connection, repository.id, user)
     may_read = values["may_read"]
-    keys = hub.known_keys
     metadata = card_index.read_card(hub.content, files.get(CARD_FILE))
     return visit.show(
         "card.html.j2",
@@ -87,6 +92,8 @@ def show(visit: Visit) -> Response:
         num_children=len(children),
         judged=inheritance(graph.nodes[0].licences, graph.ancestors()),
         scans=scans,
+        results=sorted(results, key=lambda each: EVIDENCE.index(each.evidence))[:MOST_RESULTS],
+        num_results=len(results),
         signature=signature_view(hub.content, files, keys) if may_read else None,
         receipts=receipts_view(hub.content, files, keys) if may_read else None,
         card=_card(visit, values["page"], files.get(CARD_FILE)) if may_read else None,
@@ -103,15 +110,17 @@ def scan_summary(connection: sa.Connection, files: Mapping[str, TreeEntry]) -> S
     """What was found in files; None where there are too many for one page."""
     if len(files) > MOST_SCANNED_FILES:
         return None
-    found = known_scans(connection, files)
+    # The hub writes this one itself.
+    given = {path: entry for path, entry in files.items() if path != GITATTRIBUTES}
+    found = known_scans(connection, given)
     counts = Counter(scan.verdict for scan in found.values())
     order = [verdict for verdict in BADGES if counts[verdict]]
     worst = order[-1] if order else "none"
     return ScanSummary(
-        counts={str(verdict): num for verdict, num in counts.items()},
+        counts=counts,
         worst=BADGES[worst],
         is_bad=worst not in ("none", "safe"),
-        num_unscanned=len(files) - len(found),
+        num_unscanned=len(given) - len(found),
     )
 
 

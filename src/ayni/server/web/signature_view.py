@@ -1,6 +1,6 @@
 """What `model.sig` says about the files of a revision, and who vouches for it.
 
-    known        the signature was made by a key that the operator of this hub vouches for
+    known        by a key that a member of this hub showed to be theirs, or its operator vouches for
     unknown      it fits itself, and nobody here knows whose key made it: it proves little
     unreadable   it is no signature that this hub reads
 

@@ -1,0 +1,109 @@
+"""Running jobs that move on to greener machines which are free.
+
+Once an hour a job looks at what is left of its lease. Where that would emit less by at least `move_saving`
+elsewhere, with the restart and the transfer that a move takes, and the next hours are greener too, it bids
+for just that: the same work, from now on, with a carbon cap that the saving is promised by. It keeps its own
+machines until it has others, so that nobody can lose a place by trying.
+
+    grams of a move = (work left + setup) * mean grams of a reference machine-hour there
+
+Shapes: S sites, T slots.
+
+Not covered: jobs whose leases are cut in pieces or end within an hour; and moves for a lower cost.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ayni.market.bids import Bid
+from ayni.market.simulation.bidding import Bidders
+from ayni.market.simulation.demand import Demand
+from ayni.market.simulation.engine import Cluster
+from ayni.market.simulation.market_leases import HeldLease, LeaseTable
+from ayni.market.simulation.market_rules import MarketRules
+from ayni.market.simulation.pacing import NEXT_HOURS
+from ayni.market.simulation.pool import SECONDS_PER_HOUR, Pool
+
+LEAST_SECONDS = 3600.0
+"""What is left of a lease that is worth a move."""
+
+
+class Moving:
+    """The bids of jobs that run. bidders know forecasts and what work is worth."""
+
+    def __init__(self, pool: Pool, demand: Demand, *, bidders: Bidders, rules: MarketRules) -> None:
+        self._pool, self._demand, self._bidders, self._rules = pool, demand, bidders, rules
+        self._kilowatts_S1 = np.array([[site.kilowatts / site.throughput] for site in pool.sites])
+        self._number_S1 = np.array([[site.num_machines] for site in pool.sites])
+        self._throughput_S = np.array([site.throughput for site in pool.sites])
+
+    def bids(self, cluster: Cluster, leases: LeaseTable, slot: int) -> dict[int, Bid]:
+        """Bids for greener machines that are free now, by job."""
+        num_slots = self._rules.num_slots
+        grams_ST = self._kilowatts_S1 * self._bidders.slot_grams(slot, num_slots)
+        # Means of the first 1, 2, ... slots, and what is free in all of them.
+        mean_ST = np.cumsum(grams_ST, axis=1) / np.arange(1, num_slots + 1)
+        free_ST = np.minimum.accumulate(self._number_S1 - leases.machines_in_use(slot, num_slots), axis=1)
+        soon = min(num_slots, round(NEXT_HOURS * SECONDS_PER_HOUR / self._rules.slot_seconds)) - 1
+        # The most machines that are free at a site which is greener now, for each site.
+        is_greener_SS = mean_ST[:, soon] < mean_ST[:, soon, None]
+        most_free_S = np.where(is_greener_SS, free_ST[:, 0], 0).max(axis=1).tolist()
+        gang_J, found = self._demand.gang_J, {}
+        for job, lease in leases.by_job.items():
+            if most_free_S[lease.site] < gang_J[job] or not self._may_move(cluster, job, lease):
+                continue
+            bid = self._bid(cluster, job, lease, slot, mean_ST, free_ST)
+            if bid is not None:
+                found[job] = bid
+        return found
+
+    def _may_move(self, cluster: Cluster, job: int, lease: HeldLease) -> bool:
+        runs_since_before = cluster.site_J[job] == lease.site and cluster.started_seconds_J[job] < cluster.now
+        return runs_since_before and len(lease.pieces) == 1 and bool(self._demand.can_suspend_J[job])
+
+    def _bid(  # noqa: PLR0917 - what all jobs of a round share
+        self,
+        cluster: Cluster,
+        job: int,
+        lease: HeldLease,
+        slot: int,
+        mean_ST: NDArray[np.float64],
+        free_ST: NDArray[np.int64],
+    ) -> Bid | None:
+        rules, demand, here = self._rules, self._demand, lease.site
+        to_end = cluster.end_seconds_J[job] - cluster.now
+        wall = min(to_end, (lease.end_slot - slot) * rules.slot_seconds)
+        if wall < LEAST_SECONDS:
+            return None
+        data = float(demand.data_gigabytes_J[job])
+        setup = self._pool.restart_seconds + data / self._pool.gigabytes_per_second
+        speed, deadline = float(self._throughput_S[here]), float(demand.deadline_seconds_J[job])
+        end = cluster.now + to_end * speed + setup
+        if end - setup <= deadline < end + rules.slot_seconds:
+            return None  # it would be late by moving
+        work, gang = wall * speed, int(demand.gang_J[job])
+        assert rules.move_saving is not None
+        length = min(mean_ST.shape[1], math.ceil(wall / rules.slot_seconds))
+        most = float(mean_ST[here, length - 1]) * (1 - rules.move_saving) * work
+        is_better_S = (mean_ST[:, length - 1] * (work + setup) <= most) & (free_ST[:, length - 1] >= gang)
+        is_better_S[here] = False
+        if not is_better_S.any():
+            return None
+        hours = (work + setup) * gang / SECONDS_PER_HOUR
+        return Bid(
+            id=f"{job}@{slot}+",
+            member=self._pool.members[int(demand.member_J[job])],
+            work_reference_hours=hours,
+            release=self._bidders.moment(cluster.now),
+            # At once or not at all, on whatever machines it goes on.
+            deadline=self._bidders.moment(
+                cluster.now + (work + setup) / self._throughput_S.min() + rules.slot_seconds
+            ),
+            worth_microcredits=self._bidders.worth_of_overdue(job, hours),
+            gang=gang,
+            carbon_cap_grams=most * gang / SECONDS_PER_HOUR,
+            residency=frozenset(self._pool.sites[site].name for site in np.flatnonzero(is_better_S)),
+            data_gigabytes=data,
+        )
