@@ -4,8 +4,8 @@ An event is a release, a start, a suspension or an end of one job. The trace is 
 a load of 60 % with 24 hours of slack: whole, or four weeks of it in the quick form. Policies take turns, and
 the median of their times counts.
 
-The market is measured beside the others and is not in the bar: its rounds clear bids with critical-value
-payments, which is the subject of `market_clearing`. Not covered: reading the trace, and measuring a replay.
+The bar holds for all policies, the two markets among them, whose rounds clear bids with critical-value
+payments. Not covered: reading the trace, and measuring a replay.
 """
 
 import statistics
@@ -40,17 +40,19 @@ def measure(quick: bool) -> Outcome:
             events[name] = replayed.num_events
     per_minute = {name: 60 * events[name] / statistics.median(times) for name, times in seconds.items()}
     slowest = min(rate for name, rate in per_minute.items() if name not in CLEARING)
+    slowest_of_all = min(per_minute.values())
     values: dict[str, Any] = {
         f"{name.replace('-', '_')}_events_per_minute": round(rate) for name, rate in per_minute.items()
     }
     values |= {"num_jobs": found.demand.num_jobs, "slowest_without_clearing": round(slowest)}
-    return Outcome(values=values, seeds=(SEED,), met=slowest >= EVENTS_A_MINUTE)
+    values["slowest"] = round(slowest_of_all)
+    return Outcome(values=values, seeds=(SEED,), met=slowest_of_all >= EVENTS_A_MINUTE)
 
 
 BENCHMARK = Benchmark(
     name="simulator_speed",
     topic="market: simulator",
-    bar="every policy that clears no bids replays at least 1 million job-events a minute; the market beside",
+    bar="every policy, the markets too, replays at least 1 million job-events a minute",
     seconds_quick=60,
     seconds_full=500,
     measure=measure,

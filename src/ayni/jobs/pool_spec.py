@@ -162,7 +162,8 @@ class MarketSpec(_Section):
     null = it accepts all."""
 
     move_saving: float | None = Field(default=0.1, ge=0, lt=1)
-    """Share of the carbon of the rest of a lease that moving to free machines must save; null: no moves."""
+    """Share of the carbon of what is left of a lease that moving to free machines must save; null = nobody
+    moves."""
 
     greenest_within: float | None = Field(default=None, ge=0)
     """Take the least carbon among places at most this share dearer than the cheapest; null = the cheapest."""

@@ -190,6 +190,8 @@ def _caps(market: MarketRound, arrays: RoundArrays) -> Floats:
 def _shares_of_leases(market: MarketRound, arrays: RoundArrays, resources_RQ: Floats) -> Floats:
     """Shares that members' running leases take of others' machines."""
     share_MQ = np.zeros((len(arrays.members), resources_RQ.shape[1]))
+    if not resources_RQ.shape[1]:
+        return share_MQ  # no caps: nobody asks for shares
     row_of = {offer.id: row for row, group in enumerate(arrays.row_offers) for offer in group}
     member_of: Mapping[str, int] = {member: index for index, member in enumerate(arrays.members)}
     horizon = market.horizon

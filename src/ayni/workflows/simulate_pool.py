@@ -22,6 +22,7 @@ from ayni.footprint.grid.importers import read_hourly_prices, read_intensity_fil
 from ayni.jobs.pool_spec import PoolSpec, load_pool
 from ayni.market.baselines.clairvoyant import clairvoyant_bound
 from ayni.market.clearing_policy import ClearingPolicy
+from ayni.market.fairness import jain_index
 from ayni.market.simulation.demand import Assumptions, Demand, make_demand
 from ayni.market.simulation.engine import Replay, replay
 from ayni.market.simulation.market_books import MarketBooks
@@ -32,9 +33,8 @@ from ayni.market.simulation.measures import (
     JobMeasures,
     Measures,
     by_member,
-    envy_count,
+    envious_pairs,
     finish_time_ratios,
-    jain_index,
     measure_jobs,
     measures_of,
     share_ratios,
@@ -347,7 +347,7 @@ def _fairness(here: Mapping[str, Measures], alone: Mapping[str, Measures] | None
         "share_ratios": shares,
         "min_share_ratio": min(shares.values(), default=None),
         "jain_index": jain_index(shares.values()),
-        "envy_count": envy_count(shares),
+        "envy_count": envious_pairs(shares),
         "finish_time_ratios": ratios,
         "max_finish_time_ratio": max(ratios.values(), default=None),
     }

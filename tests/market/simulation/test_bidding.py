@@ -107,7 +107,7 @@ def test_with_slack_a_job_names_the_greener_half_and_without_it_any_place() -> N
 
     patient, hurried = bid_of(pool, demand), bid_of(pool, demand, now=9.5 * HOUR)
 
-    assert patient is not None and patient.residency == {"b"}
+    assert patient is not None and patient.residency == frozenset({"b"})
     assert hurried is not None and hurried.residency is None
     assert hours_until_deadline(hurried) == pytest.approx(2.5)
 
@@ -181,6 +181,26 @@ def test_without_caps_and_lookahead_a_job_looks_as_far_as_its_slack() -> None:
     assert (
         bid is not None and bid.carbon_cap_grams is None and hours_until_deadline(bid) == pytest.approx(22.0)
     )
+
+
+@pytest.mark.parametrize(
+    ("hours", "slack_hours", "names"),
+    [
+        (4.0, 20.0, frozenset({"b"})),  # eight hours there, and in time
+        (30.0, 20.0, frozenset({"a", "b"})),  # the first of two segments
+        (4.0, -3.0, frozenset({"b"})),  # late anyway: leaves fast machines to others
+    ],
+)
+def test_slow_machines_are_for_jobs_that_end_on_them_in_time_or_are_late(
+    hours: float, slack_hours: float, names: frozenset[str]
+) -> None:
+    pool = make_pool(make_site("a", 2), make_site("b", 2, throughput=0.5), grams=[[100.0], [20.0]])
+    demand = make_demand(pool, ("a", 0.0, hours, 1), slack_hours=slack_hours)
+
+    bid = bid_of(pool, demand)
+
+    assert bid is not None and (bid.residency or frozenset({"a", "b"})) == names
+    assert hours_until_deadline(bid) >= (2 * hours if names == {"b"} else 24.0)
 
 
 def test_machines_are_wanted_at_home_by_jobs_that_can_wait_no_longer() -> None:

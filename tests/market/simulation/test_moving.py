@@ -39,7 +39,7 @@ def bid_of(
 def test_a_job_bids_for_what_is_left_with_the_saving_as_its_cap() -> None:
     bid = bid_of([500.0, 100.0], restart_seconds=360.0)
 
-    assert bid is not None and bid.residency == {"b"}
+    assert bid is not None and bid.residency == frozenset({"b"})
     assert bid.work_reference_hours == pytest.approx(9.0 + 0.1)
     # Nine hours of a kilowatt at 500 g, less a tenth.
     assert bid.carbon_cap_grams == pytest.approx(0.9 * 9 * 500.0)

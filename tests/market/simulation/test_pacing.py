@@ -25,7 +25,7 @@ def limits_of(pool: Pool, demand: Demand, *, now: float = 0.0, rules: MarketRule
     pacing = Pacing(pool, demand, rules=rules, forecast=YesterdaysHours(pool.grams_per_kwh_SH))
     cluster = cluster_of(pool, demand, now=now)
     pacing.look(cluster, {})
-    return pacing.limits(cluster, np.arange(demand.num_jobs)).tolist()
+    return [float(limit) for limit in pacing.limits(cluster, np.arange(demand.num_jobs))]
 
 
 def four_sites() -> Pool:
@@ -64,6 +64,21 @@ def test_a_faster_machine_weighs_less_for_the_same_work() -> None:
 
     # 50 g a reference-hour on b, which holds four fifths of the work.
     assert limits_of(pool, demand) == pytest.approx([50.0])
+
+
+def test_slow_machines_are_not_counted_on() -> None:
+    pool = make_pool(make_site("a", 1), make_site("b", 9, throughput=0.5), grams=[[100.0], [20.0]])
+    demand = make_demand(pool, ("a", 0.0, 1.0, 1), slack_hours=10.0)
+
+    # 40 g a reference-hour on b, where most jobs would be late.
+    assert limits_of(pool, demand) == pytest.approx([100.0])
+
+
+def test_a_small_job_does_not_wait() -> None:
+    pool = four_sites()
+    demand = make_demand(pool, ("a", 0.0, 0.2, 1), slack_hours=10.0)
+
+    assert limits_of(pool, demand) == [float("inf")]
 
 
 def test_without_a_share_nothing_is_refused() -> None:

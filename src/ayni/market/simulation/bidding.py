@@ -15,6 +15,10 @@ cut.
 A job that can no longer be in time bids on for the next hours, and just what the dearest site costs: its
 member wants it done, as every other policy of the simulator does it, and jobs that can be in time go first.
 
+Machines that are slower than the reference are for jobs that would be in time on them, and for those that
+are late anyway. A bid is for them or for the others: a deadline that the slow ones can keep would let it book
+the fast ones for later.
+
 Nobody bids while nothing is free in sight that would be taken; a round only takes machines, so nothing is
 lost.
 
@@ -83,6 +87,11 @@ class Bidders:
             for ask, site, dirtiest in zip(asks, pool.sites, dirtiest_S, strict=True)
         )
         self._number_S = np.array([site.num_machines for site in pool.sites])
+        throughput_S = np.array([site.throughput for site in pool.sites])
+        # Where no machine is as fast as the reference, the fastest of the pool stand for it.
+        self._usual_speed, self._slowest = float(min(1.0, throughput_S.max())), float(throughput_S.min())
+        self._is_slow_S = throughput_S < self._usual_speed
+        self._slow_sites = frozenset(site.name for site in pool.sites if site.throughput < self._usual_speed)
         self._pacing = Pacing(pool, demand, rules=rules, forecast=forecast)
         self._segments: dict[int, Segment] = {}
 
@@ -116,16 +125,19 @@ class Bidders:
         """The bids of those that see a chance, by job."""
         jobs = list(jobs)
         self._pacing.look(cluster, leases.by_job)
-        limits = self._pacing.limits(cluster, np.array(jobs, dtype=np.int64)).tolist()
-        gangs = self._demand.gang_J[jobs].tolist()
+        limits_N = self._pacing.limits(cluster, np.array(jobs, dtype=np.int64))
         soon, later = self._rules.lookahead_hours, self._rules.overdue_hours
-        least = self._least_grams(set(gangs), self._most_free(leases, slot, soon))
-        least_later = self._least_grams(set(gangs), self._most_free(leases, slot, max(soon or 0.0, later)))
-        return {
-            job: self._bid(cluster.now, job, slot, limit)
-            for job, gang, limit in zip(jobs, gangs, limits, strict=True)
-            if (least_later[gang] < math.inf if limit == math.inf else least[gang] <= limit)
-        }
+        gangs = self._demand.gang_J[jobs].tolist()
+        free = self._greenest_free(set(gangs), self._most_free(leases, slot, soon))
+        free_later = self._greenest_free(set(gangs), self._most_free(leases, slot, max(soon or 0.0, later)))
+        moment, found = self.moment(cluster.now), {}
+        sites = self._sites_within(limits_N)
+        for job, gang, limit, names in zip(jobs, gangs, limits_N.tolist(), sites, strict=True):
+            fast, slow = free_later[gang] if limit == math.inf else free[gang]
+            is_slow = slow < math.inf and slow <= limit and self._is_for_slow(cluster.now, job, slow < fast)
+            if is_slow or (fast <= limit and fast < math.inf):
+                found[job] = self._bid(cluster.now, job, slot, moment, names, is_slow=is_slow)
+        return found
 
     def slot_grams(self, slot: int, num_slots: int) -> Floats:
         """Forecast grams per kWh of each site in the coming slots."""
@@ -139,11 +151,23 @@ class Bidders:
         """A time of the replay as a moment."""
         return self._pool.start + timedelta(seconds=seconds)
 
-    def _bid(self, now: float, job: int, slot: int, limit: float) -> Bid:
+    def _bid(
+        self,
+        now: float,
+        job: int,
+        slot: int,
+        moment: datetime,
+        names: frozenset[str] | None,
+        *,
+        is_slow: bool,
+    ) -> Bid:
         rules, segment = self._rules, self._segments[job]
-        seconds, worth = segment.seconds, segment.worth_microcredits
+        worth = segment.worth_microcredits
         deadline = segment.deadline(now, slot_seconds=rules.slot_seconds)
-        slack = deadline - now - seconds
+        slack = deadline - now - segment.seconds
+        seconds = segment.seconds / (self._slowest if is_slow else self._usual_speed)
+        if is_slow:
+            names = self._slow_sites if names is None else names & self._slow_sites
         if slack < 0:
             deadline = now + seconds + rules.overdue_hours * SECONDS_PER_HOUR
             worth = self.worth_of_overdue(job, segment.reference_hours)
@@ -155,11 +179,11 @@ class Bidders:
             id=f"{job}@{slot}",
             member=segment.member,
             work_reference_hours=segment.reference_hours,
-            release=self.moment(now),
-            deadline=self.moment(deadline),
+            release=moment,
+            deadline=moment + timedelta(seconds=deadline - now),
             worth_microcredits=max(1, worth),
             gang=segment.gang,
-            residency=self._sites_within(limit),
+            residency=names,
             can_suspend=bool(self._demand.can_suspend_J[job]),
             data_gigabytes=float(self._demand.data_gigabytes_J[job]),
         )
@@ -208,14 +232,16 @@ class Bidders:
             return seconds, 0.0
         return longest, allowance
 
-    def _sites_within(self, limit: float) -> frozenset[str] | None:
-        """Names of the sites whose next hours keep a limit; None = all do. Sites stand for their zones."""
-        if limit >= self._pacing.next_grams_S.max():
-            return None
-        grams = self._pacing.next_grams_S.tolist()
-        return frozenset(
-            site.name for site, gram in zip(self._pool.sites, grams, strict=True) if gram <= limit
-        )
+    def _sites_within(self, limits: Floats) -> list[frozenset[str] | None]:
+        """For each limit the names of the sites whose next hours keep it; None = all do.
+
+        Sites stand for their zones.
+        """
+        order_S = np.argsort(self._pacing.next_grams_S, kind="stable")
+        names = [self._pool.sites[site].name for site in order_S.tolist()]
+        sets = [frozenset(names[:number]) for number in range(len(names))]
+        numbers = np.searchsorted(self._pacing.next_grams_S[order_S], limits, side="right").tolist()
+        return [sets[number] if number < len(names) else None for number in numbers]
 
     def _most_free(self, leases: LeaseTable, slot: int, hours: float | None) -> NDArray[np.int64]:
         """The most machines that are free in a slot in sight, by site."""
@@ -225,8 +251,32 @@ class Bidders:
         most: NDArray[np.int64] = self._number_S - leases.machines_in_use(slot, num_slots).min(axis=1)
         return most
 
-    def _least_grams(self, gangs: Iterable[int], free_S: NDArray[np.int64]) -> dict[int, float]:
-        """Grams of the greenest site with machines for a gang, infinite without any, by gang."""
-        return {
-            gang: float(self._pacing.next_grams_S[free_S >= gang].min(initial=math.inf)) for gang in gangs
-        }
+    def _is_for_slow(self, now: float, job: int, is_greener: bool) -> bool:
+        """Whether to use slow machines: a job that ends there in time and greener does, and one that is late.
+
+        Work that is late leaves fast machines to work that is not. One that has more segments would spend the
+        slack of all on this one.
+        """
+        segment = self._segments[job]
+        deadline = segment.deadline(now, slot_seconds=self._rules.slot_seconds)
+        if now + segment.seconds > deadline:
+            return True
+        is_last = segment.latest >= float(self._demand.deadline_seconds_J[job])
+        return is_greener and is_last and now + segment.seconds / self._slowest <= deadline
+
+    def _greenest_free(
+        self, gangs: Iterable[int], free_S: NDArray[np.int64]
+    ) -> dict[int, tuple[float, float]]:
+        """Grams of the greenest site with machines for a gang, infinite without any, by gang.
+
+        Of machines as fast as the reference, and of slower ones.
+        """
+        found = {}
+        for gang in gangs:
+            has_room_S = free_S >= gang
+            fast, slow = (
+                float(self._pacing.next_grams_S[has_room_S & kind_S].min(initial=math.inf))
+                for kind_S in (~self._is_slow_S, self._is_slow_S)
+            )
+            found[gang] = (fast, slow)
+        return found

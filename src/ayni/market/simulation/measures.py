@@ -18,13 +18,14 @@ Source of rho: Mahajan et al., "Themis: Fair and Efficient GPU Cluster Schedulin
 there for one job on 1/n of a cluster, here for a member's jobs on its own machines.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ayni.market.fairness import TOLERANCE, envy_count
 from ayni.market.simulation.engine import Replay
 from ayni.market.simulation.pool import SECONDS_PER_HOUR
 
@@ -220,16 +221,6 @@ def finish_time_ratios(here: Mapping[str, Measures], alone: Mapping[str, Measure
     }
 
 
-def jain_index(values: Collection[float]) -> float | None:
-    """(sum x)^2 / (n * sum x^2): 1 where all have as much, 1 / n where one has all; None without any.
-
-    Source: Jain, Chiu and Hawe, "A Quantitative Measure of Fairness", DEC-TR-301, 1984.
-    """
-    squares = sum(value * value for value in values)
-    return sum(values) ** 2 / (len(values) * squares) if squares else None
-
-
-def envy_count(ratios: Mapping[str, float]) -> int:
-    """Pairs of a member that has less than alone and one that has more; by share ratios."""
-    worse = sum(ratio < 1 - 1e-9 for ratio in ratios.values())
-    return worse * sum(ratio > 1 + 1e-9 for ratio in ratios.values())
+def envious_pairs(ratios: Mapping[str, float]) -> int:
+    """Pairs of a member that has less than alone and one that has more than that; by share ratios."""
+    return envy_count(ratios, waiting={member for member, ratio in ratios.items() if ratio < 1 - TOLERANCE})

@@ -54,7 +54,7 @@ class Moving:
         for job, lease in leases.by_job.items():
             if most_free_S[lease.site] < gang_J[job] or not self._may_move(cluster, job, lease):
                 continue
-            bid = self._bid(cluster, job, lease, slot, mean_ST, free_ST)
+            bid = self._bid(cluster, job, lease, slot, in_sight=(mean_ST, free_ST))
             if bid is not None:
                 found[job] = bid
         return found
@@ -63,16 +63,17 @@ class Moving:
         runs_since_before = cluster.site_J[job] == lease.site and cluster.started_seconds_J[job] < cluster.now
         return runs_since_before and len(lease.pieces) == 1 and bool(self._demand.can_suspend_J[job])
 
-    def _bid(  # noqa: PLR0917 - what all jobs of a round share
+    def _bid(
         self,
         cluster: Cluster,
         job: int,
         lease: HeldLease,
         slot: int,
-        mean_ST: NDArray[np.float64],
-        free_ST: NDArray[np.int64],
+        *,
+        in_sight: tuple[NDArray[np.float64], NDArray[np.int64]],
     ) -> Bid | None:
         rules, demand, here = self._rules, self._demand, lease.site
+        mean_ST, free_ST = in_sight
         to_end = cluster.end_seconds_J[job] - cluster.now
         wall = min(to_end, (lease.end_slot - slot) * rules.slot_seconds)
         if wall < LEAST_SECONDS:
@@ -80,15 +81,19 @@ class Moving:
         data = float(demand.data_gigabytes_J[job])
         setup = self._pool.restart_seconds + data / self._pool.gigabytes_per_second
         speed, deadline = float(self._throughput_S[here]), float(demand.deadline_seconds_J[job])
-        end = cluster.now + to_end * speed + setup
-        if end - setup <= deadline < end + rules.slot_seconds:
-            return None  # it would be late by moving
         work, gang = wall * speed, int(demand.gang_J[job])
         assert rules.move_saving is not None
         length = min(mean_ST.shape[1], math.ceil(wall / rules.slot_seconds))
         most = float(mean_ST[here, length - 1]) * (1 - rules.move_saving) * work
         is_better_S = (mean_ST[:, length - 1] * (work + setup) <= most) & (free_ST[:, length - 1] >= gang)
         is_better_S[here] = False
+        # A slower class may be greener, and who goes there may be late by that: not who is in time here.
+        end_S = cluster.now + (work + setup) / self._throughput_S + (to_end - wall) * speed
+        is_slower_S = self._throughput_S < min(1.0, speed)
+        is_late = cluster.end_seconds_J[job] > deadline
+        is_better_S &= is_late | (end_S + rules.slot_seconds <= deadline)
+        if to_end > wall and not is_late:
+            is_better_S &= ~is_slower_S  # the slack is for all of the job
         if not is_better_S.any():
             return None
         hours = (work + setup) * gang / SECONDS_PER_HOUR
@@ -99,7 +104,7 @@ class Moving:
             release=self._bidders.moment(cluster.now),
             # At once or not at all, on whatever machines it goes on.
             deadline=self._bidders.moment(
-                cluster.now + (work + setup) / self._throughput_S.min() + rules.slot_seconds
+                cluster.now + (work + setup) / self._throughput_S[is_better_S].min() + rules.slot_seconds
             ),
             worth_microcredits=self._bidders.worth_of_overdue(job, hours),
             gang=gang,

@@ -1,7 +1,7 @@
 """How green the hours must be that a job accepts: a limit that rises as its slack is used up.
 
-    level    = grams of a reference machine-hour up to which the coming day's machine-hours of the pool hold
-               what must be done in that day, and at least its greenest `cap_share`
+    level    = grams of a reference machine-hour up to which the coming day's hours of machines that are as
+               fast as the reference hold what must be done in that day, and at least `cap_share` of them
     limit    = level * (1 + (used share of the job's slack) ** 2);  none with little slack left
 
 A job begins only where the next hours keep its limit. A running one gives its machines back where they exceed
@@ -10,7 +10,7 @@ rest in the others, and the slack of all is spent where it saves most. Who has l
 than who came now, so that machines below the level go to those that can wait least.
 
 Hours are forecast; sites are judged by the mean of NEXT_HOURS. Jobs that cannot be suspended choose when they
-begin, and then stay.
+begin, and then stay. Small jobs do not wait at all.
 
 Shapes: S sites, H hours, N jobs.
 
@@ -33,6 +33,9 @@ from ayni.market.simulation.pool import SECONDS_PER_HOUR, Pool
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 NEXT_HOURS = 2
+SMALL_HOURS = 0.25
+"""Reference machine-hours of a job below which it takes any place: a third of a trace's jobs are smaller, and
+what they emit together is not worth their waiting."""
 TOO_HEAVY = 1.1
 """Times its limit at which a job gives its machines back; less would stop and go for nothing."""
 
@@ -48,12 +51,17 @@ class Pacing:
         self._demand, self._rules, self._forecast = demand, rules, forecast
         self._throughput_S = np.array([site.throughput for site in pool.sites])
         self._kilowatts_S1 = np.array([[site.kilowatts / site.throughput] for site in pool.sites])
-        machines_S1 = np.array([[site.num_machines * site.throughput] for site in pool.sites])
+        # Slower machines than the reference cannot be counted on: most work would be late on them.
+        usual = min(1.0, float(self._throughput_S.max()))
+        machines_S1 = np.array(
+            [[site.num_machines * site.throughput * (site.throughput >= usual)] for site in pool.sites]
+        )
         self._machines_SH = np.broadcast_to(machines_S1, (len(pool.sites), DAY_HOURS))
         # What is left of a job's slack when its last call comes is not for waiting.
         self._call_seconds = rules.last_call_hours * SECONDS_PER_HOUR
         slack_J = demand.deadline_seconds_J - demand.release_seconds_J - demand.work_seconds_J
         self._slack_J = np.maximum(slack_J - self._call_seconds, 1.0)
+        self._is_small_J = demand.machine_hours_J < SMALL_HOURS
         self._hour = -1
         self._level = np.inf
         self.next_grams_S = np.zeros(len(pool.sites))
@@ -80,7 +88,7 @@ class Pacing:
         slack_N = self._demand.deadline_seconds_J[jobs] - cluster.now - left_N - self._call_seconds
         used_N = 1.0 - np.clip(slack_N / self._slack_J[jobs], 0.0, 1.0)
         limits_N: Floats = self._level * (1.0 + used_N**2)
-        limits_N[slack_N <= 0] = np.inf
+        limits_N[(slack_N <= 0) | self._is_small_J[jobs]] = np.inf
         return limits_N
 
     def too_heavy(self, cluster: Cluster, leases: Mapping[int, HeldLease], slot: int) -> list[int]:
@@ -128,7 +136,7 @@ class Pacing:
 
 
 def _level_of(grams_SH: Floats, machines_SH: Floats, hours: float) -> float:
-    """Grams of the heaviest of so many machine-hours taken by weight; infinite where there are fewer."""
+    """Grams of the heaviest of the so many lightest machine-hours; infinite if there are fewer."""
     order = np.argsort(grams_SH, axis=None, kind="stable")
     until = np.cumsum(machines_SH.ravel()[order])
     place = int(np.searchsorted(until, hours * (1 - 1e-12)))

@@ -147,6 +147,8 @@ class Pool:
     """Grams per machine, by site."""
     microcredits: HourlySums = field(init=False)
     """Micro-credits per machine, by site: wear and electricity."""
+    home_site_M: NDArray[np.int64] = field(init=False)
+    """Where each member's data lie: its first site, -1 for a member without any."""
 
     def __post_init__(self) -> None:
         shape = (len(self.sites), self.grams_per_kwh_SH.shape[-1])
@@ -168,6 +170,8 @@ class Pool:
         object.__setattr__(
             self, "microcredits", HourlySums(wear_S1 + kilowatts_S1 * self.microcredits_per_kwh_SH)
         )
+        homes = [next(iter(self.sites_of(member)), -1) for member in range(len(self.members))]
+        object.__setattr__(self, "home_site_M", np.array(homes, dtype=np.int64))
 
     @property
     def num_machines(self) -> int:
@@ -177,12 +181,6 @@ class Pool:
     def sites_of(self, member: int) -> list[int]:
         """Numbers of a member's own sites."""
         return [index for index, site in enumerate(self.sites) if site.member == self.members[member]]
-
-    @property
-    def home_site_M(self) -> NDArray[np.int64]:
-        """Where each member's data lie: its first site, -1 for a member without any."""
-        homes = [next(iter(self.sites_of(member)), -1) for member in range(len(self.members))]
-        return np.array(homes, dtype=np.int64)
 
 
 def _check_names(members: Sequence[str], sites: Sequence[PoolSite]) -> None:
