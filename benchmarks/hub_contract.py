@@ -31,7 +31,7 @@ CLIENTS: Mapping[str, tuple[str, ...]] = {
 FEATURES = {
     "discussions": "/api/{kind}/{repo}/discussions",
     "likes": "/api/{kind}/{repo}/like",
-    "leaderboards": "/api/datasets/{repo}/leaderboard",
+    "leaderboards": "/api/{kind}/{repo}/leaderboard",
     "device logins": "/oauth/device",
 }
 """What a hub may be built without, and an address that tells."""

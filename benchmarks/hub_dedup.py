@@ -85,7 +85,7 @@ def _upload(hub: HubProcess, home: Path, path: Path) -> int:
     expected = hashlib.sha256(path.read_bytes()).hexdigest()
     if (found := digest_of(hub, f"ada/model/resolve/main/{_NAME}")) != expected:
         raise RuntimeError(f"{found} came back instead of {expected}")
-    files = (each for each in (Path(hub.places.folder) / "xorbs").rglob("*") if each.is_file())
+    files = (each for each in (Path(hub.places.folder) / "objects" / "xorbs").rglob("*") if each.is_file())
     return sum(each.stat().st_size for each in files)
 
 

@@ -62,7 +62,8 @@ def measure(quick: bool) -> Outcome:
 
 def fill(places: HubPlaces, num_repositories: int, num_in_folder: int) -> None:
     """Make repositories by the same functions that a commit goes through, in few transactions."""
-    database, content = places.open_database(), places.open_store("objects")
+    storage = places.storage()
+    database, content = storage.database, storage.objects
     with content.writer() as writer:
         writer.write(CONTENT)
         writer.finish()

@@ -4,7 +4,8 @@
     ben         reads what `lab` has             eve         belongs to nobody
     ada-reads   a token of Ada's with the scope read
 
-Started again in the same folder it goes on with what is there, at the same address.
+It is put together as `ayni serve` does it. Started again in the same folder it goes on with what is there, at
+the same address.
 
 Not covered: TLS, and several processes over one database.
 """
@@ -29,20 +30,15 @@ import psutil
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from ayni.database import Database
-from ayni.hub import members, quotas, tokens
-from ayni.hub.content import ContentStore
-from ayni.hub.database_callers import DatabaseCallers
-from ayni.hub.encryption import EncryptedObjects
-from ayni.hub.master_keys import FileMasterKeys
-from ayni.hub.tickets import Tickets
-from ayni.hub.xet.store import XetStore
-from ayni.objects import ObjectStore
+from ayni.hub import members, tokens
 from ayni.server.app import HubApp, make_app
-from ayni.server.served_hub import ServedHub
+from ayni.server.uvicorn_process import run
+from ayni.settings import read_settings
+from ayni.wiring.hub_storage import HubStorage
+from ayni.wiring.installation import Installation
+from ayni.wiring.serve import served_hub
 
 ORGANISATION = "lab"
-SECRET = b"0123456789abcdef" * 2
 START_SECONDS = 60.0
 
 
@@ -51,10 +47,10 @@ class HubPlaces:
     """Where a hub keeps what it has, and how.
 
     Attributes:
-        folder: of the hub; the database and all objects are in it unless said otherwise.
+        folder: the home of the installation; database and objects are in it unless said otherwise.
         database_url: of another database than a SQLite file.
         objects_url: of another place for objects and xorbs.
-        is_encrypted: whether objects are encrypted.
+        is_encrypted: whether objects are encrypted, by a key in a file beside them.
         offers_xet_reads: whether clients are told to download by chunks.
         without: beginnings of paths that this server does not know, as an older one.
         notes_requests: whether `requests()` has something to tell.
@@ -68,39 +64,28 @@ class HubPlaces:
     without: tuple[str, ...] = ()
     notes_requests: bool = False
 
-    def open_database(self) -> Database:
-        """The hub's database."""
-        return Database(self.database_url or Path(self.folder) / "state.db")
-
-    def open_store(self, name: str) -> ContentStore:
-        """`objects` or `xorbs`."""
-        url = f"{self.objects_url or self.folder}/{name}"
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings of an installation that keeps its hub there."""
+        said = {"AYNI_HOME": self.folder}
+        if self.database_url is not None:
+            said["AYNI_DATABASE_URL"] = self.database_url
+        if self.objects_url is not None:
+            said["AYNI_OBJECTS_URL"] = self.objects_url
         if self.is_encrypted:
-            return EncryptedObjects(url, FileMasterKeys(Path(self.folder) / "master.keys"))
-        return ObjectStore(url)
+            said["AYNI_MASTER_KEY_FILE"] = str(Path(self.folder) / "master.keys")
+        return said
 
-
-def served_hub(places: HubPlaces, base_url: str) -> ServedHub:
-    """The hub as its routes see it."""
-    database = places.open_database()
-    xet = XetStore.over(
-        database, places.open_store("xorbs"), secret=SECRET, offers_reads=places.offers_xet_reads
-    )
-    return ServedHub(
-        database=database,
-        content=xet.contents(places.open_store("objects")),
-        xet=xet,
-        callers=DatabaseCallers(database, lambda: datetime.now(UTC)),
-        check_upload=quotas.check_upload,
-        tickets=Tickets(SECRET),
-        base_url=base_url,
-    )
+    def storage(self) -> HubStorage:
+        """What `ayni serve` has of an installation with these settings."""
+        settings = read_settings(self.environment)
+        return HubStorage(settings, lambda: Installation(settings).database)
 
 
 def make_members(places: HubPlaces) -> dict[str, str]:
     """Make the members; their tokens by name."""
     now = datetime.now(UTC)
-    database = places.open_database()
+    database = places.storage().database
     with database.transaction() as connection:
         people = {
             name: members.add(connection, name, kind="user", now=now, is_admin=name == "root")
@@ -266,12 +251,13 @@ class _Gate:
 
 
 def _serve(port: int, places: HubPlaces) -> None:
-    import uvicorn
-
-    hub = served_hub(places, f"http://127.0.0.1:{port}")
-    app = make_app(hub)
+    storage, base_url = places.storage(), f"http://127.0.0.1:{port}"
+    app = make_app(served_hub(storage, base_url=base_url, offers_xet_reads=places.offers_xet_reads))
     gated = _Gate(app, places) if places.without or places.notes_requests else app
-    uvicorn.run(gated, host="127.0.0.1", port=port, log_level="warning")
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port))
+    run(gated, listening)
 
 
 if __name__ == "__main__":

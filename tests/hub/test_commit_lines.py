@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ayni.hub.commit_lines import CommitLineError, CommitLines, CommitSizeError, UnknownContentError
-from ayni.hub.git_objects import blob_sha1
+from ayni.hub.git_objects import blob_sha1, lfs_pointer
 from ayni.objects import ObjectStore
 from ayni.signing import sha256_hex
 
@@ -122,3 +122,19 @@ def test_a_file_that_is_too_large_for_a_line_is_refused_and_not_stored(tmp_path:
     with pytest.raises(CommitSizeError, match="11 bytes"):
         taken.take(file("x", b"12345678901"))
     assert list(taken.content.list()) == []
+
+
+@pytest.mark.parametrize("header", [{"summary": "s" * 1_001}, {"summary": "s", "description": "d" * 64_001}])
+def test_a_message_that_nobody_reads_is_refused(tmp_path: Path, header: dict[str, str]) -> None:
+    taken = CommitLines(content=ObjectStore(str(tmp_path)))
+
+    with pytest.raises(CommitSizeError, match="characters"):
+        taken.take(json.dumps({"key": "header", "value": header}).encode())
+
+
+def test_the_text_of_a_pointer_is_no_file(tmp_path: Path) -> None:
+    taken = CommitLines(content=ObjectStore(str(tmp_path)))
+    pointer = base64.b64encode(lfs_pointer("0" * 64, 5)).decode()
+
+    with pytest.raises(CommitLineError, match="pointer of git-lfs"):
+        taken.take(json.dumps({"key": "file", "value": {"path": "w.bin", "content": pointer}}).encode())

@@ -33,6 +33,7 @@ def test_relative_paths_are_accepted(path: str) -> None:
     [
         "", "/etc/passwd", "../x", "a/../../x", "a//b", "a/", "./a", "a/.", "a\\..\\b", "a\0b", "a\nb",
         ".git/config", "a/.GIT/hooks", ".git./x", "git~1/x", "C:x", "x" * 256, "a/" * 600 + "b", "\ud800",
+        "a\u202etxt.exe",
     ],
 )  # fmt: skip
 def test_paths_that_could_leave_the_folder_are_refused(path: str) -> None:

@@ -3,7 +3,7 @@
 import pickle
 
 import pytest
-from tests.hub.test_content_scan import scan
+from tests.hub.test_content_scan import scan, zipped
 
 from ayni.hub import picklescan_scanner
 from ayni.hub.picklescan_scanner import second_opinion
@@ -29,10 +29,26 @@ def test_what_it_finds_is_dangerous() -> None:
     assert found.verdict == "dangerous" and found.what.endswith(".system")
 
 
-def test_what_it_cannot_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    (found,) = second_opinion(ranged(b"PK\x03\x04 no zip file"), is_zip=True)
+def test_what_breaks_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from picklescan import scanner
+
+    def breaks(*_: object) -> None:
+        raise IndexError("pop from an empty list")
+
+    monkeypatch.setattr(scanner, "scan_pickle_bytes", breaks)
+
+    (found,) = second_opinion(ranged(pickle.dumps([])), is_zip=False)
 
     assert found.verdict == "unlisted" and "picklescan" in found.what
+
+
+def test_it_looks_into_zip_files_and_takes_none_that_cannot_be_opened() -> None:
+    packed = zipped({"archive/data.pkl": pickle.dumps(Runs()), "archive/data/0": b"weights"})
+
+    (found,) = second_opinion(ranged(packed), is_zip=True)
+
+    assert (found.verdict, found.inside) == ("dangerous", "archive/data.pkl")
+    assert second_opinion(ranged(b"PK\x03\x04 no zip file"), is_zip=True) == ()
 
 
 def test_it_makes_no_file_better_and_harmless_ones_no_worse() -> None:

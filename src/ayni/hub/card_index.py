@@ -6,6 +6,7 @@ so that a listing is filtered by an index. Reading never fails: metadata that ca
 Not covered: whether what a card says is true, and warnings about it.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -71,6 +72,12 @@ def parse_metadata(front: str) -> dict[str, Any]:
         ValueError: too long, no YAML, not a mapping, or it uses aliases (which can grow without bound), is
             nested too deeply (readers take the square of the depth), or holds what JSON cannot.
     """
+    # Within one commit several look at the same card; long ones take a second.
+    return dict(_parsed(front))
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(front: str) -> dict[str, Any]:
     found = parse_yaml(front)
     if found is None:
         return {}
@@ -86,7 +93,7 @@ def parse_yaml(text: str) -> Any:
         ValueError: too long, no YAML, or it uses aliases (which can grow without bound), is nested
             too deeply (readers take the square of the depth), or holds what JSON cannot.
     """
-    if len(text.encode()) > MAX_METADATA_BYTES:
+    if len(text.encode(errors="replace")) > MAX_METADATA_BYTES:
         raise ValueError(f"the metadata are longer than {MAX_METADATA_BYTES} bytes")
     try:
         problem = _problem(text)

@@ -26,6 +26,7 @@ from ayni.hub.git_objects import FILE_MODE, TreeEntry, blob_sha1, lfs_pointer
 
 MAX_INLINE_BYTES = 16 << 20
 MAX_LINES = 100_000
+MAX_SUMMARY, MAX_DESCRIPTION = 1_000, 64_000
 # Base64 takes four bytes for three; the rest of a line is a path.
 MAX_LINE_BYTES = MAX_INLINE_BYTES // 3 * 4 + (1 << 16)
 # Beside a file of LFS its pointer has the same git id, so a pointer is never taken for a file.
@@ -154,6 +155,11 @@ class CommitLines:
             raise CommitLineError(self.num_lines, "summary or description is no text")
         if parent is not None and (not isinstance(parent, str) or not _REVISION.fullmatch(parent)):
             raise CommitLineError(self.num_lines, "parentCommit is no revision of 40 digits")
+        if len(self.summary) > MAX_SUMMARY or len(description) > MAX_DESCRIPTION:
+            raise CommitSizeError(
+                f"The message has {len(self.summary)} and {len(description)} characters; {MAX_SUMMARY} and "
+                f"{MAX_DESCRIPTION} fit. Say it shorter, or put it into a file."
+            )
         self.description, self.parent, self._has_header = description.strip(), parent, True
 
     def _take_file(self, value: dict[str, Any]) -> None:

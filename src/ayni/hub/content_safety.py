@@ -12,6 +12,7 @@ counts), and content that came before there was a scanner.
 """
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -94,6 +95,9 @@ class Looked:
         return {path: each for path, each in files.items() if (path, str(each.sha256)) not in self.files}
 
 
+# A hostile file takes seconds of one core. Others' requests go on while the rest of such files waits.
+_SCANNING = threading.BoundedSemaphore(2)
+
 NOTHING_LOOKED_AT = Looked()
 
 
@@ -115,7 +119,8 @@ def look_ahead(
     for path, entry in files.items():
         if path in known or entry.sha256 is None:
             continue
-        scan = scan_file(open_ranged(content, entry), path)
+        with _SCANNING:
+            scan = scan_file(open_ranged(content, entry), path)
         database.run(partial(_keep, sha256=entry.sha256, path=path, scan=scan))
     return Looked(files=frozenset((path, str(entry.sha256)) for path, entry in files.items()))
 

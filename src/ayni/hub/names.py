@@ -17,6 +17,8 @@ from ayni.errors import UserError
 
 MAX_NAME_LENGTH = 96
 MAX_PATH_BYTES = 1024
+# Embeddings, overrides and isolates: `exe.txt` may be shown of what is `txt.exe`.
+_TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 MAX_PART_BYTES = 255
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?", re.ASCII)
@@ -96,6 +98,10 @@ def _check_file_path(path: str) -> None:
         raise FilePathError(path, f"{len(encoded)} bytes are more than {MAX_PATH_BYTES}")
     if any(unicodedata.category(character) == "Cc" for character in path) or "\\" in path:
         raise FilePathError(path, "it holds a control character or a backslash")
+    if any(unicodedata.bidirectional(character) in _TURNING for character in path):
+        raise FilePathError(
+            path, "it holds a character that turns the direction of writing, and hides the rest"
+        )
     for part in path.split("/"):
         if part in ("", ".", ".."):
             raise FilePathError(path, f"the part {part!r} is not allowed")

@@ -33,7 +33,7 @@ _NEWEST_PROTOCOL = max(instruction.proto for instruction in pickletools.opcodes)
 _PROTO = 0x80
 # Those that take nothing from the stack; a pickle that begins with another fails at once.
 _FIRST_INSTRUCTIONS = frozenset(ord(each.code) for each in pickletools.opcodes if not each.stack_before)
-MAX_INSTRUCTIONS = 5_000_000
+MAX_INSTRUCTIONS = 1_000_000
 MAX_PICKLES = 64
 # Longer arguments are the bytes of tensors. They are passed over, so that memory stays small.
 MAX_ARGUMENT_BYTES = 1 << 20

@@ -23,6 +23,7 @@ from ayni.hub.tables import commits_table, entries_table, refs_table
 BRANCHES, TAGS, PULL_REQUESTS = "refs/heads/", "refs/tags/", "refs/pr/"
 MAIN = f"{BRANCHES}main"
 SHORTEST_PREFIX = 4
+_COMMIT_ID = re.compile(r"[0-9a-f]{40}")
 _REF_NAME = re.compile(r"(?!.*(\.\.|//|@\{|\.lock(/|$)))[A-Za-z0-9_][A-Za-z0-9_./+@-]{0,199}(?<![./])")
 
 
@@ -90,6 +91,9 @@ def resolve(connection: sa.Connection, repository: Repository, revision: str | N
         RevisionNotFoundError: no such branch, tag, ref or id.
     """
     wanted = "main" if revision is None else revision
+    # Who pins a revision gets it, whatever branch was given its id for a name.
+    if _COMMIT_ID.fullmatch(wanted) and read_commit(connection, repository.id, wanted) is not None:
+        return wanted
     for ref in _candidates(wanted):
         if (found := head(connection, repository.id, ref)) is not None:
             return found
@@ -197,7 +201,7 @@ def add_ref(connection: sa.Connection, repository_id: int, ref: str, revision: s
     name = next(
         (ref.removeprefix(each) for each in (BRANCHES, TAGS, PULL_REQUESTS) if ref.startswith(each)), ""
     )
-    if not _REF_NAME.fullmatch(name):
+    if not _REF_NAME.fullmatch(name) or _COMMIT_ID.fullmatch(name.lower()):
         raise RefNameError(name or ref, "is no name for a branch or tag: git would refuse it")
     if head(connection, repository_id, ref) is not None:
         raise RefExistsError(name)

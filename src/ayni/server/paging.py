@@ -37,9 +37,19 @@ def read_cursor(call: Call) -> Any:
     if text is None:
         return None
     try:
-        return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        found = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (ValueError, binascii.Error, RecursionError) as error:
         raise RefusedRequestError(400, "The cursor is none of this hub. Begin at the first page.") from error
+    if not all(_fits(each) for each in (found if isinstance(found, list) else [found])):
+        raise RefusedRequestError(400, "The cursor is none of this hub. Begin at the first page.")
+    return found
+
+
+def _fits(value: Any) -> bool:
+    """Whether a database can compare with it: a number of 64 bits, or a text without half characters."""
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+    return value is None or (isinstance(value, int) and -(1 << 63) <= value < 1 << 63)
 
 
 def next_link(call: Call, cursor: Any) -> dict[str, str]:

@@ -88,3 +88,11 @@ def test_what_takes_history_away_leaves_a_line_with_what_was_there(filled: Clien
         ("history.purge", {"sha256": ["0" * 64]}),
     ]
     assert {each.actor for each in lines} == {"ada"}
+
+
+def test_a_pinned_revision_stays_what_it_is(filled: Client) -> None:
+    newest, *_, oldest = [each["id"] for each in filled.get(f"{API}/commits/main").json()]
+
+    assert filled.post(f"{API}/branch/{newest}", json={"startingPoint": oldest}).status_code == 400
+    assert filled.post(f"{API}/tag/{oldest}", json={"tag": newest.upper()}).status_code == 400
+    assert filled.get(f"{API}/revision/{newest}").json()["sha"] == newest

@@ -141,3 +141,21 @@ def test_readers_may_download_and_not_upload(client: Client) -> None:
     assert _batch(client, token=None).status_code == 401
     assert _batch(client, token="hf_adaread").status_code == 403
     assert _batch(client, token=None, body={"operation": "download"}).status_code == 200
+
+
+@pytest.mark.parametrize(("size", "status"), [(2**40, 200), (2**43, 400), (2**63, 400), (2**70, 400)])
+def test_a_size_that_no_database_keeps_is_refused(client: Client, size: int, status: int) -> None:
+    make_repository(client)
+    body = {"operation": "upload", "transfers": ["multipart"], "objects": [{"oid": "1" * 64, "size": size}]}
+
+    reply = client.post("/ada/x.git/info/lfs/objects/batch", json=body)
+
+    assert reply.status_code == status
+
+
+def test_a_reply_has_only_so_many_links(client: Client) -> None:
+    make_repository(client)
+    objects = [{"oid": f"{number:064x}", "size": 2**42} for number in range(20)]
+    body = {"operation": "upload", "transfers": ["multipart"], "objects": objects}
+
+    assert client.post("/ada/x.git/info/lfs/objects/batch", json=body).status_code == 413

@@ -1,5 +1,6 @@
 """Repositories are listed to who may see them, in order, page by page, and described."""
 
+import base64
 import json
 
 import pytest
@@ -134,3 +135,17 @@ def test_receipts_are_checked_and_told_to_who_may_read_them(client: Client) -> N
     assert said["problems"]
     client.send("PUT", "/api/models/ada/x/settings", json={"gated": "manual"})
     assert "receipts" not in client.get("/api/models/ada/x", token="hf_ben").json()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "search=" + "a+" * 2_000,
+        "filter=a&" * 2_000,
+        *(f"sort={sort}&cursor={{}}" for sort in ("likes", "name")),
+    ],
+)
+def test_no_query_is_more_than_the_database_takes(shelf: Client, query: str) -> None:
+    for value in ([10**30, 10**30], ["\\ud800", 1], [1e308, 1], [None, 1]):
+        cursor = base64.urlsafe_b64encode(json.dumps(value).replace("\\\\", "\\").encode()).decode()
+        assert shelf.get(f"/api/models?{query.format(cursor)}").status_code == 400

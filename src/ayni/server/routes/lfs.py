@@ -34,6 +34,9 @@ from ayni.server.errors import RefusedRequestError
 from ayni.server.routing import Route
 
 MAX_OBJECTS = 1_000
+LARGEST_FILE_BYTES = 5 << 40
+# Each part is a signed link of half a kilobyte in the reply.
+MAX_PARTS_AT_ONCE = 10_000
 LINKS_LAST = timedelta(hours=12)
 LFS_JSON = "application/vnd.git-lfs+json"
 SINGLE, PART, COMPLETE, READ = "lfs-single", "lfs-part", "lfs-complete", "lfs-read"
@@ -43,7 +46,7 @@ class LfsObject(pydantic.BaseModel):
     """One file."""
 
     oid: str = pydantic.Field(pattern="^[0-9a-f]{64}$")
-    size: int = pydantic.Field(ge=0)
+    size: int = pydantic.Field(ge=0, le=LARGEST_FILE_BYTES)
 
 
 class Batch(pydantic.BaseModel):
@@ -68,6 +71,7 @@ def batch(call: Call) -> Response:
     with call.hub.database.reading() as connection:
         known = uploads.known_sizes(connection, call.repository.id, digests, readable=readable(call.caller))
     missing = [each for each in asked.objects if not _is_there(call, each, known)]
+    _refuse_too_many_parts(missing)
     sessions = _begun(call, missing) if missing else {}
     said = [
         _upload_actions(call, each, sessions[each.oid], takes_parts=takes_parts)
@@ -129,6 +133,14 @@ def send(call: Call) -> Response:
 def _is_there(call: Call, asked: LfsObject, known: dict[str, int]) -> bool:
     # The row says that it came, the store that it is still there (a restored backup may lack it).
     return known.get(asked.oid) == asked.size and call.hub.content.size(asked.oid) == asked.size
+
+
+def _refuse_too_many_parts(missing: list[LfsObject]) -> None:
+    num_parts = sum(-(-each.size // uploads.part_bytes(each.size)) for each in missing)
+    if num_parts > MAX_PARTS_AT_ONCE:
+        raise RefusedRequestError(
+            413, f"These files have {num_parts} parts; {MAX_PARTS_AT_ONCE} fit into one request. Send fewer."
+        )
 
 
 def _begun(call: Call, missing: list[LfsObject]) -> dict[str, Upload]:

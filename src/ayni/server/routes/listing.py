@@ -24,6 +24,8 @@ from ayni.server.routing import Route
 from ayni.server.web.receipts_view import FOLDER, receipts_json, receipts_view
 
 PAGE, LARGEST_PAGE = 100, 1_000
+# Each is a condition, and databases nest only so many.
+MAX_WORDS, MAX_FILTERS = 20, 50
 MAX_CONFIG_BYTES = 1 << 20
 MAX_ARCHITECTURES, MAX_NAME_LENGTH = 20, 200
 
@@ -93,6 +95,8 @@ def list_repositories(call: Call) -> Response:
     cursor = read_cursor(call)
     if cursor is not None and not _is_cursor(cursor, sort):
         raise RefusedRequestError(400, "The cursor is none of this listing. Begin at the first page.")
+    if len(query.get("search", "").split()) > MAX_WORDS:
+        raise RefusedRequestError(400, f"A search has {MAX_WORDS} words at most.")
     conditions = [visible(call.caller), *_filters(call)]
     with call.hub.database.reading() as connection:
         page = catalogue.page(
@@ -118,6 +122,8 @@ def _filters(call: Call) -> list[sa.ColumnElement[bool]]:
         for name, prefix in _TAG_FILTERS.items()
         for value in query.getlist(name)
     ]
+    if len(wanted) > MAX_FILTERS:
+        raise RefusedRequestError(400, f"{len(wanted)} filters are more than {MAX_FILTERS}.")
     conditions = card_index.has_tags(columns.id, wanted)
     if (gated := query.get("gated")) is not None:
         is_open = columns.gated == "no"

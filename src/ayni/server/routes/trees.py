@@ -17,7 +17,7 @@ from ayni.server.paging import next_link, page_size, read_cursor
 from ayni.server.routing import Route
 
 PAGE, EXPANDED_PAGE, LARGEST_PAGE = 1_000, 50, 10_000
-MAX_PATHS = 10_000
+MAX_PATHS = 2_000
 
 Listed = Sequence[tuple[str, TreeEntry]]
 
