@@ -45,6 +45,8 @@ def test_nobody_takes_a_login_over_that_somebody_allowed(connection: sa.Connecti
         device_logins.allow(connection, codes.user_code, eve.id, now=SOON)
     with pytest.raises(UnknownUserCodeError):
         device_logins.allow(connection, codes.device_code, eve.id, now=SOON)
+    with pytest.raises(UnknownUserCodeError):
+        device_logins.allow(connection, f"{codes.user_code}\0", eve.id, now=SOON)
 
 
 def test_a_code_is_over_after_a_quarter_of_an_hour(connection: sa.Connection) -> None:

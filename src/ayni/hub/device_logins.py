@@ -126,6 +126,8 @@ def allow(connection: sa.Connection, user_code: str, user_id: int, *, now: datet
     Raises:
         UnknownUserCodeError: there is none, or somebody let it in before.
     """
+    if "\0" in user_code:  # which PostgreSQL does not compare with
+        raise UnknownUserCodeError
     columns = logins_table.c
     query = logins_table.update().where(
         columns.user_code == user_code.strip().upper(),

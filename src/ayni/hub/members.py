@@ -26,7 +26,7 @@ NamespaceKind = Literal["user", "organisation"]
 
 # First parts of addresses that are the hub's own.
 RESERVED = """
-about api assets audit blog buckets cas collections dashboard datasets docs health hub join kernels
+about api assets audit blog buckets cas collections dashboard datasets device docs health hub join kernels
 leaderboard leaderboards lfs login logout member members models new notifications oauth oauth2 operator
 organisations organizations pages papers pricing privacy raw register resolve robots.txt search security
 settings signin signup space spaces static status storage terms tokens users web webhooks xet
