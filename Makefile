@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 TORCH ?= torch>=2.9,<2.14
 # How many random kills `make test-slow` survives; CI=true takes the short form.
 KILLS ?= $(if $(CI),5,20)
+# Tests that need no more than Python; the others run one at a time, so that nothing starves them.
+FAST := not slow and not cluster and not browser and not keras
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev demo check check-static check-tests test test-slow contract bench docs clean
@@ -50,11 +52,12 @@ check-static:
 	@echo "== import-linter"; $(BIN)/lint-imports
 
 check-tests:
-	@echo "== fast tests"; $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not cluster and not browser and not keras"
+	@echo "== fast tests"; $(BIN)/python -m pytest -n 2 --dist loadfile -m "$(FAST)"
 
 test: install-dev ## all tests but the slow ones
 	@dev/install_system_packages
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "$(FAST)"
+	@$(BIN)/python -m pytest -m "not slow and (cluster or browser or keras)"
 
 test-slow: install-dev ## tests that take long: random kills, long examples (CI=true: a short form)
 	@AYNI_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest -m slow
