@@ -39,9 +39,8 @@ def _opinion(content: bytes, inside: str) -> list[Finding]:
         # Whatever a hostile file makes it raise is its opinion.
         what = f"picklescan cannot read it: {type(error).__name__}"
         return [Finding(verdict="unlisted", what=what, inside=inside)]
-    unread = [Finding(verdict="unlisted", what="picklescan cannot read it", inside=inside)]
-    # Files of PyTorch before 1.6 go on with raw numbers; a member of a zip file is a pickle to its end.
-    return (unread if found.scan_err and inside else []) + [
+    # Its `scan_err` says nothing: PyTorch's old files have numbers behind their pickles.
+    return [
         Finding(verdict="dangerous", what=f"{each.module}.{each.name}"[:200], inside=inside)
         for each in found.globals
         if each.safety == scanner.SafetyLevel.Dangerous

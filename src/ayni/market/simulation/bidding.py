@@ -26,9 +26,10 @@ Not covered: bids that are not truthful, budgets, and balances.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,7 @@ from ayni.market.simulation.market_leases import LeaseTable
 from ayni.market.simulation.market_rules import MarketRules
 from ayni.market.simulation.pacing import Pacing
 from ayni.market.simulation.pool import SECONDS_PER_HOUR, Pool
+from ayni.market.simulation.shortlist import Candidate, shortlist
 
 Floats = NDArray[np.float64]
 GRAMS_PER_KILOGRAM = 1000.0
@@ -71,6 +73,15 @@ class Segment:
         return min(self.latest, max(self.latest - self.allowance, now + self.seconds + slot_seconds))
 
 
+class _Terms(NamedTuple):
+    """What a bid says of its segment. seconds until its deadline; sites None = all."""
+
+    worth_microcredits: int
+    seconds: float
+    sites: frozenset[int] | None
+    is_urgent: bool
+
+
 class Bidders:
     """The members of a pool as they bid."""
 
@@ -91,8 +102,9 @@ class Bidders:
         # Where no machine is as fast as the reference, the fastest of the pool stand for it.
         self._usual_speed, self._slowest = float(min(1.0, throughput_S.max())), float(throughput_S.min())
         self._is_slow_S = throughput_S < self._usual_speed
-        self._slow_sites = frozenset(site.name for site in pool.sites if site.throughput < self._usual_speed)
+        self._slow_sites = frozenset(np.flatnonzero(self._is_slow_S).tolist())
         self._pacing = Pacing(pool, demand, rules=rules, forecast=forecast)
+        self._homes, self._members = pool.home_site_M.tolist(), demand.member_J.tolist()
         self._segments: dict[int, Segment] = {}
 
     def prepare(self, cluster: Cluster, jobs: Iterable[int]) -> None:
@@ -121,23 +133,35 @@ class Bidders:
         self._pacing.look(cluster, leases.by_job)
         return self._pacing.too_heavy(cluster, leases.by_job, slot)
 
-    def bids(self, cluster: Cluster, jobs: Iterable[int], leases: LeaseTable, slot: int) -> dict[int, Bid]:
-        """The bids of those that see a chance, by job."""
+    def bids(
+        self,
+        cluster: Cluster,
+        jobs: Iterable[int],
+        leases: LeaseTable,
+        slot: int,
+        *,
+        weights: Mapping[str, float] | None = None,
+    ) -> dict[int, Bid]:
+        """The bids of those that see a chance, by job. weights of members in the round, 1 where not given."""
         jobs = list(jobs)
         self._pacing.look(cluster, leases.by_job)
         limits_N = self._pacing.limits(cluster, np.array(jobs, dtype=np.int64))
         soon, later = self._rules.lookahead_hours, self._rules.overdue_hours
         gangs = self._demand.gang_J[jobs].tolist()
-        free = self._greenest_free(set(gangs), self._most_free(leases, slot, soon))
-        free_later = self._greenest_free(set(gangs), self._most_free(leases, slot, max(soon or 0.0, later)))
-        moment, found = self.moment(cluster.now), {}
+        free_later_S = self._most_free(leases, slot, None if soon is None else max(soon, later))
+        free_S = self._most_free(leases, slot, soon)
+        free = self._greenest_free(set(gangs), free_S)
+        free_later = self._greenest_free(set(gangs), free_later_S)
         sites = self._sites_within(limits_N)
-        for job, gang, limit, names in zip(jobs, gangs, limits_N.tolist(), sites, strict=True):
+        terms: dict[int, _Terms] = {}
+        for job, gang, limit, within in zip(jobs, gangs, limits_N.tolist(), sites, strict=True):
             fast, slow = free_later[gang] if limit == math.inf else free[gang]
             is_slow = slow < math.inf and slow <= limit and self._is_for_slow(cluster.now, job, slow < fast)
             if is_slow or (fast <= limit and fast < math.inf):
-                found[job] = self._bid(cluster.now, job, slot, moment, names, is_slow=is_slow)
-        return found
+                terms[job] = self._terms(cluster.now, job, within, is_slow=is_slow)
+        chosen = shortlist([self._candidate(job, term, weights) for job, term in terms.items()], free_S)
+        moment = self.moment(cluster.now)
+        return {each.job: self._bid(each, slot, moment, terms[each.job]) for each in chosen}
 
     def slot_grams(self, slot: int, num_slots: int) -> Floats:
         """Forecast grams per kWh of each site in the coming slots."""
@@ -151,23 +175,14 @@ class Bidders:
         """A time of the replay as a moment."""
         return self._pool.start + timedelta(seconds=seconds)
 
-    def _bid(
-        self,
-        now: float,
-        job: int,
-        slot: int,
-        moment: datetime,
-        names: frozenset[str] | None,
-        *,
-        is_slow: bool,
-    ) -> Bid:
+    def _terms(self, now: float, job: int, sites: frozenset[int] | None, *, is_slow: bool) -> _Terms:
         rules, segment = self._rules, self._segments[job]
         worth = segment.worth_microcredits
         deadline = segment.deadline(now, slot_seconds=rules.slot_seconds)
         slack = deadline - now - segment.seconds
         seconds = segment.seconds / (self._slowest if is_slow else self._usual_speed)
         if is_slow:
-            names = self._slow_sites if names is None else names & self._slow_sites
+            sites = self._slow_sites if sites is None else sites & self._slow_sites
         if slack < 0:
             deadline = now + seconds + rules.overdue_hours * SECONDS_PER_HOUR
             worth = self.worth_of_overdue(job, segment.reference_hours)
@@ -175,17 +190,39 @@ class Bidders:
             worth = max(worth, segment.lost_microcredits)
         elif rules.lookahead_hours is not None:
             deadline = min(deadline, now + seconds + rules.lookahead_hours * SECONDS_PER_HOUR)
+        is_urgent = slack <= rules.last_call_hours * SECONDS_PER_HOUR
+        return _Terms(max(1, worth), deadline - now, sites, is_urgent)
+
+    def _candidate(self, job: int, terms: _Terms, weights: Mapping[str, float] | None) -> Candidate:
+        segment, home = self._segments[job], self._homes[self._members[job]]
+        weight = 1.0 if weights is None else weights.get(segment.member, 1.0)
+        return Candidate(
+            job=job,
+            gang=segment.gang,
+            key=weight * terms.worth_microcredits / math.sqrt(segment.reference_hours),
+            deadline=terms.seconds,
+            sites=terms.sites,
+            home=home if home >= 0 else None,
+            is_urgent=terms.is_urgent,
+        )
+
+    def _bid(self, candidate: Candidate, slot: int, moment: datetime, terms: _Terms) -> Bid:
+        segment = self._segments[candidate.job]
+        names = None
+        if terms.sites is not None:
+            names = frozenset(self._pool.sites[site].name for site in terms.sites)
         return Bid(
-            id=f"{job}@{slot}",
+            id=f"{candidate.job}@{slot}",
             member=segment.member,
             work_reference_hours=segment.reference_hours,
             release=moment,
-            deadline=moment + timedelta(seconds=deadline - now),
-            worth_microcredits=max(1, worth),
+            deadline=moment + timedelta(seconds=terms.seconds),
+            worth_microcredits=terms.worth_microcredits,
             gang=segment.gang,
+            # Sites stand for their zones.
             residency=names,
-            can_suspend=bool(self._demand.can_suspend_J[job]),
-            data_gigabytes=float(self._demand.data_gigabytes_J[job]),
+            can_suspend=bool(self._demand.can_suspend_J[candidate.job]),
+            data_gigabytes=float(self._demand.data_gigabytes_J[candidate.job]),
         )
 
     def worth_of_overdue(self, job: int, reference_hours: float) -> int:
@@ -232,16 +269,12 @@ class Bidders:
             return seconds, 0.0
         return longest, allowance
 
-    def _sites_within(self, limits: Floats) -> list[frozenset[str] | None]:
-        """For each limit the names of the sites whose next hours keep it; None = all do.
-
-        Sites stand for their zones.
-        """
+    def _sites_within(self, limits: Floats) -> list[frozenset[int] | None]:
+        """For each limit the sites whose next hours keep it; None = all do."""
         order_S = np.argsort(self._pacing.next_grams_S, kind="stable")
-        names = [self._pool.sites[site].name for site in order_S.tolist()]
-        sets = [frozenset(names[:number]) for number in range(len(names))]
+        sets = [frozenset(order_S[:number].tolist()) for number in range(len(order_S))]
         numbers = np.searchsorted(self._pacing.next_grams_S[order_S], limits, side="right").tolist()
-        return [sets[number] if number < len(names) else None for number in numbers]
+        return [sets[number] if number < len(sets) else None for number in numbers]
 
     def _most_free(self, leases: LeaseTable, slot: int, hours: float | None) -> NDArray[np.int64]:
         """The most machines that are free in a slot in sight, by site."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ayni.market.bids import Bid
 from ayni.market.clearing import clear
 from ayni.market.horizon import Horizon
-from ayni.market.karma import credits_after
+from ayni.market.karma import credits_after, weight_of
 from ayni.market.machine_classes import ANY_WORK, MachineClass
 from ayni.market.offers import Offer
 from ayni.market.rounds import Allocation, Clearing
@@ -153,7 +153,10 @@ class MarketRounds:
         return moved
 
     def _hold_round(self, cluster: Cluster, bidding: Sequence[int], slot: int) -> None:
-        bids = self._bidders.bids(cluster, bidding, self._leases, slot)
+        weights = {
+            member: weight_of(credits, policy=self._policy) for member, credits in self._credits.items()
+        }
+        bids = self._bidders.bids(cluster, bidding, self._leases, slot, weights=weights)
         if not bids:
             return
         result = self._clear(list(bids.values()), slot)
