@@ -4,7 +4,7 @@ Changes are what `tests.hub.die_at_every_write` counts: of the disk, and each st
 database. After each death the branch must be at the earlier commit or the new one, every file of it must have
 its bytes, and a client that starts over must end with exactly one more commit.
 
-Usage: python die_while_serving.py FOLDER STRIDE
+Usage: python -m tests.server.die_while_serving FOLDER STRIDE
 """
 
 import hashlib

@@ -15,13 +15,14 @@ from tests.server.hub_app import Client, commit, inline, large, make_repository,
 
 from ayni.server.served_hub import ServedHub
 
-CRASHER = Path(__file__).parent / "die_while_serving.py"
+CRASHER, ROOT = "tests.server.die_while_serving", Path(__file__).parent.parent.parent
 
 
 @pytest.mark.slow
 def test_a_server_that_dies_before_any_change_leaves_whole_commits(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(CRASHER), str(tmp_path), "1"],
+        [sys.executable, "-m", CRASHER, str(tmp_path), "1"],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
