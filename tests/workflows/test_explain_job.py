@@ -1,9 +1,8 @@
 """What an explanation says would win does win, and a little less does not."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +12,7 @@ from ayni.database import Database
 from ayni.market.bids import Bid
 from ayni.market.pool_store import PoolStore, UnknownPoolEntryError
 from ayni.workflows.clear_market import RoundRequest, clear_pool, clear_values
-from ayni.workflows.explain_job import Explanation, explain_bid, explain_waiting_job
+from ayni.workflows.explain_job import Explanation, explain_waiting_job, explanation_of
 from ayni.workflows.offer_machines import (
     MachinesRequest,
     PoolOptionError,
@@ -21,9 +20,8 @@ from ayni.workflows.offer_machines import (
     offer_machines,
 )
 
-from .pool_scenario import leases_of
+from .pool_scenario import NOW, bid, leases_of
 
-NOW = datetime(2026, 11, 22, 12, 20, tzinfo=UTC)
 LAB = MachinesRequest(
     site="lab",
     member="uni",
@@ -40,21 +38,9 @@ LAB = MachinesRequest(
 def pool_of(folder: Path, *bids: Bid) -> PoolStore:
     store = PoolStore(Database(folder / "state.db"))
     offer_machines(store, LAB, now=NOW)
-    for bid in bids:
-        store.submit(bid, now=NOW)
+    for each in bids:
+        store.submit(each, now=NOW)
     return store
-
-
-def bid(id: str, worth: float, **changes: Any) -> Bid:
-    values: dict[str, Any] = {
-        "id": id,
-        "member": f"{id}-member",
-        "work_reference_hours": 10.0,
-        "release": NOW,
-        "deadline": NOW + timedelta(hours=12),
-        "worth_microcredits": round(worth * 1e6),
-    }
-    return Bid(**values | changes)
 
 
 def explain(store: PoolStore, id: str) -> Explanation:
@@ -137,7 +123,7 @@ def test_what_is_said_to_win_wins_in_any_round(worths: list[int], hours: list[in
 
     winners = placed(*bids)
     for loser in (each for each in bids if each.id not in winners):
-        found = explain_bid(loser.id, bids, offers, RoundRequest(), now=NOW)
+        found = explanation_of(loser.id, clear_values(bids, offers, RoundRequest(), now=NOW))
         others = [other for other in bids if other.id != loser.id]
         if found.least_worth_microcredits is not None:
             richer = replace(loser, worth_microcredits=found.least_worth_microcredits + 1)

@@ -168,11 +168,8 @@ class PoolStore:
 
         def withdraw(connection: sa.Connection) -> StoredOffer:
             found = {each.offer.id: each for each in _offers(connection)}
-            if id not in found:
-                open_ids = [key for key, each in found.items() if each.state(now=now) == "open"]
-                raise UnknownPoolEntryError(kind="offer", id=id, known=open_ids)
-            if (before := found[id].withdrawn_at) not in (None, now):
-                raise AlreadyWithdrawnError(kind="offer", id=id, at=before)
+            standing = [key for key, each in found.items() if each.state(now=now) == "open"]
+            _check_withdrawal("offer", id, found, now=now, standing=standing)
             _withdraw(connection, offers_table, id, now)
             return replace(found[id], withdrawn_at=now)
 
@@ -233,11 +230,8 @@ class PoolStore:
 
         def withdraw(connection: sa.Connection) -> SubmittedJob:
             found = {each.bid.id: each for each in _jobs(connection)}
-            if id not in found:
-                waiting = [key for key, each in found.items() if each.state(now=now) == "waiting"]
-                raise UnknownPoolEntryError(kind="job", id=id, known=waiting)
-            if (before := found[id].withdrawn_at) not in (None, now):
-                raise AlreadyWithdrawnError(kind="job", id=id, at=before)
+            waiting = [key for key, each in found.items() if each.state(now=now) == "waiting"]
+            _check_withdrawal("job", id, found, now=now, standing=waiting)
             _withdraw(connection, jobs_table, id, now)
             return replace(found[id], withdrawn_at=now)
 
@@ -312,6 +306,22 @@ def _job_row(job: SubmittedJob) -> dict[str, Any]:
 
 def _text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat()
+
+
+def _check_withdrawal(
+    kind: str,
+    id: str,
+    found: Mapping[str, StoredOffer] | Mapping[str, SubmittedJob],
+    *,
+    now: datetime,
+    standing: Sequence[str],
+) -> None:
+    if id not in found:
+        raise UnknownPoolEntryError(kind=kind, id=id, known=standing)
+    before = found[id].withdrawn_at
+    # The same call a second time is no second withdrawal.
+    if before is not None and before != now:
+        raise AlreadyWithdrawnError(kind=kind, id=id, at=before)
 
 
 def _withdraw(connection: sa.Connection, table: sa.Table, id: str, now: datetime) -> None:

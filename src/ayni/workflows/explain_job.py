@@ -1,34 +1,20 @@
 """Why a waiting job gets what it gets in a round over the pool as it is now, and what would change that.
 
-Everything said was tried: the round is cleared again without the job, with a worth beyond any, and with later
-deadlines. What such a worth would pay is the least worth that wins (its critical value); who gets something
-else in those rounds is who stands in the way, or waits behind.
-
-Not covered: the rounds to come, several changes at once, and whether the member could pay the worth.
+Which jobs wait and what they had before is told here; why a bid got what it got, by
+`ayni.market.explanation`, which says what is not covered.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ayni.market.bids import Bid
-from ayni.market.double_entry import LARGEST_AMOUNT
-from ayni.market.offers import Offer
+from ayni.market.explanation import explain_bid
 from ayni.market.pool_store import PoolStore, UnknownPoolEntryError
-from ayni.market.rounds import Allocation, Clearing
-from ayni.workflows.clear_market import (
-    TAIL_SECONDS,
-    PoolRound,
-    RoundRequest,
-    Standing,
-    clear_values,
-    standing_of,
-)
+from ayni.workflows.clear_market import PoolRound, RoundRequest, clear_values, standing_of
 from ayni.workflows.offer_machines import PoolOptionError
 from ayni.workflows.pool_leases import PoolJob, PoolLeases, lease_json
-
-HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +89,7 @@ def explain_waiting_job(
     bids = [each.bid for each in jobs if each.state == "waiting"]
     offers = [each.offer for each in store.offers() if each.state(now=now) == "open"]
     standing = standing_of(leases, leases.records(now=now), offers, now=now)
-    return explain_bid(id, bids, offers, request, now=now, standing=standing)
+    return explanation_of(id, clear_values(bids, offers, request, now=now, standing=standing))
 
 
 def _find(jobs: Sequence[PoolJob], id: str) -> PoolJob:
@@ -129,96 +115,13 @@ def _history(job: PoolJob, leases: PoolLeases) -> dict[str, Any]:
     }
 
 
-def explain_bid(
-    id: str,
-    bids: Sequence[Bid],
-    offers: Sequence[Offer],
-    request: RoundRequest,
-    *,
-    now: datetime,
-    standing: Standing | None = None,
-) -> Explanation:
-    """What the bid with this id gets in a round over the bids and offers given, and why."""
-    pool = _Pool(bids=bids, offers=offers, request=request, now=now, standing=standing)
-    bid = next(each for each in bids if each.id == id)
-    first = pool.round()
-    if _place(first.cleared.result, id) is not None:
-        changed = pool.round(without=id)
-        worth, deadline = None, None
-    else:
-        eager = replace(bid, worth_microcredits=LARGEST_AMOUNT, budget_microcredits=None)
-        changed = pool.round(instead=eager)
-        best = _place(changed.cleared.result, id)
-        worth = None if best is None else best.payment_microcredits
-        deadline = _least_deadline(pool, bid)
+def explanation_of(id: str, round: PoolRound) -> Explanation:
+    """What the bid with this id got in a round, and what other rounds would have given."""
+    found = explain_bid(round.cleared.market, id, cleared=round.cleared)
     return Explanation(
         job=id,
-        round=first,
-        least_worth_microcredits=worth,
-        least_deadline=deadline,
-        others=tuple(each for each in bids if each.id != id and _differs(first, changed, each.id)),
+        round=round,
+        least_worth_microcredits=found.least_worth_microcredits if found.placed is None else None,
+        least_deadline=found.least_deadline,
+        others=found.others,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pool:
-    """All that a round looks at, to be cleared with one bid changed or gone."""
-
-    bids: Sequence[Bid]
-    offers: Sequence[Offer]
-    request: RoundRequest
-    now: datetime
-    standing: Standing | None
-
-    def round(self, *, instead: Bid | None = None, without: str | None = None) -> PoolRound:
-        bids = [instead if instead is not None and bid.id == instead.id else bid for bid in self.bids]
-        return clear_values(
-            [bid for bid in bids if bid.id != without],
-            self.offers,
-            self.request,
-            now=self.now,
-            standing=self.standing,
-        )
-
-
-def _least_deadline(pool: _Pool, bid: Bid) -> datetime | None:
-    """The earliest deadline by whole hours that was found to win: doubling first, then halving."""
-    failed = 0
-    for hours in _doubling(pool, bid):
-        if _wins_with(pool, bid, hours):
-            return bid.deadline + _halved(pool, bid, failed=failed, won=hours) * HOUR
-        failed = hours
-    return None
-
-
-def _halved(pool: _Pool, bid: Bid, *, failed: int, won: int) -> int:
-    """Hours that win, next to hours that do not."""
-    while won - failed > 1:
-        middle = (won + failed) // 2
-        won, failed = (middle, failed) if _wins_with(pool, bid, middle) else (won, middle)
-    return won
-
-
-def _doubling(pool: _Pool, bid: Bid) -> Iterator[int]:
-    """1, 2, 4, ... hours, as far as a round looks ahead."""
-    last = pool.now + pool.request.hours * HOUR + timedelta(seconds=TAIL_SECONDS)
-    hours = 1
-    while bid.deadline + hours * HOUR <= last:
-        yield hours
-        hours *= 2
-
-
-def _wins_with(pool: _Pool, bid: Bid, more_hours: int) -> bool:
-    later = replace(bid, deadline=bid.deadline + more_hours * HOUR)
-    return _place(pool.round(instead=later).cleared.result, bid.id) is not None
-
-
-def _place(result: Clearing, id: str) -> Allocation | None:
-    return next((each for each in result.allocations if each.bid == id), None)
-
-
-def _differs(before: PoolRound, after: PoolRound, id: str) -> bool:
-    """Whether a bid has another place, or none instead of one, or one instead of none."""
-    places = [_place(each.cleared.result, id) for each in (before, after)]
-    first, second = (None if each is None else (each.option.offer, each.option.pieces) for each in places)
-    return first != second
