@@ -44,12 +44,11 @@ class Records:
             raise RecordsError(
                 f"Inputs are {self.inputs.dtype} and labels {self.labels.dtype}: expected float32 and int64."
             )
-        finite_N: NDArray[np.bool_] = np.isfinite(self.inputs.reshape(len(self.inputs), -1)).all(axis=-1)
-        if not finite_N.all():
-            rows = np.flatnonzero(~finite_N)
+        rows = np.flatnonzero(~np.isfinite(self.inputs.reshape(len(self.inputs), -1)).all(axis=1))
+        if len(rows):
             raise RecordsError(
-                f"{len(rows)} of {len(self.inputs)} examples hold NaN or infinity, the first at row {rows[0]}. "
-                "Fill or drop them."
+                f"{len(rows)} of {len(self.inputs)} examples hold NaN or infinity, the first at row "
+                f"{rows[0]}. Fill or drop them."
             )
         if self.labels.min() < 0:
             row = int(np.flatnonzero(self.labels < 0)[0])
