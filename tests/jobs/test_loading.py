@@ -16,7 +16,9 @@ TRAIN_KEYS = (
     "outer_momentum, codec, download_codec, error_feedback, topk_fraction, merge, aggregation, streaming, "
     "asynchronous, adapter, init_from, engine, tls, round_deadline_seconds, max_attempts, checkpoint_every"
 )
-JOB_KEYS = "name, task, seed, member, metric, model, train, compress, explain, limits, site, bid, publish"
+JOB_KEYS = (
+    "name, task, seed, member, metric, model, train, compress, audit, explain, limits, site, bid, publish"
+)
 
 
 @pytest.fixture

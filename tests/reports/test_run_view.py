@@ -55,6 +55,11 @@ def test_the_object_of_a_known_run_is_the_golden_one(view: dict[str, Any]) -> No
         ("Search", "search"),
         ("Interval", "variants.0.interval"),
         ("Baseline", "baseline"),
+        ("Audit", "audit"),
+        ("Verdict", "audit.verdict"),
+        ("Attack", "audit.attack"),
+        ("Interval of a share", "audit.attack.auc"),
+        ("Exposed example", "audit.exposed.0"),
         ("Explain", "explain"),
         ("Deletion check", "explain.deletion"),
         ("Explained example", "explain.items.0"),
@@ -84,7 +89,17 @@ def test_a_step_that_did_not_run_is_null_and_its_key_is_there(
     view: dict[str, Any], unfinished_view: dict[str, Any]
 ) -> None:
     assert list(unfinished_view) == list(view)
-    for key in ("plan", "train", "chosen", "baseline", "explain", "footprint", "published", "report"):
+    for key in (
+        "plan",
+        "train",
+        "chosen",
+        "baseline",
+        "audit",
+        "explain",
+        "footprint",
+        "published",
+        "report",
+    ):
         assert unfinished_view[key] is None
     assert unfinished_view["variants"] == unfinished_view["receipts"] == unfinished_view["ledger"] == []
 

@@ -87,7 +87,7 @@ def test_what_the_run_stands_for_cannot_change_and_the_error_names_what_may(
     run = new_run()
     before = read_json(run.folder / "job.json")
 
-    with pytest.raises(FrozenKeyError, match="below compress, explain, limits, publish"):
+    with pytest.raises(FrozenKeyError, match="below compress, audit, explain, limits, publish"):
         amend_job(run, ["explain.samples=0", override])
 
     assert read_json(run.folder / "job.json") == before

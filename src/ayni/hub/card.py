@@ -94,6 +94,23 @@ class CardLineage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CardAudit:
+    """Whether the model gives away which examples it was trained on.
+
+    auc: of the attack, with its interval.
+    hits_at_1_percent: share of training examples found where one in a hundred others is taken for one.
+    """
+
+    verdict: str
+    reasons: tuple[str, ...]
+    method: str
+    num_shadow_models: int
+    num_records: int
+    auc: tuple[float, float, float]
+    hits_at_1_percent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
     """Everything that the card says.
 
@@ -108,6 +125,7 @@ class ModelCard:
         pays: whether compression pays back its own energy, as a sentence; empty when nothing is to be said.
         task_is_built: the task's name is an object already, and no class or function to call.
         limits: sentences on what the model is not good for.
+        audit: of the model against its training data; None when nobody looked.
     """
 
     repository: str
@@ -123,6 +141,7 @@ class ModelCard:
     baseline: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    audit: CardAudit | None = None
     task_is_built: bool = False
 
     def __post_init__(self) -> None:
@@ -139,6 +158,7 @@ def model_card(card: ModelCard) -> str:
         _use(card),
         _footprint(card.footprint),
         _data(card),
+        _audit(card.audit),
         _lineage(card),
         _limits(card),
     ]
@@ -362,6 +382,25 @@ def _data(card: ModelCard) -> str:
     return "## Data and licence\n\n" + "\n".join(lines)
 
 
+def _audit(audit: CardAudit | None) -> str:
+    if audit is None:
+        return ""
+    told = {
+        "pass": "No leak was found",
+        "warn": "A small leak was found",
+        "fail": "**The audit failed, and the model was published all the same.** It gives data away",
+        "none": "No verdict",
+        "void": "The audit is void",
+    }[audit.verdict]
+    value, low, high = audit.auc
+    return (
+        f"## Leak audit\n\n{told}: {text('; '.join(audit.reasons))}.\n\n"
+        f"Attack {text(audit.method)} with {audit.num_shadow_models} shadow models on {audit.num_records:,} "
+        f"training examples and as many unseen ones: AUC {value:.3f} ({low:.3f} to {high:.3f}; 0.5 is "
+        f"guessing), {audit.hits_at_1_percent:.1%} of training examples found at 1 % false alarms."
+    )
+
+
 def _lineage(card: ModelCard) -> str:
     lines = [
         f"- Run: {code(card.lineage.run)}",
@@ -375,8 +414,8 @@ def _lineage(card: ModelCard) -> str:
 
 
 def _limits(card: ModelCard) -> str:
+    unaudited = "bias or robustness" if card.audit else "bias, robustness or privacy"
     general = (
-        "The numbers above hold for the named test data only. The model was not audited for bias, "
-        "robustness or privacy."
+        f"The numbers above hold for the named test data only. The model was not audited for {unaudited}."
     )
     return "## Limits\n\n" + "\n".join(f"- {text(each)}" for each in (*card.limits, general))

@@ -37,7 +37,7 @@ from ayni.files import (
 )
 from ayni.jobs.loading import Job
 
-STEP_ORDER = ("plan", "train", "compress", "explain", "publish", "settle", "report")
+STEP_ORDER = ("plan", "train", "compress", "audit", "explain", "publish", "settle", "report")
 STATUSES = ("running", "finished", "failed", "interrupted")
 LATEST = "latest"
 _LOCK_TRIES, _LOCK_PAUSE_SECONDS = 10, 0.01

@@ -108,6 +108,20 @@ class ExplainSpec(_Section):
     """Test examples to attribute. Eight fill one row of the report; 0 skips the attributions."""
 
 
+class AuditSpec(_Section):
+    """How the model is attacked before it is published."""
+
+    method: Literal["lira", "rmia"] = "lira"
+    """lira compares with many shadow models and finds most; rmia does with four."""
+
+    shadow_models: int = Field(default=16, ge=4, le=1024, multiple_of=2)
+    """Models trained for comparison, each by the job's own recipe. This is what an audit costs."""
+
+    records: int = Field(default=1000, ge=250, le=100_000)
+    """Training examples that are attacked at most, and as many unseen ones. Below 250 of each there is no
+    verdict."""
+
+
 class LimitsSpec(_Section):
     """What the job may use at most; a limit that is not given does not hold."""
 
@@ -264,6 +278,9 @@ class PublishSpec(_Section):
     licence: LicenceName | None = None
     """Licence of the model, named as on the Hugging Face Hub (apache-2.0); not given = unknown."""
 
+    despite_audit: bool = False
+    """Publish also what failed its audit; the card says that it did."""
+
 
 class JobSpec(_Section):
     """One job: what is learned, how, within which limits, where, and where the result goes."""
@@ -290,6 +307,9 @@ class JobSpec(_Section):
 
     compress: CompressConfig | None = None
     """How variants are made; not given = the full model is the only one."""
+
+    audit: AuditSpec | None = None
+    """Whether the model gives away its training data; not given = nobody looks."""
 
     explain: ExplainSpec = ExplainSpec()
     limits: LimitsSpec = LimitsSpec()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ayni.files import write_atomically
 from ayni.reports import (
+    audit_view,
     comparison,
     figures,
     formats,
@@ -86,6 +87,10 @@ def render_report(view: Mapping[str, Any], *, version: str = "") -> str:
         curves=figures.learning_curves(view),
         round_figures=round_figures.round_figures(view),
         rounds_table=round_figures.rows_of_rounds(view),
+        verdict_text=audit_view.verdict_text(view),
+        attack_rows=audit_view.attack_rows(view),
+        attack_plot=audit_view.attack_plot(view),
+        exposed=audit_view.exposed_records(view),
         galleries=gallery.galleries(view),
         has_pictures=gallery.has_pictures(view),
         legend=gallery.legend(view),

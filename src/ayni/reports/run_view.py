@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ayni.reports.audit_view import audit_view
 from ayni.reports.compress_keys import INTERVAL_KEYS, search_view, variant_view
 from ayni.reports.footprint_view import footprint_view
 from ayni.reports.picking import absolute, picked, picked_all
@@ -180,6 +181,7 @@ def run_view(
         "warning": compressed.get("warning"),
         "baseline": _baseline(results.get("baseline")),
         "no_baseline_reason": results.get("explain", {}).get("no_baseline_reason"),
+        "audit": audit_view(results.get("audit"), folder),
         "explain": _explain(results.get("explain"), folder),
         "footprint": footprint_view(receipts, folder=folder),
         "receipts": [str(path) for path in receipt_paths(receipts, folder)],

@@ -21,6 +21,7 @@ from ayni.workflows.publish_licence import check_publish_licence
 # The step after which a section of the job has had its say.
 LAST_STEP: Mapping[str, str] = {
     "compress": "compress",
+    "audit": "audit",
     "explain": "explain",
     "limits": "settle",
     "publish": "publish",

@@ -174,6 +174,11 @@ def _seconds_of_steps(spec: JobSpec, measured: Probe, cores: int) -> Mapping[str
     if spec.compress is not None:
         seconds = _compress_seconds(spec, measured)
         steps["compress"] = (seconds, seconds)
+    if spec.audit is not None:
+        # Shadow models are trained one after the other on one core.
+        _, busy = _train_seconds(spec, measured, cores=1)
+        seconds = spec.audit.shadow_models * (busy - spec.train.learners * START_OF_A_LEARNER)
+        steps["audit"] = (seconds, seconds)
     explain = EXPLAIN + EXPLAIN_PER_SAMPLE * spec.explain.samples
     steps["explain"] = (explain, explain)
     if spec.publish is not None:

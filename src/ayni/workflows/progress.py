@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-STEPS = ("load", "plan", "train", "compress", "explain", "publish", "settle", "report")
+STEPS = ("load", "plan", "train", "compress", "audit", "explain", "publish", "settle", "report")
 
 # Given the plan as JSON (with its "violations"), whether to go on all the same.
 Approve = Callable[[Mapping[str, Any]], bool]

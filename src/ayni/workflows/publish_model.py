@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,16 @@ from ayni.compress.variants import CompressResult, Variant
 from ayni.data.card import DataCard
 from ayni.files import sha256_of_file
 from ayni.footprint.receipts.receipt import receipt_paths
-from ayni.hub.card import CardData, CardFootprint, CardLineage, CardVariant, ModelCard, dataset_id, model_card
+from ayni.hub.card import (
+    CardAudit,
+    CardData,
+    CardFootprint,
+    CardLineage,
+    CardVariant,
+    ModelCard,
+    dataset_id,
+    model_card,
+)
 from ayni.hub.config import CONFIG_FILE, FULL, WEIGHTS_FILE, ModelConfig, PipelineTag
 from ayni.hub.repositories import Published
 from ayni.hub.run_results import RESULTS_FILE, RunResult, sign_results
@@ -30,6 +40,7 @@ from ayni.task import Task
 from ayni.train.learner import build_model
 from ayni.train.result import TrainResult
 from ayni.workflows.adopt_model import NO_STRATEGY
+from ayni.workflows.audit_model import AuditFound
 from ayni.workflows.card_limits import card_limits
 from ayni.workflows.explain_model import Understanding
 from ayni.workflows.house import House
@@ -55,6 +66,8 @@ def publish_model(
     trained: TrainResult,
     compressed: CompressResult | None,
     explained: Understanding,
+    *,
+    audited: AuditFound | None = None,
 ) -> Published:
     """A new revision with everything that others need; the same one when it was published before."""
     job = run.job
@@ -70,6 +83,8 @@ def publish_model(
         files |= _variant_files(run, variant)
     files |= {f"receipts/{path.name}": path for path in receipt_paths(run.folder / "receipts")}
     card = _card(run, config, trained, compressed, explained)
+    if audited is not None:
+        card = replace(card, audit=_card_audit(audited))
     files["README.md"] = model_card(card).encode()
     if (results := _signed_results(run, house, card, files)) is not None:
         files[RESULTS_FILE] = results
@@ -260,6 +275,19 @@ def _card(
         baseline={} if baseline is None else {baseline.name: baseline.metrics},
         limits=() if compressed is None else card_limits(compressed),
         task_is_built=job.task.is_built,
+    )
+
+
+def _card_audit(audited: AuditFound) -> CardAudit:
+    audit = audited.model
+    return CardAudit(
+        verdict=audit.verdict.kind,
+        reasons=tuple(audit.verdict.reasons),
+        method=audit.method,
+        num_shadow_models=audit.num_shadow_models,
+        num_records=audit.attack.num_members,
+        auc=(audit.attack.auc.value, audit.attack.auc.low, audit.attack.auc.high),
+        hits_at_1_percent=audit.attack.hits_at_1_percent.value,
     )
 
 

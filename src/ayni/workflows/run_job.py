@@ -1,6 +1,6 @@
 """The platform's story on one screen: a job becomes a model that others can use, and a bill that adds up.
 
-    job.yaml - plan -> approve, hold credits - train - compress - explain - publish - settle - report
+    job.yaml - plan -> approve, hold credits - train - compress - audit - explain - publish - settle - report
 
 Every step is done once, however often the run is interrupted; every step is metered and receipted
 (`steps.py`). Read the files beside this one for what each step does.
@@ -16,6 +16,7 @@ from ayni.market.settlement import Settlement
 from ayni.train.result import TrainResult
 from ayni.workflows import (
     adopt_model,
+    audit_model,
     compress_model,
     explain_model,
     plan_job,
@@ -81,6 +82,17 @@ def run_job(run: Run, house: House, *, progress: Progress, approve: Approve | No
                 total=1.0,
             )
         guard.check()
+        audited = None
+        if spec.audit is None:
+            steps.skip("audit", reason="the job asks for no audit")
+        else:
+            audited = steps.do(
+                "audit",
+                audit_model.AuditFound,
+                lambda: audit_model.audit_run(run, house, trained, progress=progress, guard=guard),
+                text=audit_model.text_of,
+                total=spec.audit.shadow_models,
+            )
         explained = steps.do(
             "explain",
             explain_model.Understanding,
@@ -91,10 +103,13 @@ def run_job(run: Run, house: House, *, progress: Progress, approve: Approve | No
             steps.skip("publish", reason="the job names no repository")
         else:
             guard.check()
+            audit_model.refuse_what_leaks(spec, audited)
             steps.do(
                 "publish",
                 Published,
-                lambda: publish_model.publish_model(run, house, trained, compressed, explained),
+                lambda: publish_model.publish_model(
+                    run, house, trained, compressed, explained, audited=audited
+                ),
                 text=publish_model.text_of,
             )
         steps.do(

@@ -14,7 +14,7 @@ LEDGER_FILE = "ledger.json"
 # A plan may be wrong by far, and what the escrow cannot pay is lost to the site.
 HELD_TIMES_PLAN = 10
 # Settling and reporting come after the bill; their receipts are kept and not charged.
-CHARGED_STEPS = ("plan", "train", "compress", "explain", "publish")
+CHARGED_STEPS = ("plan", "train", "compress", "audit", "explain", "publish")
 
 
 def lease_of(run: Run) -> Lease:

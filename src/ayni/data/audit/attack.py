@@ -12,7 +12,7 @@ Not covered: the uncertainty of the threshold itself, which is the highest of th
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -27,6 +27,7 @@ Scores = NDArray[np.float64]
 NON_MEMBERS_FOR_A_THOUSANDTH = 10_000
 # Where the privacy that an attack proves spent is looked for; chosen before, so that it can be corrected for.
 EPSILON_RATES = (0.01, 0.05, 0.1)
+CURVE_RATES = (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, *(part / 20 for part in range(1, 21)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,9 @@ class AttackResult:
     hits_at_01_percent: Share | None
     """The same at 0.1 %; None with fewer than 10,000 non-members, who could not show it."""
     epsilon_low: float
-    """The attack proves that at least this epsilon was spent (95 %, for delta = 0)."""
+    """The attack proves that at least this epsilon was spent (95 %, for the delta that it was given)."""
+    curve: Sequence[tuple[float, float]]
+    """Share of members found by share of false alarms (ROC), from 0 to 1."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -77,6 +80,7 @@ class AttackResult:
             hits_at_1_percent=Share.from_json(data["hits_at_1_percent"]),
             hits_at_01_percent=None if few is None else Share.from_json(few),
             epsilon_low=data["epsilon_low"],
+            curve=tuple((alarms, hits) for alarms, hits in data["curve"]),
         )
 
 
@@ -100,6 +104,9 @@ def measure_attack(members_M: Scores, non_members_N: Scores, *, delta: float = 0
         hits_at_1_percent=_hits_at(members_M, non_members_N, 0.01),
         hits_at_01_percent=_hits_at(members_M, non_members_N, 0.001) if few else None,
         epsilon_low=_epsilon_low(members_M, non_members_N, delta),
+        curve=tuple(
+            (rate, _counts_at(members_M, non_members_N, rate)[0] / len(members_M)) for rate in CURVE_RATES
+        ),
     )
 
 

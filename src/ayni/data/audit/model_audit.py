@@ -73,8 +73,6 @@ class ModelAudit:
     negative_control: AttackResult
     verdict: Verdict
     exposed: Sequence[ExposedRecord]
-    member_scores: Sequence[float]
-    non_member_scores: Sequence[float]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -88,8 +86,6 @@ class ModelAudit:
             "exposed": [
                 {name: getattr(one, name) for name in ExposedRecord.__slots__} for one in self.exposed
             ],
-            "member_scores": list(self.member_scores),
-            "non_member_scores": list(self.non_member_scores),
         }
 
     @classmethod
@@ -103,8 +99,6 @@ class ModelAudit:
             negative_control=AttackResult.from_json(data["negative_control"]),
             verdict=Verdict.from_json(data["verdict"]),
             exposed=[ExposedRecord(**one) for one in data["exposed"]],
-            member_scores=data["member_scores"],
-            non_member_scores=data["non_member_scores"],
         )
 
 
@@ -169,8 +163,6 @@ def audit_model(
                 right_probabilities(shadows_SRC, audited.labels),
                 is_in_SR,
             ),
-            member_scores=scores_R[is_member_R].tolist(),
-            non_member_scores=scores_R[~is_member_R].tolist(),
         ),
         audited,
     )
