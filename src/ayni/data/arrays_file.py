@@ -1,7 +1,7 @@
 """Records as a file: an .npz with `inputs` [N, ...] and `labels` [N].
 
-Pickled objects are never loaded. The names that other tools write are understood too: x and y, with or without
-`_train`, `images`, `features` and `data` for inputs, `targets` and `classes` for labels.
+Pickled objects are never loaded. The names that other tools write are understood too: x and y, with or
+without `_train`, `images`, `features` and `data` for inputs, `targets` and `classes` for labels.
 
 Not covered: files of several splits; whoever has one names the arrays of one split `inputs` and `labels`.
 """
@@ -32,10 +32,12 @@ def read_records(path: Path) -> Records:
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            if not hasattr(arrays, "files"):
-                raise RecordsError(f"{path} holds a single array: expected an .npz with inputs and labels.")
             inputs = arrays[_named(arrays.files, INPUT_NAMES, path)]
             labels = arrays[_named(arrays.files, LABEL_NAMES, path)]
+    except TypeError as error:  # of `with`: a single array is no file with several
+        raise RecordsError(
+            f"{path} holds a single array: expected an .npz with inputs and labels."
+        ) from error
     except FileNotFoundError as error:
         raise RecordsError(f"There is no file {path}.") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
