@@ -132,3 +132,8 @@ def _path(text: str | None) -> Path | None:
 def environment_of_children() -> dict[str, str]:
     """What a command that Ayni starts for a person inherits: all variables, as if it was started by hand."""
     return dict(os.environ)
+
+
+def forbid_update_checks() -> None:
+    """Keep libraries that would ask the network for newer versions when they are imported from doing so."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
