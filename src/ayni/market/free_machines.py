@@ -31,12 +31,10 @@ def bin_slots(num_slots: int) -> int:
 
 def machines_of(free_RT: Integers) -> Machines:
     """A copy of free machines with its mask."""
-    machines = Machines(free_RT.copy(), np.zeros(len(free_RT), dtype=np.int64))
-    width = bin_slots(free_RT.shape[1] - 1)
-    for index in range(-(-free_RT.shape[1] // width)):
-        is_free_R = (free_RT[:, index * width : (index + 1) * width] > 0).any(axis=1)
-        machines.mask_R[is_free_R] |= 1 << index
-    return machines
+    first_B = np.arange(0, free_RT.shape[1], bin_slots(free_RT.shape[1] - 1))
+    most_free_RB = np.maximum.reduceat(free_RT, first_B, axis=1)
+    bits_B = np.left_shift(1, np.arange(len(first_B)), dtype=np.int64)
+    return Machines(free_RT.copy(), (most_free_RB > 0) @ bits_B)
 
 
 @kernel

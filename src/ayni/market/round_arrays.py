@@ -4,7 +4,7 @@ Columns that belong to one thing are one array of records, such as `facts.bids[b
 is handed is a few arrays then, which it costs little to pass on.
 
 Shapes: R rows, T slots (index T is the tail), N bids, Z zones, M members, S patterns of rows that a bid may
-use (kind of work, classes and residency together).
+use (kind of work, classes and residency together), L leases.
 
 Offers that agree in site, class, owner, ask, zone, PUE, reliability and source become one row, so that a gang
 may span them. Not covered: a gang that spans rows, for example machines of one site with different asks.
@@ -222,14 +222,19 @@ def _leased(
 ) -> Integers:
     """Machines that leases hold in any part of a slot."""
     row_of = {offer.id: row for row, group in enumerate(row_offers) for offer in group}
-    leased_RT = np.zeros((len(row_offers), horizon.num_slots + 1), dtype=np.int64)
-    for lease in leases:
-        row = row_of.get(lease.offer)
-        if row is None:
-            continue
-        first = int(max(0, horizon.seconds_at(lease.start) // horizon.slot_seconds))
-        last = min(horizon.first_slot_at(lease.end), horizon.num_slots + 1)
-        leased_RT[row, first:last] += lease.machines
+    here = [lease for lease in leases if lease.offer in row_of]
+    row_L = np.array([row_of[lease.offer] for lease in here], dtype=np.int64)
+    machines_L = np.array([lease.machines for lease in here], dtype=np.int64)
+    start_L = np.array([horizon.seconds_at(lease.start) for lease in here])
+    end_L = np.array([horizon.seconds_at(lease.end) for lease in here])
+    after = horizon.num_slots + 1
+    first_L = np.clip(start_L // horizon.slot_seconds, 0, after).astype(np.int64)
+    last_L = np.clip(np.ceil(end_L / horizon.slot_seconds), first_L, after).astype(np.int64)
+    # Machines that come and go at the slots, of which the sums are those that are held.
+    change_RT = np.zeros((len(row_offers), after + 1), dtype=np.int64)
+    np.add.at(change_RT, (row_L, first_L), machines_L)
+    np.subtract.at(change_RT, (row_L, last_L), machines_L)
+    leased_RT: Integers = np.cumsum(change_RT, axis=1)[:, :-1]
     return leased_RT
 
 

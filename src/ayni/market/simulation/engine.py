@@ -145,7 +145,7 @@ def replay(pool: Pool, demand: Demand, policy: Policy, *, only_own_sites: bool =
 
 class _Engine:
     def __init__(self, pool: Pool, demand: Demand, policy: Policy) -> None:
-        self.policy = policy
+        self.policy, self.round_seconds = policy, policy.round_seconds
         size = demand.num_jobs
         self.cluster = Cluster(
             now=0.0,
@@ -178,7 +178,7 @@ class _Engine:
             cluster.now = now = self._next_moment()
             self._end_jobs(now)
             self._release_jobs(now)
-            if policy.round_seconds is None or self._is_round(now):
+            if self.round_seconds is None or self._is_round(now):
                 self._carry_out(policy.decide(cluster))
                 cluster.arrived.clear()
                 cluster.ended.clear()
@@ -197,15 +197,15 @@ class _Engine:
         moments = [self.ends[0][0]] if self.ends else []
         if self.num_released < len(self.release_J):
             moments.append(self.release_J[self.num_released])
-        if self.policy.round_seconds is not None and (cluster.waiting or self.num_running):
+        if self.round_seconds is not None and (cluster.waiting or self.num_running):
             moments.append(self._round_at(self.num_due))
         if not moments:
             raise ValueError(f"the policy lets {len(cluster.waiting)} jobs wait for ever on idle machines")
         return min(moments)
 
     def _round_at(self, number: int) -> float:
-        assert self.policy.round_seconds is not None
-        return number * self.policy.round_seconds
+        assert self.round_seconds is not None
+        return number * self.round_seconds
 
     def _is_round(self, now: float) -> bool:
         """Whether a round is due; rounds that passed while there was nothing to decide are left out."""

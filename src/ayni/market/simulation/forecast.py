@@ -31,6 +31,7 @@ class YesterdaysHours:
                 f"{before_SD.shape} values before the start, {DAY_HOURS} for each site are needed"
             )
         self._known_SH = np.concatenate([before_SD, values_SH], axis=1)
+        self._summed_hour, self._sums_SH = -1, np.zeros((len(values_SH), 0))
 
     def hours(self, now_hour: int, num_hours: int) -> Floats:
         """What is expected, during hour `now_hour`, of it and the hours that follow, by site."""
@@ -40,3 +41,15 @@ class YesterdaysHours:
         # One day is stored in front, so hour -24 stands at 0.
         expected: Floats = self._known_SH[:, newest_H + DAY_HOURS]
         return expected
+
+    def sums(self, now_hour: int, num_hours: int) -> Floats:
+        """What is expected, during hour `now_hour`, from its begin until 0, 1, ... `num_hours` later, by site.
+
+        Sums are kept while the hour lasts, and there may be more of them than asked for.
+        """
+        if self._summed_hour != now_hour or self._sums_SH.shape[1] <= num_hours:
+            expected_SH = self.hours(now_hour, num_hours)
+            self._sums_SH = np.zeros((len(expected_SH), num_hours + 1))
+            self._sums_SH[:, 1:] = np.cumsum(expected_SH, axis=1)
+            self._summed_hour = now_hour
+        return self._sums_SH

@@ -76,13 +76,13 @@ def foreseen_at_once(
     total = 0.0
     for site in sites:
         hours = float(demand.work_seconds_J[job]) / SECONDS_PER_HOUR / pool.sites[site].throughput
-        expected = forecast.hours(now_hour, int(begin + hours) + 2)[site]
-        total += _integral(expected, begin, begin + hours) * pool.sites[site].kilowatts
+        sums_H = forecast.sums(now_hour, int(begin + hours) + 1)[site]
+        total += (_until(sums_H, begin + hours) - _until(sums_H, begin)) * pool.sites[site].kilowatts
     return total / len(sites) * float(demand.gang_J[job])
 
 
-def _integral(values_H: Floats, start: float, end: float) -> float:
-    """Of hourly values over [start, end), in hours from the first."""
-    sums = np.concatenate([[0.0], np.cumsum(values_H)])
-    hours = np.arange(len(sums))
-    return float(np.interp(end, hours, sums) - np.interp(start, hours, sums))
+def _until(sums_H: Floats, hours: float) -> float:
+    """The sum of hourly values from the first on, the last of them in part."""
+    whole = int(hours)
+    before, after = float(sums_H[whole]), float(sums_H[whole + 1])
+    return (after - before) * (hours - whole) + before

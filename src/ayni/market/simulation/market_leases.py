@@ -1,7 +1,7 @@
 """The leases of a replay: which job holds which machines in which slots.
 
 Slots are counted from the pool's start; pieces are half-open. A table answers what each round asks: whose
-lease begins or ends now, what is taken, and who borrows at a site.
+lease begins or ends now, what is taken, and who borrows at a site. Shapes: S sites, T slots, J jobs.
 
 Not covered: money and states of a lease (`ayni.market.lease_book`); here a lease is there or it is not.
 """
@@ -18,6 +18,7 @@ from ayni.market.simulation.demand import Demand
 from ayni.market.simulation.pool import Pool
 
 Pieces = Sequence[tuple[int, int]]
+FIRST_SLOTS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +53,12 @@ class LeaseTable:
 
     def __init__(self, pool: Pool, demand: Demand, *, slot_seconds: int) -> None:
         self._pool, self._demand, self._slot_seconds = pool, demand, slot_seconds
+        self._gang_J: list[int] = demand.gang_J.tolist()
         self._of_job: dict[int, HeldLease] = {}  # in the order in which they were made
         # Jobs whose lease begins or ends a piece, by slot; a lease that was given back leaves its job here.
         self._due: dict[int, list[int]] = {}
+        # Machines that are let, kept beside the leases: it is asked for several times a round.
+        self._used_ST = np.zeros((len(pool.sites), FIRST_SLOTS), dtype=np.int64)
 
     def __contains__(self, job: int) -> bool:
         return job in self._of_job
@@ -75,7 +79,7 @@ class LeaseTable:
                 id=f"{job}:{start}",
                 offer=self._pool.sites[site].name,
                 member=self._pool.members[int(self._demand.member_J[job])],
-                machines=int(self._demand.gang_J[job]),
+                machines=self._gang_J[job],
                 start=self._pool.start + timedelta(seconds=start * self._slot_seconds),
                 end=self._pool.start + timedelta(seconds=end * self._slot_seconds),
             )
@@ -83,11 +87,17 @@ class LeaseTable:
         ]
         for slot in {slot for piece in pieces for slot in piece}:
             self._due.setdefault(slot, []).append(job)
-        self._of_job[job] = HeldLease(site=site, pieces=pieces, reserved=reserved, allocation=allocation)
+        self._of_job[job] = lease = HeldLease(
+            site=site, pieces=pieces, reserved=reserved, allocation=allocation
+        )
+        self._use(job, lease, 1)
 
     def end(self, job: int) -> HeldLease | None:
         """Take a lease out; None where there was none."""
-        return self._of_job.pop(job, None)
+        lease = self._of_job.pop(job, None)
+        if lease is not None:
+            self._use(job, lease, -1)
+        return lease
 
     def end_those_over(self, slot: int) -> set[int]:
         """Take out the leases that end at this slot; returns whose they were."""
@@ -97,7 +107,7 @@ class LeaseTable:
             if job in self._of_job and self._of_job[job].end_slot <= slot
         }
         for job in over:
-            del self._of_job[job]
+            self.end(job)
         return over
 
     def take_due(self, slot: int) -> Sequence[int]:
@@ -115,11 +125,8 @@ class LeaseTable:
 
     def machines_in_use(self, slot: int, num_slots: int) -> NDArray[np.int64]:
         """Machines that are let, by site and slot from this one on."""
-        used_ST = np.zeros((len(self._pool.sites), num_slots), dtype=np.int64)
-        for job, lease in self._of_job.items():
-            for start, end in lease.pieces:
-                used_ST[lease.site, max(0, start - slot) : max(0, end - slot)] += self._demand.gang_J[job]
-        return used_ST
+        self._reach(slot + num_slots)
+        return self._used_ST[:, slot : slot + num_slots].copy()
 
     def to_reclaim(self, site: int, machines: int, *, slot: int) -> list[int]:
         """Borrowers at a site, the newest lease first, until so many machines are free for its owner.
@@ -136,6 +143,18 @@ class LeaseTable:
                 missing -= int(gang_J[job])
                 chosen.append(job)
         return chosen
+
+    def _use(self, job: int, lease: HeldLease, sign: int) -> None:
+        """Count the machines of a lease as let, or no longer with a sign of -1."""
+        self._reach(lease.end_slot)
+        machines = sign * self._gang_J[job]
+        for start, end in lease.pieces:
+            self._used_ST[lease.site, start:end] += machines
+
+    def _reach(self, num_slots: int) -> None:
+        """Make room for so many slots, by doubling it."""
+        while self._used_ST.shape[1] < num_slots:
+            self._used_ST = np.concatenate([self._used_ST, np.zeros_like(self._used_ST)], axis=1)
 
 
 def _sum(values: Iterable[np.int64]) -> int:
