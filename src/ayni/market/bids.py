@@ -81,14 +81,19 @@ class Bid:
     data_gigabytes: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("id", "member", "work_kind"):
-            if not getattr(self, name):
-                raise InvalidBidError(bid=self.id, field=name, reason="is empty")
+        if not (self.id and self.member and self.work_kind):
+            empty = next(name for name in ("id", "member", "work_kind") if not getattr(self, name))
+            self._refuse(empty, "is empty")
         if not (math.isfinite(self.work_reference_hours) and self.work_reference_hours > 0):
             self._refuse("work", f"is {self.work_reference_hours} reference-hours; it must be above 0")
         if type(self.gang) is not int or self.gang < 1:
             self._refuse("gang", f"is {self.gang!r}; it must be a whole number of machines")
-        self._check_amounts()
+        self._check_amount("worth", self.worth_microcredits)
+        if self.budget_microcredits is not None:
+            self._check_amount("budget", self.budget_microcredits)
+        cap = self.carbon_cap_grams
+        if cap is not None and not (math.isfinite(cap) and cap >= 0):
+            self._refuse("carbon cap", f"is {cap} g; it cannot be negative")
         self._check_times()
         if not (math.isfinite(self.data_gigabytes) and self.data_gigabytes >= 0):
             self._refuse("data", f"is {self.data_gigabytes} GB; it cannot be negative")
@@ -110,30 +115,25 @@ class Bid:
             zone == allowed or zone.startswith(f"{allowed}-") for allowed in self.residency
         )
 
-    def _check_amounts(self) -> None:
-        for name in ("worth_microcredits", "budget_microcredits"):
-            amount = getattr(self, name)
-            if amount is None and name.startswith("budget"):
-                continue
-            field = name.split("_")[0]
-            if type(amount) is not int:
-                self._refuse(field, f"is {amount!r}; it must be whole micro-credits")
-            if not 0 <= amount <= LARGEST_AMOUNT:
-                most = microcredits_to_credits(LARGEST_AMOUNT)
-                self._refuse(
-                    field, f"is {microcredits_to_credits(amount):,g} credits; it must be 0 to {most:,.0f}"
-                )
-        cap = self.carbon_cap_grams
-        if cap is not None and not (math.isfinite(cap) and cap >= 0):
-            self._refuse("carbon cap", f"is {cap} g; it cannot be negative")
+    def _check_amount(self, field: str, amount: int) -> None:
+        if type(amount) is not int:
+            self._refuse(field, f"is {amount!r}; it must be whole micro-credits")
+        if not 0 <= amount <= LARGEST_AMOUNT:
+            most = microcredits_to_credits(LARGEST_AMOUNT)
+            self._refuse(
+                field, f"is {microcredits_to_credits(amount):,g} credits; it must be 0 to {most:,.0f}"
+            )
 
     def _check_times(self) -> None:
         if self.release.tzinfo is None or self.deadline.tzinfo is None:
             self._refuse("deadline", "or release has no time zone; write 2026-03-01T12:00:00+00:00")
         if self.deadline <= self.release:
             self._refuse("deadline", f"{self.deadline} is not after its release {self.release}")
-        object.__setattr__(self, "release", self.release.astimezone(UTC))
-        object.__setattr__(self, "deadline", self.deadline.astimezone(UTC))
+        # Most are in UTC already, and rounds of the market hold many bids.
+        if self.release.tzinfo is not UTC:
+            object.__setattr__(self, "release", self.release.astimezone(UTC))
+        if self.deadline.tzinfo is not UTC:
+            object.__setattr__(self, "deadline", self.deadline.astimezone(UTC))
 
     def _refuse(self, field: str, reason: str) -> None:
         raise InvalidBidError(bid=self.id, field=field, reason=reason)

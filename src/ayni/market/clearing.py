@@ -208,13 +208,13 @@ def _rows(auction: "Auction") -> tuple[CapacityRow, ...]:
 
 def _machines_taken(auction: "Auction") -> "Integers":
     """Machines that the round gave away, by row and slot, counted from the choices."""
-    from ayni.market.greedy import MARKET, NOT_TAKEN
+    from ayni.market.greedy import MARKET, OWN
 
-    taken_RT = auction.arrays.capacity_RT * 0
-    for bid, kind in enumerate(auction.choices.notes["kind"].tolist()):
-        if kind != NOT_TAKEN:
-            place = (auction.choices.places if kind == MARKET else auction.contest.own)[bid]
-            for piece in range(int(place["num_pieces"])):
-                slots = slice(int(place["starts"][piece]), int(place["ends"][piece]))
-                taken_RT[place["row"], slots] += auction.arrays.facts.bids[bid]["gang"]
+    kind_N, taken_RT = auction.choices.notes["kind"], auction.arrays.capacity_RT * 0
+    for kind, all_places in ((MARKET, auction.choices.places), (OWN, auction.contest.own)):
+        places, gangs = all_places[kind_N == kind], auction.arrays.facts.bids["gang"][kind_N == kind].tolist()
+        columns = (places[name].tolist() for name in ("row", "num_pieces", "starts", "ends"))
+        for gang, row, num_pieces, starts, ends in zip(gangs, *columns, strict=True):
+            for start, end in zip(starts[:num_pieces], ends[:num_pieces], strict=True):
+                taken_RT[row, start:end] += gang
     return taken_RT

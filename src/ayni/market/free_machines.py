@@ -34,7 +34,8 @@ def machines_of(free_RT: Integers) -> Machines:
     first_B = np.arange(0, free_RT.shape[1], bin_slots(free_RT.shape[1] - 1))
     most_free_RB = np.maximum.reduceat(free_RT, first_B, axis=1)
     bits_B = np.left_shift(1, np.arange(len(first_B)), dtype=np.int64)
-    return Machines(free_RT.copy(), (most_free_RB > 0) @ bits_B)
+    mask_R: Integers = np.where(most_free_RB > 0, bits_B, 0).sum(axis=1)
+    return Machines(free_RT.copy(), mask_R)
 
 
 @kernel

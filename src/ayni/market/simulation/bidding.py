@@ -22,12 +22,13 @@ the fast ones for later.
 Nobody bids while nothing is free in sight that would be taken; a round only takes machines, so nothing is
 lost.
 
+Shapes: S sites, J all jobs, N jobs that bid, M members, G sizes of gangs.
+
 Not covered: bids that are not truthful, budgets, and balances.
 """
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -45,41 +46,37 @@ from ayni.market.simulation.pool import SECONDS_PER_HOUR, Pool
 from ayni.market.simulation.shortlist import Candidate, shortlist
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Segments = NDArray[np.void]
+Sites = frozenset[int] | None
+"""The sites that a bid names; None = all."""
 GRAMS_PER_KILOGRAM = 1000.0
 MOST_MOVES = 4
 """Later segments that a job allows to begin elsewhere; most go on where they are. If all counted, a job of
 weeks could not afford to be cut, and would stay for weeks on the machines that it found first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """What a job bids for until it gets it.
-
-    latest is when it must have ended at the latest; allowance is what later segments may take beside their
-    work. lost_microcredits is what is lost if the job cannot go on in time.
-    """
-
-    member: str
-    gang: int
-    seconds: float
-    reference_hours: float
-    latest: float
-    allowance: float
-    worth_microcredits: int
-    lost_microcredits: int
-
-    def deadline(self, now: float, *, slot_seconds: float) -> float:
-        """Until when it should end, by what is known now."""
-        return min(self.latest, max(self.latest - self.allowance, now + self.seconds + slot_seconds))
+SEGMENTS = np.dtype(
+    [
+        ("seconds", np.float64),
+        ("reference_hours", np.float64),
+        ("latest", np.float64),  # when it must have ended at the latest
+        ("allowance", np.float64),  # what later segments may take beside their work
+        ("worth", np.int64),  # micro-credits
+        ("lost", np.int64),  # micro-credits that are lost if the job cannot go on in time
+    ],
+    align=True,
+)
+"""What jobs bid for until they get it."""
 
 
 class _Terms(NamedTuple):
-    """What a bid says of its segment. seconds until its deadline; sites None = all."""
+    """What bids say of their segments. seconds_N until their deadlines."""
 
-    worth_microcredits: int
-    seconds: float
-    sites: frozenset[int] | None
-    is_urgent: bool
+    worth_N: Integers
+    seconds_N: Floats
+    is_urgent_N: Flags
 
 
 class Bidders:
@@ -87,7 +84,6 @@ class Bidders:
 
     def __init__(self, pool: Pool, demand: Demand, *, rules: MarketRules, forecast: YesterdaysHours) -> None:
         self._pool, self._demand, self._rules, self._forecast = pool, demand, rules, forecast
-        self._home_M = pool.home_site_M
         charge = rules.clearing.carbon_microcredits_per_kilogram / GRAMS_PER_KILOGRAM
         dirtiest_S = pool.grams.values_SH.max(axis=1).tolist()
         asks = [site.ask_microcredits_per_hour / site.throughput for site in pool.sites]
@@ -104,28 +100,34 @@ class Bidders:
         self._is_slow_S = throughput_S < self._usual_speed
         self._slow_sites = frozenset(np.flatnonzero(self._is_slow_S).tolist())
         self._pacing = Pacing(pool, demand, rules=rules, forecast=forecast)
-        self._homes, self._members = pool.home_site_M.tolist(), demand.member_J.tolist()
-        self._segments: dict[int, Segment] = {}
+        self._home_J = pool.home_site_M[demand.member_J]
+        # Machines of the sites where members' data lie; a member without any has none.
+        self._home_machines_J = np.where(self._home_J >= 0, self._number_S[self._home_J], 0)
+        self._segments_J = np.zeros(demand.num_jobs, dtype=SEGMENTS)
+        self._is_known_J = np.zeros(demand.num_jobs, dtype=np.bool_)
+        self._names: dict[Sites, frozenset[str] | None] = {None: None}
 
     def prepare(self, cluster: Cluster, jobs: Iterable[int]) -> None:
         """Find out what each job bids for, unless it is known."""
         for job in jobs:
-            if job not in self._segments:
-                self._segments[job] = self._next_segment(cluster, job)
+            if not self._is_known_J[job]:
+                self._segments_J[job] = self._next_segment(cluster, job)
+                self._is_known_J[job] = True
 
     def forget(self, job: int) -> None:
         """The job got its segment, or moves with what is left of one."""
-        self._segments.pop(job, None)
+        self._is_known_J[job] = False
 
     def wanted_at_home(self, cluster: Cluster, jobs: Iterable[int]) -> dict[int, int]:
         """Machines for jobs that can wait no longer, by their members' own sites that can hold them."""
+        jobs_N = np.array(list(jobs), dtype=np.int64)
+        segments_N, gang_N = self._segments_J[jobs_N], self._demand.gang_J[jobs_N]
+        slack_N = segments_N["latest"] - segments_N["allowance"] - cluster.now - segments_N["seconds"]
+        is_last_call_N = (slack_N >= 0) & (slack_N <= self._rules.last_call_hours * SECONDS_PER_HOUR)
+        calls = np.flatnonzero(is_last_call_N & (gang_N <= self._home_machines_J[jobs_N]))
         wanted: dict[int, int] = {}
-        for job in jobs:
-            segment, home = self._segments[job], int(self._home_M[self._demand.member_J[job]])
-            slack = segment.latest - segment.allowance - cluster.now - segment.seconds
-            is_last_call = 0 <= slack <= self._rules.last_call_hours * SECONDS_PER_HOUR
-            if is_last_call and home >= 0 and segment.gang <= self._pool.sites[home].num_machines:
-                wanted[home] = wanted.get(home, 0) + segment.gang
+        for home, gang in zip(self._home_J[jobs_N[calls]].tolist(), gang_N[calls].tolist(), strict=True):
+            wanted[home] = wanted.get(home, 0) + gang
         return wanted
 
     def who_gives_back(self, cluster: Cluster, leases: LeaseTable, slot: int) -> list[int]:
@@ -143,25 +145,26 @@ class Bidders:
         weights: Mapping[str, float] | None = None,
     ) -> dict[int, Bid]:
         """The bids of those that see a chance, by job. weights of members in the round, 1 where not given."""
-        jobs = list(jobs)
+        jobs_N = np.array(list(jobs), dtype=np.int64)
         self._pacing.look(cluster, leases.by_job)
-        limits_N = self._pacing.limits(cluster, np.array(jobs, dtype=np.int64))
+        limit_N = self._pacing.limits(cluster, jobs_N)
         soon, later = self._rules.lookahead_hours, self._rules.overdue_hours
-        gangs = self._demand.gang_J[jobs].tolist()
         free_later_S = self._most_free(leases, slot, None if soon is None else max(soon, later))
         free_S = self._most_free(leases, slot, soon)
-        free = self._greenest_free(set(gangs), free_S)
-        free_later = self._greenest_free(set(gangs), free_later_S)
-        sites = self._sites_within(limits_N)
-        terms: dict[int, _Terms] = {}
-        for job, gang, limit, within in zip(jobs, gangs, limits_N.tolist(), sites, strict=True):
-            fast, slow = free_later[gang] if limit == math.inf else free[gang]
-            is_slow = slow < math.inf and slow <= limit and self._is_for_slow(cluster.now, job, slow < fast)
-            if is_slow or (fast <= limit and fast < math.inf):
-                terms[job] = self._terms(cluster.now, job, within, is_slow=is_slow)
-        chosen = shortlist([self._candidate(job, term, weights) for job, term in terms.items()], free_S)
+        gang_N = self._demand.gang_J[jobs_N]
+        fast_N, slow_N = np.where(
+            limit_N == np.inf, self._greenest_free(gang_N, free_later_S), self._greenest_free(gang_N, free_S)
+        )
+        is_slow_N = (slow_N < np.inf) & (slow_N <= limit_N)
+        is_slow_N &= self._are_for_slow(cluster.now, jobs_N, slow_N < fast_N)
+        bidding = np.flatnonzero(is_slow_N | ((fast_N <= limit_N) & (fast_N < np.inf)))
+        jobs_N, is_slow_N = jobs_N[bidding], is_slow_N[bidding]
+        terms = self._terms(cluster.now, jobs_N, is_slow_N)
+        sites = self._sites_within(limit_N[bidding], is_slow_N)
+        chosen = shortlist(self._candidates(jobs_N, terms, sites, weights), free_S)
         moment = self.moment(cluster.now)
-        return {each.job: self._bid(each, slot, moment, terms[each.job]) for each in chosen}
+        worths = dict(zip(jobs_N.tolist(), terms.worth_N.tolist(), strict=True))
+        return {each.job: self._bid(each, slot, moment, worths[each.job]) for each in chosen}
 
     def slot_grams(self, slot: int, num_slots: int) -> Floats:
         """Forecast grams per kWh of each site in the coming slots."""
@@ -175,63 +178,79 @@ class Bidders:
         """A time of the replay as a moment."""
         return self._pool.start + timedelta(seconds=seconds)
 
-    def _terms(self, now: float, job: int, sites: frozenset[int] | None, *, is_slow: bool) -> _Terms:
-        rules, segment = self._rules, self._segments[job]
-        worth = segment.worth_microcredits
-        deadline = segment.deadline(now, slot_seconds=rules.slot_seconds)
-        slack = deadline - now - segment.seconds
-        seconds = segment.seconds / (self._slowest if is_slow else self._usual_speed)
-        if is_slow:
-            sites = self._slow_sites if sites is None else sites & self._slow_sites
-        if slack < 0:
-            deadline = now + seconds + rules.overdue_hours * SECONDS_PER_HOUR
-            worth = self.worth_of_overdue(job, segment.reference_hours)
-        elif slack <= rules.last_call_hours * SECONDS_PER_HOUR:
-            worth = max(worth, segment.lost_microcredits)
-        elif rules.lookahead_hours is not None:
-            deadline = min(deadline, now + seconds + rules.lookahead_hours * SECONDS_PER_HOUR)
-        is_urgent = slack <= rules.last_call_hours * SECONDS_PER_HOUR
-        return _Terms(max(1, worth), deadline - now, sites, is_urgent)
+    def _deadlines(self, now: float, segments_N: Segments) -> Floats:
+        """Until when segments should end, by what is known now."""
+        latest_N, soonest_N = segments_N["latest"], now + segments_N["seconds"] + self._rules.slot_seconds
+        deadline_N: Floats = np.minimum(latest_N, np.maximum(latest_N - segments_N["allowance"], soonest_N))
+        return deadline_N
 
-    def _candidate(self, job: int, terms: _Terms, weights: Mapping[str, float] | None) -> Candidate:
-        segment, home = self._segments[job], self._homes[self._members[job]]
-        weight = 1.0 if weights is None else weights.get(segment.member, 1.0)
-        return Candidate(
-            job=job,
-            gang=segment.gang,
-            key=weight * terms.worth_microcredits / math.sqrt(segment.reference_hours),
-            deadline=terms.seconds,
-            sites=terms.sites,
-            home=home if home >= 0 else None,
-            is_urgent=terms.is_urgent,
+    def _terms(self, now: float, jobs_N: Integers, is_slow_N: Flags) -> _Terms:
+        rules, segments_N = self._rules, self._segments_J[jobs_N]
+        deadline_N, worth_N = self._deadlines(now, segments_N), segments_N["worth"]
+        slack_N = deadline_N - now - segments_N["seconds"]
+        is_overdue_N, is_urgent_N = slack_N < 0, slack_N <= rules.last_call_hours * SECONDS_PER_HOUR
+        ends_N = now + segments_N["seconds"] / np.where(is_slow_N, self._slowest, self._usual_speed)
+        if rules.lookahead_hours is not None:
+            soon_N = np.minimum(deadline_N, ends_N + rules.lookahead_hours * SECONDS_PER_HOUR)
+            deadline_N = np.where(is_urgent_N, deadline_N, soon_N)
+        deadline_N = np.where(is_overdue_N, ends_N + rules.overdue_hours * SECONDS_PER_HOUR, deadline_N)
+        worth_N = np.where(is_urgent_N, np.maximum(worth_N, segments_N["lost"]), worth_N)
+        overdue_N = self.worth_of_overdue(jobs_N, segments_N["reference_hours"])
+        worth_N = np.where(is_overdue_N, overdue_N, worth_N)
+        return _Terms(np.maximum(1, worth_N), deadline_N - now, is_urgent_N)
+
+    def _candidates(
+        self, jobs_N: Integers, terms: _Terms, sites: Iterable[Sites], weights: Mapping[str, float] | None
+    ) -> list[Candidate]:
+        weights = weights or {}
+        weight_M = np.array([weights.get(member, 1.0) for member in self._pool.members])
+        weight_N = weight_M[self._demand.member_J[jobs_N]]
+        key_N = weight_N * terms.worth_N / np.sqrt(self._segments_J["reference_hours"][jobs_N])
+        homes = [home if home >= 0 else None for home in self._home_J[jobs_N].tolist()]
+        return list(
+            map(
+                Candidate,
+                jobs_N.tolist(),
+                self._demand.gang_J[jobs_N].tolist(),
+                key_N.tolist(),
+                terms.seconds_N.tolist(),
+                sites,
+                homes,
+                terms.is_urgent_N.tolist(),
+            )
         )
 
-    def _bid(self, candidate: Candidate, slot: int, moment: datetime, terms: _Terms) -> Bid:
-        segment = self._segments[candidate.job]
-        names = None
-        if terms.sites is not None:
-            names = frozenset(self._pool.sites[site].name for site in terms.sites)
+    def _bid(self, candidate: Candidate, slot: int, moment: datetime, worth: int) -> Bid:
+        job = candidate.job
         return Bid(
-            id=f"{candidate.job}@{slot}",
-            member=segment.member,
-            work_reference_hours=segment.reference_hours,
+            id=f"{job}@{slot}",
+            member=self._pool.members[int(self._demand.member_J[job])],
+            work_reference_hours=float(self._segments_J["reference_hours"][job]),
             release=moment,
-            deadline=moment + timedelta(seconds=terms.seconds),
-            worth_microcredits=terms.worth_microcredits,
-            gang=segment.gang,
-            # Sites stand for their zones.
-            residency=names,
-            can_suspend=bool(self._demand.can_suspend_J[candidate.job]),
-            data_gigabytes=float(self._demand.data_gigabytes_J[candidate.job]),
+            deadline=moment + timedelta(seconds=candidate.deadline),
+            worth_microcredits=worth,
+            gang=candidate.gang,
+            residency=self._names_of(candidate.sites),
+            can_suspend=bool(self._demand.can_suspend_J[job]),
+            data_gigabytes=float(self._demand.data_gigabytes_J[job]),
         )
 
-    def worth_of_overdue(self, job: int, reference_hours: float) -> int:
-        """What such work of a job costs at the dearest site."""
-        transfer = self._demand.data_gigabytes_J[job] * self._pool.transfer_microcredits_per_gigabyte
-        # Each of four lines of the cost may be rounded up.
-        return int(self._overdue_worth * reference_hours + transfer) + 4
+    def _names_of(self, sites: Sites) -> frozenset[str] | None:
+        """Sites stand for their zones."""
+        if sites not in self._names:
+            assert sites is not None
+            self._names[sites] = frozenset(self._pool.sites[site].name for site in sites)
+        return self._names[sites]
 
-    def _next_segment(self, cluster: Cluster, job: int) -> Segment:
+    def worth_of_overdue(self, jobs_N: Integers, reference_hours_N: Floats) -> Integers:
+        """What such work of jobs costs at the dearest site."""
+        transfer_N = self._demand.data_gigabytes_J[jobs_N] * self._pool.transfer_microcredits_per_gigabyte
+        # Each of four lines of the cost may be rounded up.
+        cost_N: Integers = (self._overdue_worth * reference_hours_N + transfer_N).astype(np.int64) + 4
+        return cost_N
+
+    def _next_segment(self, cluster: Cluster, job: int) -> tuple[float, ...]:
+        """One record of SEGMENTS."""
         demand, here = self._demand, cluster.site_J[job]
         left = cluster.remaining_seconds_J[job]
         if here != NOWHERE:
@@ -246,15 +265,13 @@ class Bidders:
             seconds, allowance = self._cut(whole, setup, slack=final - cluster.now - whole)
         worth = float(demand.worth_microcredits_J[job])
         later_hours = (whole - seconds) * gang / SECONDS_PER_HOUR
-        return Segment(
-            member=self._pool.members[int(demand.member_J[job])],
-            gang=gang,
-            seconds=seconds,
-            reference_hours=seconds * gang / SECONDS_PER_HOUR,
-            latest=final - (whole - seconds),
-            allowance=allowance,
-            worth_microcredits=int(worth * left / float(demand.work_seconds_J[job]) * seconds / whole),
-            lost_microcredits=int(worth - later_hours * self._usual_cost),
+        return (
+            seconds,
+            seconds * gang / SECONDS_PER_HOUR,
+            final - (whole - seconds),
+            allowance,
+            int(worth * left / float(demand.work_seconds_J[job]) * seconds / whole),
+            int(worth - later_hours * self._usual_cost),
         )
 
     def _cut(self, seconds: float, setup: float, *, slack: float) -> tuple[float, float]:
@@ -269,12 +286,14 @@ class Bidders:
             return seconds, 0.0
         return longest, allowance
 
-    def _sites_within(self, limits: Floats) -> list[frozenset[int] | None]:
-        """For each limit the sites whose next hours keep it; None = all do."""
+    def _sites_within(self, limit_N: Floats, is_slow_N: Flags) -> list[Sites]:
+        """For each limit the sites whose next hours keep it, of slow machines where so asked; None = all."""
         order_S = np.argsort(self._pacing.next_grams_S, kind="stable")
-        sets = [frozenset(order_S[:number].tolist()) for number in range(len(order_S))]
-        numbers = np.searchsorted(self._pacing.next_grams_S[order_S], limits, side="right").tolist()
-        return [sets[number] if number < len(sets) else None for number in numbers]
+        sets: list[Sites] = [frozenset(order_S[:number].tolist()) for number in range(len(order_S))]
+        sets.append(None)
+        sets += [self._slow_sites if each is None else each & self._slow_sites for each in sets]
+        number_N = np.searchsorted(self._pacing.next_grams_S[order_S], limit_N, side="right")
+        return [sets[number] for number in (number_N + is_slow_N * (len(order_S) + 1)).tolist()]
 
     def _most_free(self, leases: LeaseTable, slot: int, hours: float | None) -> NDArray[np.int64]:
         """The most machines that are free in a slot in sight, by site."""
@@ -284,32 +303,27 @@ class Bidders:
         most: NDArray[np.int64] = self._number_S - leases.machines_in_use(slot, num_slots).min(axis=1)
         return most
 
-    def _is_for_slow(self, now: float, job: int, is_greener: bool) -> bool:
-        """Whether to use slow machines: a job that ends there in time and greener does, and one that is late.
+    def _are_for_slow(self, now: float, jobs_N: Integers, is_greener_N: Flags) -> Flags:
+        """Who uses slow machines: jobs that end there in time and greener, and those that are late.
 
         Work that is late leaves fast machines to work that is not. One that has more segments would spend the
         slack of all on this one.
         """
-        segment = self._segments[job]
-        deadline = segment.deadline(now, slot_seconds=self._rules.slot_seconds)
-        if now + segment.seconds > deadline:
-            return True
-        is_last = segment.latest >= float(self._demand.deadline_seconds_J[job])
-        return is_greener and is_last and now + segment.seconds / self._slowest <= deadline
+        segments_N = self._segments_J[jobs_N]
+        seconds_N, deadline_N = segments_N["seconds"], self._deadlines(now, segments_N)
+        is_last_N = segments_N["latest"] >= self._demand.deadline_seconds_J[jobs_N]
+        is_in_time_N = now + seconds_N / self._slowest <= deadline_N
+        are_N: Flags = (now + seconds_N > deadline_N) | (is_greener_N & is_last_N & is_in_time_N)
+        return are_N
 
-    def _greenest_free(
-        self, gangs: Iterable[int], free_S: NDArray[np.int64]
-    ) -> dict[int, tuple[float, float]]:
-        """Grams of the greenest site with machines for a gang, infinite without any, by gang.
+    def _greenest_free(self, gang_N: Integers, free_S: Integers) -> Floats:
+        """Grams of the greenest site with machines for each gang, infinite without any.
 
-        Of machines as fast as the reference, and of slower ones.
+        In the first row of machines as fast as the reference, in the second of slower ones.
         """
-        found = {}
-        for gang in gangs:
-            has_room_S = free_S >= gang
-            fast, slow = (
-                float(self._pacing.next_grams_S[has_room_S & kind_S].min(initial=math.inf))
-                for kind_S in (~self._is_slow_S, self._is_slow_S)
-            )
-            found[gang] = (fast, slow)
+        gang_G, number_N = np.unique(gang_N, return_inverse=True)
+        has_room_GS = free_S >= gang_G[:, None]
+        kinds = (~self._is_slow_S, self._is_slow_S)
+        grams = [np.where(has_room_GS & kind_S, self._pacing.next_grams_S, np.inf) for kind_S in kinds]
+        found: Floats = np.array([grams_GS.min(axis=1, initial=np.inf)[number_N] for grams_GS in grams])
         return found

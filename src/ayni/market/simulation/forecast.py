@@ -43,9 +43,9 @@ class YesterdaysHours:
         return expected
 
     def sums(self, now_hour: int, num_hours: int) -> Floats:
-        """What is expected, during hour `now_hour`, from its begin until 0, 1, ... `num_hours` later, by site.
+        """What is expected, during hour `now_hour`, of 0, 1, ... `num_hours` hours together, by site.
 
-        Sums are kept while the hour lasts, and there may be more of them than asked for.
+        Sums are kept while the hour lasts, and there may be more of them than were asked for.
         """
         if self._summed_hour != now_hour or self._sums_SH.shape[1] <= num_hours:
             expected_SH = self.hours(now_hour, num_hours)

@@ -101,7 +101,7 @@ class MarketRounds:
             self._end_early(job, slot)
             bidding.add(job)
             self.books.num_given_back += 1
-        bidding |= {job for job in cluster.waiting if job not in self._leases}
+        bidding |= cluster.waiting.keys() - self._leases.by_job.keys()
         if bidding:
             self._bidders.prepare(cluster, bidding)
             bidding |= self._reclaim(cluster, bidding, slot)
@@ -175,7 +175,7 @@ class MarketRounds:
             self._offers(horizon),
             horizon=horizon,
             # Sites of one zone share its figures, so that a site may stand for its zone.
-            carbon={site.name: grams_ST[index] for index, site in enumerate(self._pool.sites)},
+            carbon={site.name: grams_ST[index].tolist() for index, site in enumerate(self._pool.sites)},
             policy=self._policy,
             credits=self._credits,
             fair_shares=self._fair_shares,

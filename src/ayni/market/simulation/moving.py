@@ -106,7 +106,7 @@ class Moving:
             deadline=self._bidders.moment(
                 cluster.now + (work + setup) / self._throughput_S[is_better_S].min() + rules.slot_seconds
             ),
-            worth_microcredits=self._bidders.worth_of_overdue(job, hours),
+            worth_microcredits=int(self._bidders.worth_of_overdue(np.array([job]), np.array([hours]))[0]),
             gang=gang,
             carbon_cap_grams=most * gang / SECONDS_PER_HOUR,
             residency=frozenset(self._pool.sites[site].name for site in np.flatnonzero(is_better_S)),

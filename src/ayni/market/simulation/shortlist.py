@@ -15,7 +15,7 @@ Not covered: machines that are free in some slots in sight only; they count as f
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 TIMES_FREE = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A job that may bid. sites None = all of the pool; home None = its member has no machines.
 
     is_urgent: it is late, or will be if it does not get machines soon; it is always taken up.
