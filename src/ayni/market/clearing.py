@@ -101,11 +101,18 @@ def clear_round(market: MarketRound, *, num_threads: int = 1, says_why: bool = T
     auction = hold_auction(
         market,
         make_round_arrays(market),
-        weights=[weight_of(market.credits.get(bid.member, 0.0), policy=market.policy) for bid in market.bids],
+        weights=_weights(market),
         ties=[tie_break(bid.id, seed=market.seed) for bid in market.bids],
         num_threads=num_threads,
     )
     return ClearedRound(market=market, auction=auction, result=_result(market, auction, says_why=says_why))
+
+
+def _weights(market: MarketRound) -> list[float]:
+    """Those of the bids, which are their members'."""
+    members = {bid.member for bid in market.bids}
+    of = {name: weight_of(market.credits.get(name, 0.0), policy=market.policy) for name in members}
+    return [of[bid.member] for bid in market.bids]
 
 
 def tie_break(bid: str, *, seed: int) -> bytes:

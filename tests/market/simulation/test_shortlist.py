@@ -4,16 +4,25 @@ from typing import Any
 
 import numpy as np
 
-from ayni.market.simulation.shortlist import TIMES_FREE, Candidate, shortlist
+from ayni.market.simulation.shortlist import TIMES_FREE, Candidates, shortlist
 
 
-def candidate(job: int, *, key: float = 1.0, **changes: Any) -> Candidate:
-    values: dict[str, Any] = {"gang": 1, "deadline": 1.0, "sites": None, "home": None}
-    return Candidate(job=job, key=key, **{**values, **changes})
+def candidate(job: int, *, key: float = 1.0, **changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {"gang": 1, "deadline": 1.0, "sites": None, "home": -1, "is_urgent": False}
+    return {"job": job, "key": key, **values, **changes}
 
 
-def jobs_of(candidates: list[Candidate], free: list[int]) -> list[int]:
-    return [each.job for each in shortlist(candidates, np.array(free))]
+def jobs_of(rows: list[dict[str, Any]], free: list[int]) -> list[int]:
+    candidates = Candidates(
+        job_N=np.array([row["job"] for row in rows]),
+        gang_N=np.array([row["gang"] for row in rows]),
+        key_N=np.array([row["key"] for row in rows]),
+        deadline_N=np.array([row["deadline"] for row in rows]),
+        sites=[row["sites"] for row in rows],
+        home_N=np.array([row["home"] for row in rows]),
+        is_urgent_N=np.array([row["is_urgent"] for row in rows]),
+    )
+    return [int(rows[number]["job"]) for number in shortlist(candidates, np.array(free))]
 
 
 def test_the_best_keys_are_taken_up_until_they_could_fill_the_free_machines_several_times() -> None:

@@ -28,7 +28,7 @@ Not covered: bids that are not truthful, budgets, and balances.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -43,14 +43,12 @@ from ayni.market.simulation.market_leases import LeaseTable
 from ayni.market.simulation.market_rules import MarketRules
 from ayni.market.simulation.pacing import Pacing
 from ayni.market.simulation.pool import SECONDS_PER_HOUR, Pool
-from ayni.market.simulation.shortlist import Candidate, shortlist
+from ayni.market.simulation.shortlist import Candidates, Sites, shortlist
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Segments = NDArray[np.void]
-Sites = frozenset[int] | None
-"""The sites that a bid names; None = all."""
 GRAMS_PER_KILOGRAM = 1000.0
 MOST_MOVES = 4
 """Later segments that a job allows to begin elsewhere; most go on where they are. If all counted, a job of
@@ -161,10 +159,12 @@ class Bidders:
         jobs_N, is_slow_N = jobs_N[bidding], is_slow_N[bidding]
         terms = self._terms(cluster.now, jobs_N, is_slow_N)
         sites = self._sites_within(limit_N[bidding], is_slow_N)
-        chosen = shortlist(self._candidates(jobs_N, terms, sites, weights), free_S)
+        candidates = self._candidates(jobs_N, terms, sites, weights)
         moment = self.moment(cluster.now)
-        worths = dict(zip(jobs_N.tolist(), terms.worth_N.tolist(), strict=True))
-        return {each.job: self._bid(each, slot, moment, worths[each.job]) for each in chosen}
+        return {
+            int(jobs_N[number]): self._bid(candidates, number, slot, moment, worth=int(terms.worth_N[number]))
+            for number in shortlist(candidates, free_S).tolist()
+        }
 
     def slot_grams(self, slot: int, num_slots: int) -> Floats:
         """Forecast grams per kWh of each site in the coming slots."""
@@ -200,37 +200,32 @@ class Bidders:
         return _Terms(np.maximum(1, worth_N), deadline_N - now, is_urgent_N)
 
     def _candidates(
-        self, jobs_N: Integers, terms: _Terms, sites: Iterable[Sites], weights: Mapping[str, float] | None
-    ) -> list[Candidate]:
+        self, jobs_N: Integers, terms: _Terms, sites: Sequence[Sites], weights: Mapping[str, float] | None
+    ) -> Candidates:
         weights = weights or {}
         weight_M = np.array([weights.get(member, 1.0) for member in self._pool.members])
         weight_N = weight_M[self._demand.member_J[jobs_N]]
-        key_N = weight_N * terms.worth_N / np.sqrt(self._segments_J["reference_hours"][jobs_N])
-        homes = [home if home >= 0 else None for home in self._home_J[jobs_N].tolist()]
-        return list(
-            map(
-                Candidate,
-                jobs_N.tolist(),
-                self._demand.gang_J[jobs_N].tolist(),
-                key_N.tolist(),
-                terms.seconds_N.tolist(),
-                sites,
-                homes,
-                terms.is_urgent_N.tolist(),
-            )
+        return Candidates(
+            job_N=jobs_N,
+            gang_N=self._demand.gang_J[jobs_N],
+            key_N=weight_N * terms.worth_N / np.sqrt(self._segments_J["reference_hours"][jobs_N]),
+            deadline_N=terms.seconds_N,
+            sites=sites,
+            home_N=self._home_J[jobs_N],
+            is_urgent_N=terms.is_urgent_N,
         )
 
-    def _bid(self, candidate: Candidate, slot: int, moment: datetime, worth: int) -> Bid:
-        job = candidate.job
+    def _bid(self, candidates: Candidates, number: int, slot: int, moment: datetime, *, worth: int) -> Bid:
+        job = int(candidates.job_N[number])
         return Bid(
             id=f"{job}@{slot}",
             member=self._pool.members[int(self._demand.member_J[job])],
             work_reference_hours=float(self._segments_J["reference_hours"][job]),
             release=moment,
-            deadline=moment + timedelta(seconds=candidate.deadline),
+            deadline=moment + timedelta(seconds=float(candidates.deadline_N[number])),
             worth_microcredits=worth,
-            gang=candidate.gang,
-            residency=self._names_of(candidate.sites),
+            gang=int(candidates.gang_N[number]),
+            residency=self._names_of(candidates.sites[number]),
             can_suspend=bool(self._demand.can_suspend_J[job]),
             data_gigabytes=float(self._demand.data_gigabytes_J[job]),
         )

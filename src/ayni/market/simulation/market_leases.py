@@ -8,7 +8,7 @@ Not covered: money and states of a lease (`ayni.market.lease_book`); here a leas
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,8 +80,8 @@ class LeaseTable:
                 offer=self._pool.sites[site].name,
                 member=self._pool.members[int(self._demand.member_J[job])],
                 machines=self._gang_J[job],
-                start=self._pool.start + timedelta(seconds=start * self._slot_seconds),
-                end=self._pool.start + timedelta(seconds=end * self._slot_seconds),
+                start=self._moment(start),
+                end=self._moment(end),
             )
             for start, end in pieces
         ]
@@ -116,12 +116,8 @@ class LeaseTable:
 
     def reserved(self, slot: int) -> list[RunningLease]:
         """What the clearing must leave alone from this slot on."""
-        return [
-            reserved
-            for lease in self._of_job.values()
-            for (_, end), reserved in zip(lease.pieces, lease.reserved, strict=True)
-            if end > slot
-        ]
+        now = self._moment(slot)
+        return [piece for lease in self._of_job.values() for piece in lease.reserved if piece.end > now]
 
     def machines_in_use(self, slot: int, num_slots: int) -> NDArray[np.int64]:
         """Machines that are let, by site and slot from this one on."""
@@ -143,6 +139,9 @@ class LeaseTable:
                 missing -= int(gang_J[job])
                 chosen.append(job)
         return chosen
+
+    def _moment(self, slot: int) -> datetime:
+        return self._pool.start + timedelta(seconds=slot * self._slot_seconds)
 
     def _use(self, job: int, lease: HeldLease, sign: int) -> None:
         """Count the machines of a lease as let, or no longer with a sign of -1."""

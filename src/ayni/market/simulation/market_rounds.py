@@ -12,7 +12,7 @@ Not covered: grace time before machines are taken back; a restart is charged to 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,8 @@ class MarketRounds:
         if self._rules.move_saving is not None:
             self._moving = Moving(pool, demand, bidders=self._bidders, rules=self._rules)
         self._leases = LeaseTable(pool, demand, slot_seconds=self._rules.slot_seconds)
-        self._classes = [_machine_class(site) for site in pool.sites]
+        # Made once, because every round takes them all.
+        self._offers = [_offer(site, start=pool.start) for site in pool.sites]
         self._site_of_name = {site.name: index for index, site in enumerate(pool.sites)}
         machines = dict.fromkeys(pool.members, 0)
         for site in pool.sites:
@@ -172,7 +173,7 @@ class MarketRounds:
         grams_ST = self._bidders.slot_grams(slot, horizon.num_slots)
         return clear(
             bids,
-            self._offers(horizon),
+            self._offers,
             horizon=horizon,
             # Sites of one zone share its figures, so that a site may stand for its zone.
             carbon={site.name: grams_ST[index].tolist() for index, site in enumerate(self._pool.sites)},
@@ -190,24 +191,6 @@ class MarketRounds:
         latest = max(bid.deadline for bid in bids)
         tail = max(0, int((latest - start).total_seconds()) - num_slots * seconds)
         return Horizon(start=start, slot_seconds=seconds, num_slots=num_slots, tail_seconds=tail)
-
-    def _offers(self, horizon: Horizon) -> list[Offer]:
-        window = (horizon.start, horizon.end + timedelta(seconds=horizon.tail_seconds))
-        return [
-            Offer(
-                id=site.name,
-                site=site.name,
-                member=site.member,
-                machine_class=machine_class,
-                count=site.num_machines,
-                windows=(window,),
-                ask_microcredits_per_machine_hour=site.ask_microcredits_per_hour,
-                zone=site.name,
-                pue=site.pue,
-                reliability=site.reliability,
-            )
-            for site, machine_class in zip(self._pool.sites, self._classes, strict=True)
-        ]
 
     def _let(self, cluster: Cluster, job: int, allocation: Allocation, slot: int) -> None:
         option = allocation.option
@@ -250,12 +233,24 @@ class MarketRounds:
         )
 
 
-def _machine_class(site: PoolSite) -> MachineClass:
-    return MachineClass(
-        name=site.machine_class,
-        cores=1,
-        memory_bytes=1,
-        accelerator=site.machine_class,
-        watts=site.watts,
-        reference_throughput={ANY_WORK: site.throughput},
+def _offer(site: PoolSite, *, start: datetime) -> Offer:
+    """All machines of a site, from the start on."""
+    return Offer(
+        id=site.name,
+        site=site.name,
+        member=site.member,
+        machine_class=MachineClass(
+            name=site.machine_class,
+            cores=1,
+            memory_bytes=1,
+            accelerator=site.machine_class,
+            watts=site.watts,
+            reference_throughput={ANY_WORK: site.throughput},
+        ),
+        count=site.num_machines,
+        windows=((start, datetime.max.replace(tzinfo=UTC)),),
+        ask_microcredits_per_machine_hour=site.ask_microcredits_per_hour,
+        zone=site.name,
+        pue=site.pue,
+        reliability=site.reliability,
     )

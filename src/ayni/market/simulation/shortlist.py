@@ -11,67 +11,77 @@ too, by their deadlines, until they could fill the machines as often.
 
 Urgent bids are taken up all the same: they may be served by machines that become free later.
 
+Shapes: N candidates, S sites.
+
 Not covered: machines that are free in some slots in sight only; they count as free.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Sites = frozenset[int] | None
+"""The sites that a bid names; None = all of the pool."""
+
 TIMES_FREE = 3
 
 
-class Candidate(NamedTuple):
-    """A job that may bid. sites None = all of the pool; home None = its member has no machines.
+class Candidates(NamedTuple):
+    """Jobs that may bid. home_N -1 = the member has no machines.
 
-    is_urgent: it is late, or will be if it does not get machines soon; it is always taken up.
+    is_urgent_N: it is late, or will be if it does not get machines soon; it is always taken up.
     """
 
-    job: int
-    gang: int
-    key: float
-    deadline: float
-    sites: frozenset[int] | None
-    home: int | None
-    is_urgent: bool = False
+    job_N: Integers
+    gang_N: Integers
+    key_N: Floats
+    deadline_N: Floats
+    sites: Sequence[Sites]
+    home_N: Integers
+    is_urgent_N: Flags
 
 
-def shortlist(candidates: Sequence[Candidate], free_S: NDArray[np.int64]) -> list[Candidate]:
-    """Those who are taken up, in the order given. free_S are machines by site."""
-    patient = [candidate for candidate in candidates if not candidate.is_urgent]
-    kept = _by_key(patient, free_S) | _by_right(patient, free_S)
-    return [candidate for candidate in candidates if candidate.is_urgent or candidate.job in kept]
+def shortlist(candidates: Candidates, free_S: Integers) -> Integers:
+    """The places in the list of those who are taken up, in its order. free_S are machines by site."""
+    is_taken_N = candidates.is_urgent_N.copy()
+    # Both look at patient ones alone, so urgent ones push nobody out.
+    by_key, by_right = _by_key(candidates, free_S), _by_right(candidates, free_S)
+    is_taken_N[[*by_key, *by_right]] = True
+    return np.flatnonzero(is_taken_N)
 
 
-def _by_key(candidates: Iterable[Candidate], free_S: NDArray[np.int64]) -> set[int]:
+def _by_key(candidates: Candidates, free_S: Integers) -> list[int]:
+    order = np.lexsort((candidates.job_N, -candidates.key_N))
+    order = order[~candidates.is_urgent_N[order]]
     everywhere = frozenset(range(len(free_S)))
-    named = {everywhere if each.sites is None else each.sites for each in candidates}
-    most = {sites: TIMES_FREE * int(free_S[list(sites)].sum()) for sites in named}
+    sites_of = [everywhere if sites is None else sites for sites in candidates.sites]
+    named = {sites_of[number] for number in order.tolist()}
+    left = {sites: TIMES_FREE * int(free_S[list(sites)].sum()) for sites in named}
     wider = {sites: [other for other in named if sites <= other] for sites in named}
-    wanted, kept = dict.fromkeys(named, 0), set()
-    for each in sorted(candidates, key=lambda each: (-each.key, each.job)):
-        sites = everywhere if each.sites is None else each.sites
-        if wanted[sites] < most[sites]:
-            kept.add(each.job)
-            for other in wider[sites]:
-                wanted[other] += each.gang
+    kept = []
+    for number, gang in zip(order.tolist(), candidates.gang_N[order].tolist(), strict=True):
+        if left[sites_of[number]] > 0:
+            kept.append(number)
+            for other in wider[sites_of[number]]:
+                left[other] -= gang
     return kept
 
 
-def _by_right(candidates: Iterable[Candidate], free_S: NDArray[np.int64]) -> set[int]:
-    most_S, kept = (TIMES_FREE * free_S).tolist(), set()
-    at_home = [
-        each
-        for each in candidates
-        if each.home is not None
-        and free_S[each.home] >= each.gang
-        and (each.sites is None or each.home in each.sites)
-    ]
-    for each in sorted(at_home, key=lambda each: (each.deadline, each.job)):
-        assert each.home is not None
-        if most_S[each.home] > 0:
-            kept.add(each.job)
-            most_S[each.home] -= each.gang
+def _by_right(candidates: Candidates, free_S: Integers) -> list[int]:
+    left_S, home_N = (TIMES_FREE * free_S).tolist(), candidates.home_N
+    is_at_home_N = (home_N >= 0) & (free_S[home_N] >= candidates.gang_N) & ~candidates.is_urgent_N
+    order = np.lexsort((candidates.job_N, candidates.deadline_N))
+    order = order[is_at_home_N[order]]
+    kept = []
+    columns = (order.tolist(), home_N[order].tolist(), candidates.gang_N[order].tolist())
+    for number, home, gang in zip(*columns, strict=True):
+        sites = candidates.sites[number]
+        if left_S[home] > 0 and (sites is None or home in sites):
+            kept.append(number)
+            left_S[home] -= gang
     return kept
