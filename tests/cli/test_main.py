@@ -25,6 +25,7 @@ COMMANDS = (
     "compress show",
     "compress compare",
     "train status",
+    "data audit",
     "footprint run",
     "footprint verify",
     "footprint compare",

@@ -17,6 +17,7 @@ import typer
 import ayni
 from ayni.cli import (
     compress,
+    data,
     footprint,
     hub,
     init,
@@ -74,6 +75,7 @@ app.command("run")(run.run)
 app.command("resume")(run.resume)
 app.add_typer(compress.app, name="compress")
 app.add_typer(train.app, name="train")
+app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 app.add_typer(footprint.app, name="footprint")
 app.add_typer(offers.app, name="offers")

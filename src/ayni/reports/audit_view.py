@@ -81,27 +81,34 @@ def attack_rows(view: View) -> list[AttackRow]:
     if audit is None:
         return []
     return [
-        _row("this model", audit["attack"], "0.5 is guessing"),
-        _row("a model that knows its examples by heart", audit["positive_control"], "must be found"),
-        _row("a model that never saw them", audit["negative_control"], "must be guessing"),
+        attack_row("this model", audit["attack"], "0.5 is guessing"),
+        attack_row("a model that knows its examples by heart", audit["positive_control"], "must be found"),
+        attack_row("a model that never saw them", audit["negative_control"], "must be guessing"),
     ]
 
 
 def attack_plot(view: View) -> Markup:
     """Training examples found, by false alarms; empty without an audit."""
-    audit = view["audit"]
-    if audit is None:
+    if view["audit"] is None:
         return Markup("")
-    attack = audit["attack"]
+    return curve_plot(
+        view["audit"]["attack"],
+        title="Training examples found by false alarms",
+        what="Training examples found",
+    )
+
+
+def curve_plot(attack: Mapping[str, Any], *, title: str, what: str) -> Markup:
+    """The attack's curve beside that of guessing."""
     figure = Figure(
         key="audit-curve",
-        title="Training examples found by false alarms",
+        title=title,
         description=(
-            f"At 1 % false alarms {attack['hits_at_1_percent']['value']:.1%} of training examples are found; "
-            f"the area under the curve is {attack['auc']['value']:.3f}, where guessing has 0.5."
+            f"At 1 % false alarms {attack['hits_at_1_percent']['value']:.1%} are found; the area under the "
+            f"curve is {attack['auc']['value']:.3f}, where guessing has 0.5."
         ),
         x_label="False alarms",
-        y_label="Training examples found",
+        y_label=what,
         write_x=_percent,
         write_y=_percent,
         y_from=0.0,
@@ -129,7 +136,8 @@ def verdict_text(view: View) -> str:
     return "" if view["audit"] is None else VERDICTS[view["audit"]["verdict"]["kind"]]
 
 
-def _row(name: str, attack: Mapping[str, Any], expected: str) -> AttackRow:
+def attack_row(name: str, attack: Mapping[str, Any], expected: str) -> AttackRow:
+    """One attack as a row: area and hits with their intervals."""
     auc, hits = attack["auc"], attack["hits_at_1_percent"]
     return AttackRow(
         name=name,

@@ -17,7 +17,6 @@ from ayni.reports import (
     audit_view,
     comparison,
     figures,
-    formats,
     gallery,
     headline,
     latency_table,
@@ -26,6 +25,7 @@ from ayni.reports import (
     variants,
     what_changed,
 )
+from ayni.reports.pages import page_environment
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -102,14 +102,4 @@ def render_report(view: Mapping[str, Any], *, version: str = "") -> str:
 
 @functools.cache
 def _environment() -> "Environment":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("ayni.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {name: getattr(formats, name) for name in FORMATS}
-    return environment
+    return page_environment(FORMATS)

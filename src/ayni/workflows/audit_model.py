@@ -7,12 +7,14 @@ Not covered: models of Keras, models that were trained elsewhere (nobody knows t
 examples are not pairs of one input and a class.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ayni.compress.artefacts import load_full_model
 from ayni.data.audit.model_audit import ModelAudit, audit_model
@@ -22,7 +24,7 @@ from ayni.errors import UserError
 from ayni.explain.pictures import as_image, draw_input
 from ayni.files import make_folder
 from ayni.jobs.runs import Run
-from ayni.jobs.spec import JobSpec
+from ayni.jobs.spec import AuditSpec, JobSpec
 from ayni.keras_weights import is_keras
 from ayni.task import Task
 from ayni.train.learner import build_model, load_dataset
@@ -65,7 +67,7 @@ class AuditFound:
 
     model: ModelAudit
     images: Sequence[str | None]
-    """PNG of each exposed record, relative to the run's folder; None when it is no image."""
+    """PNG of each exposed record below the folder of the audit; None when it is no image."""
     label_names: Sequence[str]
     """Of each exposed record."""
 
@@ -92,17 +94,41 @@ def audit_run(
         RecordsError: examples are not pairs of one input and a class number.
         LimitReachedError: a limit was used up on the way.
     """
-    spec, task = run.job.spec, run.job.task.load()
-    assert spec.audit is not None
-    members, strangers = _sides(task, seed=spec.seed)
-    model = load_full_model(task, run.folder / trained.model_path)
-    training = ShadowTraining(
-        task, spec.train, init_path=keep_initial_weights(run, house.hub), check=guard.check
+    assert run.job.spec.audit is not None
+    return audit_trained(
+        run,
+        run.folder / trained.model_path,
+        run.job.spec.audit,
+        init_path=keep_initial_weights(run, house.hub),
+        folder=run.folder,
+        progress=progress,
+        check=guard.check,
     )
-    total = spec.audit.shadow_models
+
+
+def audit_trained(
+    run: Run,
+    model_path: Path,
+    asked: AuditSpec,
+    *,
+    init_path: Path | None,
+    folder: Path,
+    progress: Progress,
+    check: Callable[[], None],
+) -> AuditFound:
+    """Attack the model of a run as `asked`, and draw the exposed records below `folder`.
+
+    Raises:
+        RecordsError: examples are not pairs of one input and a class number.
+    """
+    spec, task = run.job.spec, run.job.task.load()
+    members, strangers = _sides(task, seed=spec.seed)
+    model = load_full_model(task, model_path)
+    training = ShadowTraining(task, spec.train, init_path=init_path, check=check)
 
     def show(num_trained: int) -> None:
-        progress.advanced("audit", done=num_trained, text=f"{num_trained} of {total} shadow models")
+        text = f"{num_trained} of {asked.shadow_models} shadow models"
+        progress.advanced("audit", done=num_trained, text=text)
 
     with one_thread():
         audit, records = audit_model(
@@ -110,15 +136,18 @@ def audit_run(
             training,
             members,
             strangers,
-            method=spec.audit.method,
-            num_shadow_models=total,
-            most_records=spec.audit.records,
+            method=asked.method,
+            num_shadow_models=asked.shadow_models,
+            most_records=asked.records,
             seed=spec.seed,
             on_trained=show,
         )
     return AuditFound(
         model=audit,
-        images=[_drawn(records, one.row, run.folder) for one in audit.exposed],
+        images=[
+            draw_record(records.inputs[one.row], folder, f"{FOLDER}/exposed_{one.row:05d}.png")
+            for one in audit.exposed
+        ],
         label_names=[_label(task, one.label) for one in audit.exposed],
     )
 
@@ -141,13 +170,11 @@ def refuse_what_leaks(spec: JobSpec, found: AuditFound | None) -> None:
 
 
 def check_auditable(spec: JobSpec, task: Task) -> None:
-    """Raise now what would be raised when the training is done.
+    """Raise before any work what would be raised after it.
 
     Raises:
         NotAuditableError: see there.
     """
-    if spec.audit is None:
-        return
     if spec.model is not None:
         raise NotAuditableError(
             "the job begins with a trained model, and without its recipe there are no shadow models"
@@ -174,14 +201,15 @@ def _sides(task: Task, *, seed: int) -> tuple[Records, Records]:
     return splits[0], splits[1].joined(splits[2])
 
 
-def _drawn(records: Records, row: int, folder: Path) -> str | None:
-    image = as_image(records.inputs[row].astype("float64"))
+def draw_record(values: NDArray[np.float32], folder: Path, name: str) -> str | None:
+    """Draw an input as `folder`/`name`; returns the name, or None when the input is no image."""
+    image = as_image(values.astype(np.float64))
     if image is None:
         return None
-    make_folder(folder / FOLDER)
-    path = folder / FOLDER / f"exposed_{row:05d}.png"
+    path = folder / name
+    make_folder(path.parent)
     draw_input(image, path)
-    return str(path.relative_to(folder))
+    return name
 
 
 def _label(task: Task, label: int) -> str:

@@ -85,7 +85,8 @@ def check_before_training(spec: JobSpec, task: Task, probed: Probe) -> None:
     _check_example_input(task, kind=np.ndarray if uses_keras else torch.Tensor)
     _check_metric(spec, task, probed)
     _check_test_split(spec, task)
-    check_auditable(spec, task)
+    if spec.audit is not None:
+        check_auditable(spec, task)
     if spec.compress is not None:
         check_terms(spec.compress.score, list(probed.metrics))
         with tempfile.TemporaryDirectory(prefix="ayni-trial-") as folder:

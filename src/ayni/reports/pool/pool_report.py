@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ayni.files import write_atomically
-from ayni.reports import formats
+from ayni.reports.pages import page_environment
 from ayni.reports.plot_marks import key_of
 from ayni.reports.pool import pool_figures, pool_rows, pool_words
 
@@ -57,15 +57,4 @@ def render_pool_report(view: Mapping[str, Any], *, version: str = "") -> str:
 
 @functools.cache
 def _environment() -> "Environment":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("ayni.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {name: getattr(formats, name) for name in FORMATS}
-    environment.filters["grams"] = pool_words.grams
-    return environment
+    return page_environment(FORMATS, {"grams": pool_words.grams})

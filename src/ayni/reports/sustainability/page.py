@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ayni.files import write_atomically, write_json
-from ayni.reports import formats
+from ayni.reports.pages import page_environment
 from ayni.reports.sustainability.figures import month_figures, ranked_figures
 from ayni.reports.sustainability.headline import imported_strip, lede, metered_strip, title
 from ayni.reports.sustainability.tables import imports_table, month_name, receipts_table
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # A page with more rows is slow to open, and nobody reads it: the JSON has every entry.
 MAX_ENTRIES = 200
+FORMATS = ("count", "credits", "digits", "grams", "joules", "moment", "seconds", "share", "watt_hours")
 GROUPS = (
     ("member", "Member", "Who caused it"),
     ("job", "Job", "For which work"),
@@ -82,15 +83,4 @@ def render_sustainability_report(view: Mapping[str, Any], *, name: str = "footpr
 
 @functools.cache
 def _environment() -> "Environment":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("ayni.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    names = ("count", "credits", "digits", "grams", "joules", "moment", "seconds", "share", "watt_hours")
-    environment.filters |= {name: getattr(formats, name) for name in names}
-    return environment
+    return page_environment(FORMATS)

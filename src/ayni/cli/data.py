@@ -1,0 +1,8 @@
+"""`ayni data`: what is known about data, and what may be made of them."""
+
+import typer
+
+from ayni.cli import data_audit
+
+app = typer.Typer(no_args_is_help=True, help="Data sets, generated data and what they give away.")
+app.command("audit")(data_audit.audit)
