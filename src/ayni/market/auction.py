@@ -61,7 +61,7 @@ def hold_auction(
         num_threads: among which compiled work is shared out.
     """
     num_bids, work, facts = len(weights), work_of(arrays), arrays.facts
-    facts.bids["tie"][sorted(range(num_bids), key=lambda bid: ties[bid])] = np.arange(num_bids)
+    facts.bids["tie"][sorted(range(num_bids), key=ties.__getitem__)] = np.arange(num_bids)
     facts.bids["scale"] = np.asarray(weights) / facts.bids["work"] ** market.policy.size_exponent
     machines = free_machines.machines_of(facts.free_RT)
     grams_left_M = np.array([market.carbon_budgets.get(member, np.inf) for member in arrays.members])

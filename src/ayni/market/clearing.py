@@ -121,16 +121,18 @@ def tie_break(bid: str, *, seed: int) -> bytes:
 
 
 def _result(market: MarketRound, auction: "Auction", *, says_why: bool) -> Clearing:
+    from ayni.market.greedy import NOT_TAKEN
     from ayni.market.refusals import refusal_of
 
     allocations: list[Allocation] = []
     refused: list[Refusal] = []
-    for number, bid in enumerate(market.bids):
-        option = option_taken(market, auction, number)
-        if option is None:
+    kinds = auction.choices.notes["kind"].tolist()
+    for number, (bid, kind) in enumerate(zip(market.bids, kinds, strict=True)):
+        if kind == NOT_TAKEN:
             if says_why:
                 refused.append(refusal_of(market, auction, number))
             continue
+        option = make_option(market, auction, place_taken(auction, number), number=number)
         alone = int(auction.contest.own[number]["cost"])
         allocations.append(
             Allocation(
@@ -154,15 +156,12 @@ def _result(market: MarketRound, auction: "Auction", *, says_why: bool) -> Clear
     )
 
 
-def option_taken(market: MarketRound, auction: "Auction", bid: int) -> Option | None:
-    """What a bid got; None = nothing."""
-    from ayni.market.greedy import MARKET, NOT_TAKEN
+def place_taken(auction: "Auction", bid: int) -> "Record":
+    """The place that a bid got, which must have got one."""
+    from ayni.market.greedy import MARKET
 
-    kind = int(auction.choices.notes[bid]["kind"])
-    if kind == NOT_TAKEN:
-        return None
-    places = auction.choices.places if kind == MARKET else auction.contest.own
-    return make_option(market, auction, places[bid], number=bid)
+    is_on_market = int(auction.choices.notes[bid]["kind"]) == MARKET
+    return (auction.choices.places if is_on_market else auction.contest.own)[bid]
 
 
 def make_option(market: MarketRound, auction: "Auction", place: "Record", *, number: int) -> Option:

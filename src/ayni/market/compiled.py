@@ -62,6 +62,8 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     Raises:
         MissingExtraError: numba is not installed.
     """
+    if function.__name__ in _outer:
+        return _outer[function.__name__]
     try:
         import numba
     except ImportError as error:
@@ -69,8 +71,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     for name, plain in _kernels.items():
         if name not in _inner:
             _inner[name] = numba.njit(_with_compiled_names(plain), **INNER_OPTIONS)
-    if function.__name__ not in _outer:
-        _outer[function.__name__] = numba.njit(_with_compiled_names(function), **OUTER_OPTIONS)
+    _outer[function.__name__] = numba.njit(_with_compiled_names(function), **OUTER_OPTIONS)
     return _outer[function.__name__]
 
 

@@ -225,9 +225,9 @@ def _leased(
     here = [lease for lease in leases if lease.offer in row_of]
     row_L = np.array([row_of[lease.offer] for lease in here], dtype=np.int64)
     machines_L = np.array([lease.machines for lease in here], dtype=np.int64)
-    start_L = np.array([horizon.seconds_at(lease.start) for lease in here])
-    end_L = np.array([horizon.seconds_at(lease.end) for lease in here])
-    after = horizon.num_slots + 1
+    begin, after = horizon.start, horizon.num_slots + 1
+    start_L = np.array([(lease.start - begin).total_seconds() for lease in here])
+    end_L = np.array([(lease.end - begin).total_seconds() for lease in here])
     first_L = np.clip(start_L // horizon.slot_seconds, 0, after).astype(np.int64)
     last_L = np.clip(np.ceil(end_L / horizon.slot_seconds), first_L, after).astype(np.int64)
     # Machines that come and go at the slots, of which the sums are those that are held.

@@ -160,11 +160,7 @@ class Bidders:
         terms = self._terms(cluster.now, jobs_N, is_slow_N)
         sites = self._sites_within(limit_N[bidding], is_slow_N)
         candidates = self._candidates(jobs_N, terms, sites, weights)
-        moment = self.moment(cluster.now)
-        return {
-            int(jobs_N[number]): self._bid(candidates, number, slot, moment, worth=int(terms.worth_N[number]))
-            for number in shortlist(candidates, free_S).tolist()
-        }
+        return self._bids(candidates, terms, shortlist(candidates, free_S), slot, self.moment(cluster.now))
 
     def slot_grams(self, slot: int, num_slots: int) -> Floats:
         """Forecast grams per kWh of each site in the coming slots."""
@@ -215,20 +211,36 @@ class Bidders:
             is_urgent_N=terms.is_urgent_N,
         )
 
-    def _bid(self, candidates: Candidates, number: int, slot: int, moment: datetime, *, worth: int) -> Bid:
-        job = int(candidates.job_N[number])
-        return Bid(
-            id=f"{job}@{slot}",
-            member=self._pool.members[int(self._demand.member_J[job])],
-            work_reference_hours=float(self._segments_J["reference_hours"][job]),
-            release=moment,
-            deadline=moment + timedelta(seconds=float(candidates.deadline_N[number])),
-            worth_microcredits=worth,
-            gang=int(candidates.gang_N[number]),
-            residency=self._names_of(candidates.sites[number]),
-            can_suspend=bool(self._demand.can_suspend_J[job]),
-            data_gigabytes=float(self._demand.data_gigabytes_J[job]),
+    def _bids(
+        self, candidates: Candidates, terms: _Terms, chosen: Integers, slot: int, moment: datetime
+    ) -> dict[int, Bid]:
+        jobs, demand = candidates.job_N[chosen], self._demand
+        columns = (
+            jobs,
+            demand.member_J[jobs],
+            self._segments_J["reference_hours"][jobs],
+            terms.seconds_N[chosen],
+            terms.worth_N[chosen],
+            demand.gang_J[jobs],
+            demand.can_suspend_J[jobs],
+            demand.data_gigabytes_J[jobs],
         )
+        rows = zip(chosen.tolist(), *(column.tolist() for column in columns), strict=True)
+        return {
+            job: Bid(
+                id=f"{job}@{slot}",
+                member=self._pool.members[member],
+                work_reference_hours=hours,
+                release=moment,
+                deadline=moment + timedelta(seconds=seconds),
+                worth_microcredits=worth,
+                gang=gang,
+                residency=self._names_of(candidates.sites[number]),
+                can_suspend=can_suspend,
+                data_gigabytes=data,
+            )
+            for number, job, member, hours, seconds, worth, gang, can_suspend, data in rows
+        }
 
     def _names_of(self, sites: Sites) -> frozenset[str] | None:
         """Sites stand for their zones."""

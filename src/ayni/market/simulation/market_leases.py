@@ -107,7 +107,7 @@ class LeaseTable:
             if job in self._of_job and self._of_job[job].end_slot <= slot
         }
         for job in over:
-            self.end(job)
+            del self._of_job[job]  # nobody asks for its slots any more
         return over
 
     def take_due(self, slot: int) -> Sequence[int]:
