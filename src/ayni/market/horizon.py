@@ -68,7 +68,7 @@ def check_carbon(carbon: CarbonForecast, *, horizon: Horizon) -> None:
     for zone, values in carbon.items():
         if len(values) != horizon.num_slots:
             raise ValueError(f"{zone}: {len(values)} carbon intensities for {horizon.num_slots} slots")
-        wrong = [value for value in values if not (math.isfinite(value) and value >= 0)]
+        wrong = [value for value in values if not 0 <= value < math.inf]
         if wrong:
             raise ValueError(f"{zone}: {wrong[0]} g per kWh is no carbon intensity")
 

@@ -228,8 +228,9 @@ def _leased(
     begin, after = horizon.start, horizon.num_slots + 1
     start_L = np.array([(lease.start - begin).total_seconds() for lease in here])
     end_L = np.array([(lease.end - begin).total_seconds() for lease in here])
-    first_L = np.clip(start_L // horizon.slot_seconds, 0, after).astype(np.int64)
-    last_L = np.clip(np.ceil(end_L / horizon.slot_seconds), first_L, after).astype(np.int64)
+    first_L = np.minimum(np.maximum(start_L // horizon.slot_seconds, 0), after).astype(np.int64)
+    last_L = np.minimum(np.ceil(end_L / horizon.slot_seconds), after).astype(np.int64)
+    last_L = np.maximum(first_L, last_L)
     # Machines that come and go at the slots, of which the sums are those that are held.
     change_RT = np.zeros((len(row_offers), after + 1), dtype=np.int64)
     np.add.at(change_RT, (row_L, first_L), machines_L)
@@ -276,12 +277,14 @@ def _ratios(bids: Sequence[Bid], offers: Sequence[Offer], records: Records) -> F
     """The throughput of rows for the work of each pattern; enters the patterns of bids."""
     index: dict[tuple[object, ...], int] = {}
     ratios: list[list[float]] = []
-    for number, bid in enumerate(bids):
+    patterns: list[int] = []
+    for bid in bids:
         key = (bid.work_kind, bid.classes, bid.residency)
         if key not in index:
             index[key] = len(ratios)
             ratios.append([_ratio(bid, offer) for offer in offers])
-        records[number]["pattern"] = index[key]
+        patterns.append(index[key])
+    records["pattern"] = patterns
     return np.array(ratios, dtype=np.float64).reshape(len(ratios), len(offers))
 
 

@@ -111,7 +111,9 @@ class MarketRounds:
             bidding |= self._let_move(cluster, self._moving, slot)
         stops: list[Command] = []
         begins: list[Command] = []
-        for job in sorted({*self._leases.take_due(slot), *bidding}):
+        # Who waits without a lease has nothing to stop or to begin.
+        idle = cluster.waiting.keys() - self._leases.by_job.keys()
+        for job in sorted({*self._leases.take_due(slot), *bidding} - idle):
             lease, here = self._leases.get(job), cluster.site_J[job]
             wants = lease.site if lease is not None and lease.holds(slot) else NOWHERE
             if here not in (NOWHERE, wants):
