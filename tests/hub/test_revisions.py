@@ -91,3 +91,23 @@ def test_a_branch_is_made_once_and_main_stays(
     assert revisions.remove_ref(connection, repository.id, "refs/heads/dev")
     assert not revisions.remove_ref(connection, repository.id, "refs/heads/dev")
     assert list(revisions.list_refs(connection, repository.id)) == ["refs/heads/main"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 100])
+def test_parts_of_a_folder_make_the_whole_with_folders_first(
+    connection: sa.Connection, repository: Repository, limit: int
+) -> None:
+    changes = {name: entry(name.encode()) for name in ("a", "c", "z", "b/x", "b/y", "m/x")}
+    request = CommitRequest(changes=changes, message="files", author="Ada", when=WHEN)
+    made = revisions.read_commit(
+        connection, repository.id, commits.commit(connection, repository, request).revision
+    )
+    assert made is not None
+
+    parts = [
+        revisions.read_folder_part(connection, made.tree, start=start, limit=limit)
+        for start in range(0, 5 + limit, limit)
+    ]
+
+    assert [each.name for part in parts for each in part.entries] == ["b", "m", "a", "c", "z"]
+    assert all((part.num_entries, part.num_bytes) == (5, 3) for part in parts)

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ayni.errors import UserError
-from ayni.hub.git_objects import Commit, TreeEntry
+from ayni.hub.git_objects import TREE_MODE, Commit, TreeEntry
 from ayni.hub.repository import Repository
 from ayni.hub.tables import commits_table, entries_table, refs_table
 
@@ -24,6 +24,7 @@ BRANCHES, TAGS, PULL_REQUESTS = "refs/heads/", "refs/tags/", "refs/pr/"
 MAIN = f"{BRANCHES}main"
 SHORTEST_PREFIX = 4
 _COMMIT_ID = re.compile(r"[0-9a-f]{40}")
+_ENTRY_COLUMNS = tuple(entries_table.c[name] for name in ("name", "mode", "git_sha1", "sha256", "size_bytes"))
 _REF_NAME = re.compile(r"(?!.*(\.\.|//|@\{|\.lock(/|$)))[A-Za-z0-9_][A-Za-z0-9_./+@-]{0,199}(?<![./])")
 
 
@@ -147,10 +148,37 @@ def read_tree(
 ) -> tuple[TreeEntry, ...]:
     """The entries of one folder in the order of their names: all, or some of those behind a name."""
     columns = entries_table.c
-    query = sa.select(entries_table).where(columns.tree == tree).order_by(columns.name).limit(limit)
+    query = sa.select(*_ENTRY_COLUMNS).where(columns.tree == tree).order_by(columns.name).limit(limit)
     if after is not None:
         query = query.where(columns.name > after)
-    return tuple(_entry(row) for row in connection.execute(query))
+    return _read_entries(connection, query)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderPart:
+    """Some entries of a folder, folders before files, and what all of its entries are together."""
+
+    entries: tuple[TreeEntry, ...]
+    num_entries: int
+    num_bytes: int
+
+
+def read_folder_part(connection: sa.Connection, tree: str, *, start: int, limit: int) -> FolderPart:
+    """The entries [start, start + limit) of a folder in the order in which people are shown them."""
+    columns = entries_table.c
+    is_folder = columns.mode == TREE_MODE
+    folders, num_bytes = sa.case((is_folder, 1), else_=0), sa.func.sum(columns.size_bytes)
+    summed = sa.select(sa.func.count(), sa.func.sum(folders), num_bytes).where(columns.tree == tree)
+    num_entries, num_folders, in_files = connection.execute(summed).one()
+    # Two queries by the key, because an order by kind and name would sort the whole folder.
+    here = sa.select(*_ENTRY_COLUMNS).where(columns.tree == tree).order_by(columns.name)
+    found: tuple[TreeEntry, ...] = ()
+    if start < (num_folders or 0):
+        found = _read_entries(connection, here.where(is_folder).offset(start).limit(limit))
+    if len(found) < limit:
+        skipped = max(0, start - (num_folders or 0))
+        found += _read_entries(connection, here.where(~is_folder).offset(skipped).limit(limit - len(found)))
+    return FolderPart(entries=found, num_entries=num_entries, num_bytes=int(in_files or 0))
 
 
 def read_files(connection: sa.Connection, tree: str) -> dict[str, TreeEntry]:
@@ -251,6 +279,14 @@ def _entry_of(connection: sa.Connection, tree: str, name: str) -> TreeEntry | No
     query = sa.select(entries_table).where(entries_table.c.tree == tree, entries_table.c.name == name)
     row = connection.execute(query).one_or_none()
     return None if row is None else _entry(row)
+
+
+def _read_entries(connection: sa.Connection, query: sa.Select[Any]) -> tuple[TreeEntry, ...]:
+    """Entries by a query of `_ENTRY_COLUMNS`; unpacking costs half of what asking rows by name does."""
+    return tuple(
+        TreeEntry(name=name, mode=mode, git_sha1=git_sha1, sha256=sha256, size_bytes=size_bytes)
+        for name, mode, git_sha1, sha256, size_bytes in connection.execute(query)
+    )
 
 
 def _entry(row: sa.Row[Any]) -> TreeEntry:

@@ -62,6 +62,37 @@ def test_every_address_in_a_folder_leads_to_its_file(filled: Place) -> None:
         assert visitor.get(link).status_code == 200, link
 
 
+def test_a_long_folder_comes_in_pages_with_links_between_them(place: Place) -> None:
+    names = [f"{number:03d}.txt" for number in range(103)]
+    place.commit("lab/public", {**{f"all/{each}": b"x" for each in names}, "all/z/deep.txt": b"y"})
+    visitor = place.visitor()
+
+    first = outline(visitor.page("/lab/public/tree/main/all"))
+    links = {each.attributes.get("rel"): each.attributes["href"] for each in first.all("a")}
+    second_text = visitor.page(links["next"])
+    second = outline(second_text)
+
+    shown = [
+        each.attributes["href"].rpartition("/")[2]
+        for page in (first, second)
+        for each in page.all("a")
+        if "tbody" in each.parents
+    ]
+    assert shown == ["z", *names]
+    assert "104 entries" in words(second_text)
+    assert "Page 2 of 2" in words(second_text)
+    back = {each.attributes.get("rel"): each.attributes["href"] for each in second.all("a")}
+    assert back["prev"] == "/lab/public/tree/main/all"
+    assert "next" not in back
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"), [("2", 404), ("0", 400), ("-1", 400), ("x", 400), ("9" * 30, 400)]
+)
+def test_a_page_of_a_folder_that_is_none_is_refused(filled: Place, asked: str, status: int) -> None:
+    assert filled.visitor().get(f"/lab/public/tree/main?p={asked}").status_code == status
+
+
 def test_a_text_is_shown_as_text(filled: Place) -> None:
     page = filled.visitor().page("/lab/public/blob/main/%3Cb%20onclick%3Dx%3E.txt")
 

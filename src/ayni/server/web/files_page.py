@@ -20,15 +20,16 @@ from ayni.hub.card_index import CARD_FILE
 from ayni.hub.content_safety import known_scans
 from ayni.hub.content_scan import Scan
 from ayni.hub.git_objects import GITATTRIBUTES, TreeEntry
-from ayni.hub.revisions import BRANCHES, TAGS, EntryNotFoundError
+from ayni.hub.revisions import BRANCHES, TAGS, EntryNotFoundError, FolderPart
 from ayni.hub.weights_policy import BADGES
+from ayni.server.errors import RefusedRequestError
 from ayni.server.routes.resolve import resolve
 from ayni.server.routing import Route
 from ayni.server.web.card_text import MOST_CHARACTERS, PICTURE_SUFFIXES, CardPlace, without_metadata
 from ayni.server.web.repository_frame import At, at, file_address, frame, read_text
 from ayni.server.web.visit import Visit
 
-MOST_ENTRIES = 1_000
+ENTRIES_ON_A_PAGE = 100
 MOST_TEXT_BYTES = 200_000
 LARGEST_PICTURE_BYTES = 10_000_000
 MOST_REFS = 100
@@ -65,12 +66,16 @@ class Tensor:
 def show_folder(visit: Visit) -> Response:
     """`GET /{repo}/tree/{rev}/{path}`."""
     folder = visit.part("path").strip("/")
+    number = _page_number(visit.query("p"))
     values = frame(visit, "files")
     with visit.hub.database.reading() as connection:
         here = at(connection, visit)
         tree = _folder(connection, visit, here, folder)
-        entries = sorted(revisions.read_tree(connection, tree), key=lambda each: not each.is_folder)
-        rows = _rows(connection, visit, here, folder, entries[:MOST_ENTRIES], page=values["page"])
+        start = (number - 1) * ENTRIES_ON_A_PAGE
+        part = revisions.read_folder_part(connection, tree, start=start, limit=ENTRIES_ON_A_PAGE)
+        if number > 1 and not part.entries:
+            raise RefusedRequestError(404, f"This folder has no page {number}.")
+        rows = _rows(connection, visit, here, folder, part, page=values["page"])
         refs = _refs(connection, visit)
     return visit.show(
         "files.html.j2",
@@ -79,8 +84,11 @@ def show_folder(visit: Visit) -> Response:
         folder=folder,
         crumbs=_crumbs(values["page"], here.asked, folder),
         rows=rows,
-        num_more=max(0, len(entries) - MOST_ENTRIES),
-        num_bytes=sum(each.size_bytes or 0 for each in entries),
+        num_entries=part.num_entries,
+        num_bytes=part.num_bytes,
+        number=number,
+        num_pages=max(1, -(-part.num_entries // ENTRIES_ON_A_PAGE)),
+        first_page=file_address(values["page"], "tree", here.asked, folder),
         refs=refs,
     )
 
@@ -132,20 +140,22 @@ def _folder(connection: sa.Connection, visit: Visit, here: At, folder: str) -> s
     return entry.git_sha1
 
 
+def _page_number(text: str) -> int:
+    if not text:
+        return 1
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9 or int(text) == 0:
+        raise RefusedRequestError(400, f"p={text[:20]!r} is no number of a page.")
+    return int(text)
+
+
 def _rows(
-    connection: sa.Connection,
-    visit: Visit,
-    here: At,
-    folder: str,
-    entries: list[TreeEntry],
-    *,
-    page: str,
+    connection: sa.Connection, visit: Visit, here: At, folder: str, part: FolderPart, *, page: str
 ) -> list[Row]:
     prefix = f"{folder}/" if folder else ""
-    paths = {f"{prefix}{each.name}": each for each in entries}
+    paths = {f"{prefix}{each.name}": each for each in part.entries}
     scans = known_scans(connection, {path: each for path, each in paths.items() if not each.is_folder})
     changes = {}
-    if len(paths) <= MOST_WITH_COMMITS:
+    if part.num_entries <= MOST_WITH_COMMITS:
         ids = {path: each.git_sha1 for path, each in paths.items()}
         changes = last_commits.find(connection, visit.repository.id, here.revision, ids)
     rows = []
