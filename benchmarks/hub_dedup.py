@@ -4,7 +4,9 @@
 own client remembers what it sent; a fresh one, on another machine as it were, knows nothing and finds by the
 hub's answers what is there already. Both are the Hugging Face client, unmodified.
 
-What is stored is what the hub's folder of chunks grew by. The files are read back and compared.
+What is stored is what the hub's folder of chunks grew by. The files are read back and compared. The new
+numbers are 4.19 MB, 2.77 MB by their entropy, which LZ4 does not reach; chunks at the borders of the changed
+tensors add 0.1 to 0.5 MB of old numbers.
 
 Not covered: a full fine-tune. It changes every weight, so nothing of it is shared, by any tool of this kind.
 """

@@ -5,14 +5,17 @@ import pytest
 pytest.importorskip("blake3")
 pytest.importorskip("lz4.frame")
 
+import os
+import random
 from datetime import timedelta
 
-from tests.hub.xet.xet_files import make_xorb
+from tests.hub.xet.xet_files import make_xorb, ramp
 from tests.hub.xet.xet_store import WHEN, Shelf, shelf
 
 from ayni.hub.xet import garbage, index
 from ayni.hub.xet.receive import XorbFreedError, XorbMismatchError
-from ayni.hub.xet.xorbs import LZ4, NO_COMPRESSION, XorbFormatError
+from ayni.hub.xet.repacking import SMALL_BYTES
+from ayni.hub.xet.xorbs import GROUPED_LZ4, LZ4, NO_COMPRESSION, XorbFormatError
 
 __all__ = ["shelf"]
 
@@ -43,6 +46,37 @@ def test_of_two_forms_of_one_xorb_the_first_stays(shelf: Shelf) -> None:
 
     assert shelf.xet.chunks.index_of(ZEROS.name) == ZEROS.index
     assert len(list(shelf.xet.xorbs.list())) == 1
+
+
+def test_a_small_xorb_is_packed_more_tightly_and_read_as_it_was(shelf: Shelf) -> None:
+    few_letters = bytes(random.Random(0).choices(b"abcdefgh", k=100_000))
+    chunks = [bytes(5000), few_letters, b"hello"]
+    sent = make_xorb(chunks, GROUPED_LZ4)
+    upload = shelf.xet.upload(shelf.ada(), sent.name, announced_bytes=len(sent.body))
+    with upload:
+        upload.write(sent.body[:70_000])
+        upload.write(sent.body[70_000:])
+        upload.finish(when=WHEN)
+
+    known = shelf.xet.chunks.find(sent.name)
+    shelf.xet.chunks.check(sent.name)
+    assert known.index.stored_bytes < len(sent.body)
+    assert known.index.chunk_hashes == sent.index.chunk_hashes
+    (read,) = shelf.xet.chunks.read_unchecked(sent.name, 0, 3)
+    assert [bytes(each) for each in read] == chunks
+
+
+def test_a_xorb_that_is_larger_than_it_was_said_to_be_is_stored_as_it_came(shelf: Shelf) -> None:
+    chunks = [ramp()[:131_072], *(os.urandom(131_072) for _ in range(SMALL_BYTES // 131_072))]
+    sent = make_xorb(chunks, GROUPED_LZ4)
+    upload = shelf.xet.upload(shelf.ada(), sent.name, announced_bytes=1000)
+    with upload:
+        for start in range(0, len(sent.body), 1 << 20):
+            upload.write(sent.body[start : start + (1 << 20)])
+        upload.finish(when=WHEN)
+
+    assert shelf.xet.chunks.index_of(sent.name) == sent.index
+    shelf.xet.chunks.check(sent.name)
 
 
 def test_a_xorb_under_another_name_leaves_nothing(shelf: Shelf) -> None:

@@ -2,6 +2,8 @@
 
     order of writes: records of the object -> its row, in a transaction of its own
 
+Small ones are kept in memory until they are whole, and packed more tightly (`repacking.py`).
+
 Records are kept in an object with a random name: their own hashes say whether they are right, and to
 compute a SHA-256 over them as well would take longer than all else. Two uploads of one xorb cannot meet in
 one object.
@@ -27,6 +29,7 @@ from ayni.hub.quotas import QuotaExceededError
 from ayni.hub.xet import index
 from ayni.hub.xet.hashes import to_text
 from ayni.hub.xet.index import Holder, KnownXorb
+from ayni.hub.xet.repacking import SMALL_BYTES, packed_tighter
 from ayni.hub.xet.xorbs import XorbReader
 
 
@@ -53,6 +56,7 @@ class XorbUpload:
         name: bytes,
         holder: Holder,
         readable: sa.ColumnElement[bool],
+        announced_bytes: int | None = None,
         check_size: Callable[[sa.Connection], None] = lambda _: None,
     ) -> None:
         self._database = database
@@ -68,6 +72,8 @@ class XorbUpload:
         self._writer = (
             None if is_stored else self._stack.enter_context(xorbs.writer(name=secrets.token_hex(32)))
         )
+        is_small = announced_bytes is not None and announced_bytes <= SMALL_BYTES
+        self._kept = bytearray() if is_small and not is_stored else None
 
     def __enter__(self) -> Self:
         return self
@@ -83,8 +89,17 @@ class XorbUpload:
             DiskFullError, NotWritableError: the device refuses.
         """
         records = self._reader.feed(piece)
-        if self._writer is not None:
+        if self._kept is not None and len(self._kept) + len(records) > SMALL_BYTES:
+            self._write_kept()  # it is larger than it was said to be
+        if self._kept is not None:
+            self._kept += records
+        elif self._writer is not None:
             self._writer.write(records)
+
+    def _write_kept(self) -> None:
+        if self._writer is not None and self._kept is not None:
+            self._writer.write(bytes(self._kept))
+        self._kept = None
 
     def finish(self, *, when: datetime) -> bool:
         """Make the xorb known, and the uploader one who may build on it; whether it is new to them.
@@ -106,6 +121,9 @@ class XorbUpload:
                     return self._add_holder(connection)
             # Freed since the upload began, for want of a file that uses it: the client sends it once more.
             raise XorbFreedError(self._name)
+        if self._kept is not None:
+            records, found = packed_tighter(self._kept, found)
+            self._writer.write(records)
         stored = self._writer.finish()
         known = KnownXorb(xorb=self._name, object_name=stored.sha256, index=found)
         try:

@@ -83,9 +83,10 @@ class XetStore:
         name: bytes,
         *,
         payer: str = "",
+        announced_bytes: int | None = None,
         check_size: Callable[[sa.Connection], None] = lambda _: None,
     ) -> XorbUpload:
-        """A xorb that comes in pieces; `check_size` is asked once it counts.
+        """A xorb that comes in pieces, `announced_bytes` in all; `check_size` is asked once it counts.
 
         Raises:
             DiskFullError, NotWritableError: the device refuses.
@@ -96,6 +97,7 @@ class XetStore:
             name=name,
             holder=_holder(grant, payer),
             readable=readable(grant.caller),
+            announced_bytes=announced_bytes,
             check_size=check_size,
         )
 

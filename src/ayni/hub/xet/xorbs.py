@@ -277,13 +277,17 @@ def unpack_records(records: memoryview) -> list[bytes | memoryview]:
     return contents
 
 
-def pack(content: bytes, scheme: int = LZ4) -> bytes:
-    """The record of one chunk; stored as it is where compression does not make it shorter."""
+def pack(content: bytes, scheme: int = LZ4, *, level: int = 0) -> bytes:
+    """The record of one chunk; stored as it is where compression does not make it shorter.
+
+    `level` is that of LZ4: 0 is the fastest, from 3 on it searches longer (up to 12).
+    """
     stored = content
     if scheme != NO_COMPRESSION:
         grouped = b"".join(content[group::_GROUPS] for group in range(_GROUPS))
         frame = _lz4_frame()
-        stored = frame.compress(grouped if scheme == GROUPED_LZ4 else content, store_size=False)
+        source = grouped if scheme == GROUPED_LZ4 else content
+        stored = frame.compress(source, compression_level=level, store_size=False)
     if len(stored) >= len(content):
         stored, scheme = content, NO_COMPRESSION
     header = b"\0" + len(stored).to_bytes(3, "little") + bytes([scheme]) + len(content).to_bytes(3, "little")

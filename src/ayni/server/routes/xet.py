@@ -214,7 +214,7 @@ def _begin_xorb(call: Call, store: XetStore, grant: XetGrant, name: bytes, annou
     def check_size(connection: sa.Connection) -> None:
         call.hub.check_upload(connection, grant.caller, repository, 0)
 
-    return store.upload(grant, name, payer=payer, check_size=check_size)
+    return store.upload(grant, name, payer=payer, announced_bytes=announced or None, check_size=check_size)
 
 
 async def _shard(call: Call) -> bytes:
