@@ -12,6 +12,7 @@
 | AYNI_MASTER_KEY_SERVICE | the same by a key service: package.module:name of what makes its adapter | none |
 | AYNI_HUB_URL | the hub where jobs publish and `ayni hub` works | the hub in AYNI_HOME |
 | AYNI_HUB_TOKEN | your token there | none |
+| AYNI_HUB_KNOWN_SIGNERS | a file with public keys whose signatures the hub vouches for | none |
 
 What belongs to one job is in its job.yaml, never here.
 """
@@ -32,6 +33,7 @@ VARIABLES = (
     "AYNI_MASTER_KEY_SERVICE",
     "AYNI_HUB_URL",
     "AYNI_HUB_TOKEN",
+    "AYNI_HUB_KNOWN_SIGNERS",
 )
 
 
@@ -54,6 +56,7 @@ class Settings:
     master_key_service: str | None = None
     hub_url: str | None = None
     hub_token: str | None = field(default=None, repr=False)
+    hub_known_signers: Path | None = None
 
     @property
     def database(self) -> Path | str:
@@ -122,6 +125,7 @@ def read_settings(environ: Mapping[str, str] | None = None, *, home: Path | None
         master_key_service=environ.get("AYNI_MASTER_KEY_SERVICE") or None,
         hub_url=(environ.get("AYNI_HUB_URL") or "").rstrip("/") or None,
         hub_token=(environ.get("AYNI_HUB_TOKEN") or "").strip() or None,
+        hub_known_signers=_path(environ.get("AYNI_HUB_KNOWN_SIGNERS")),
     )
 
 

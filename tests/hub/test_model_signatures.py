@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ def public(key: Any) -> bytes:
 
 
 KEY = make_key("P-256")
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def changed(bundle: bytes, change: Any) -> bytes:
@@ -162,3 +164,14 @@ def test_the_reference_implementation_verifies_ours_and_we_verify_its(tmp_path: 
 
     assert verify(signed, [public(KEY)])
     assert coverage(signed, FILES).is_whole
+
+
+def test_a_bundle_that_others_signed_with_p256_verifies() -> None:
+    """Golden: `model-signing` 1.1.1 signed files whose contents are their names; the key is thrown away."""
+    signed = read_bundle((GOLDEN / "model_signing_p256.sig").read_bytes())
+    theirs = (GOLDEN / "model_signing_p256.pub").read_bytes()
+
+    assert verify(signed, [public(KEY), theirs]) == theirs
+    assert coverage(signed, FILES).is_whole
+    with pytest.raises(UnfitSignatureError):
+        verify(signed, [public(KEY)])

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 
+from tests.server.hub_app import inline, ndjson
 from tests.server.serving import serving, start
 
 pytestmark = pytest.mark.slow
@@ -100,3 +101,26 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
         )
     )
     return certificate, key
+
+
+def test_signers_that_the_operator_names_are_shown_and_a_list_that_is_none_is_refused(tmp_path: Path) -> None:
+    golden = Path(__file__).parent.parent / "hub" / "golden"
+    (tmp_path / "lab.pub").write_bytes((golden / "model_signing_p256.pub").read_bytes())
+    signers = tmp_path / "signers"
+    signers.write_text("lab.pub The Lab\n")
+    files = {name: name.encode() for name in ("model.safetensors", "README.md", "a/b.json")}
+    files["model.sig"] = (golden / "model_signing_p256.sig").read_bytes()
+
+    with serving(tmp_path / "home", AYNI_HUB_KNOWN_SIGNERS=str(signers)) as served:
+        auth = {"Authorization": f"Bearer {served.token}"}
+        served.client.post("/api/repos/create", json={"name": "x"}, headers=auth)
+        body = ndjson("Add", *(inline(path, content) for path, content in files.items()))
+        done = served.client.post("/api/models/admin/x/commit/main", content=body, headers=auth)
+        assert done.status_code == 200, done.text
+        page = served.get("/admin/x").text
+        served.stop()
+    signers.write_text("gone.pub The Lab\n")
+    refused = start(tmp_path / "home", AYNI_HUB_KNOWN_SIGNERS=str(signers))
+
+    assert "signed by The Lab" in page
+    assert refused.process.wait(timeout=60) == 2

@@ -121,11 +121,14 @@ def served_hub(
     from ayni.hub import garbage, policies, quotas
     from ayni.hub.commits import CommitHooks
     from ayni.hub.database_callers import DatabaseCallers
+    from ayni.hub.known_signers import read_known_signers
     from ayni.hub.tickets import Tickets
     from ayni.server.served_hub import ServedHub
     from ayni.signing import load_or_create_key
 
     key = load_or_create_key(storage.settings.key_path)
+    named = storage.settings.hub_known_signers
+    signers = {} if named is None else read_known_signers(named)
     xet = storage.xet(offers_reads=offers_xet_reads)
     content = xet.contents(storage.objects)
     return ServedHub(
@@ -139,7 +142,7 @@ def served_hub(
         policy_of=policies.policy_of,
         # The key of this home signs what its jobs publish, so the hub can vouch for it.
         log_key=key,
-        known_keys={key.public_key: "this hub"},
+        known_keys={**signers, key.public_key: "this hub"},
         commit_hooks=CommitHooks(before=(garbage.keeping(content),)),
         xet=xet,
     )
