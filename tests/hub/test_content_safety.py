@@ -9,9 +9,19 @@ import pytest
 import sqlalchemy as sa
 from tests.hub.hub_rows import WHEN, connection, entry
 
-from ayni.hub import catalogue, commits, content_safety, lineage
+from ayni.database import Database
+from ayni.hub import catalogue, commits, content_safety, content_scan, lineage
 from ayni.hub.commits import CommitHooks, CommitRequest
-from ayni.hub.content_safety import CardMistakeError, guarding, known_scan, known_scans, scans_table
+from ayni.hub.content_safety import (
+    CardMistakeError,
+    Guard,
+    guarding,
+    known_scan,
+    known_scans,
+    scans_table,
+)
+from ayni.hub.mirror import Target, mirror_folder
+from ayni.hub.repositories import LocalHub
 from ayni.hub.repository import Repository
 from ayni.hub.revisions import head
 from ayni.hub.secret_scan import SecretInCommitError
@@ -119,3 +129,60 @@ def test_a_commit_of_a_card_sets_the_lineage(
     graph = lineage.graph(connection, repository, visible=sa.true())
 
     assert [(each.kind, each.name) for each in graph.nodes[1:]] == [("dataset", "c/d"), ("model", "a/b")]
+
+
+def _publish(database: Database, store: ObjectStore, hooks: CommitHooks, folder: Path) -> None:
+    files: dict[str, Path | bytes] = {"model.bin": folder / "model.bin", "README.md": b"# Digits"}
+    hub = LocalHub(database, store, folder.parent / "hub", hooks=hooks)
+    hub.publish("me/x", files, message="m", author="Ada", when=WHEN)
+
+
+def _mirror(database: Database, store: ObjectStore, hooks: CommitHooks, folder: Path) -> None:
+    target = Target(database=database, content=store, hooks=hooks, now=lambda: WHEN)
+    mirror_folder(folder, "model", "me/x", target)
+
+
+@pytest.mark.parametrize("write", [_publish, _mirror])
+def test_files_are_looked_into_while_others_may_write(
+    any_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Any
+) -> None:
+    store, scan, texts = ObjectStore(str(tmp_path / "objects")), content_scan.scan_file, []
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "model.bin").write_bytes(GOOD)
+    written = []
+
+    def scan_and_let_others_write(*given: Any) -> Any:
+        with any_database.transaction() as connection:
+            written.append(catalogue.names(connection, "model"))
+        return scan(*given)
+
+    def read_texts(*given: Any) -> None:
+        texts.append(any_database._engine.pool.checkedout())  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(content_safety, "scan_file", scan_and_let_others_write)
+    monkeypatch.setattr(content_safety, "check_secrets", read_texts)
+    guard = Guard(database=any_database, content=store, policy_of=lambda *_: "no-danger")
+
+    write(any_database, store, CommitHooks(before=(guard,)), folder)
+
+    # A transaction within another one would wait for it, and in the end be an error.
+    assert written and set(texts) == {0}
+    with any_database.reading() as connection:
+        assert head(connection, 1) is not None
+
+
+def test_what_nobody_looked_at_before_the_transaction_is_looked_at_within(
+    any_database: Database, tmp_path: Path
+) -> None:
+    store = ObjectStore(str(tmp_path / "objects"))
+    store.put(io.BytesIO(BAD))
+    guard = Guard(database=any_database, content=store, policy_of=lambda *_: "no-danger")
+    with any_database.transaction() as connection:
+        repository = catalogue.create(connection, "model", "me/digits", visibility="public", when=WHEN)
+
+    left = guard.ahead("model", "me/digits", {})
+    request = CommitRequest(changes={"model.bin": entry(BAD)}, message="m", author="Ada", when=WHEN)
+    for look in (guard, left):
+        with pytest.raises(RefusedFileError), any_database.transaction() as connection:
+            look(connection, repository, request)

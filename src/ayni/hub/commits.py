@@ -12,6 +12,7 @@ Not covered: the bytes of the files, which are stored before, and merges.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol, runtime_checkable
 
 import sqlalchemy as sa
 
@@ -19,7 +20,7 @@ from ayni.errors import AyniError, UserError
 from ayni.hub import catalogue, commit_log, revisions
 from ayni.hub.commit_log import Happened
 from ayni.hub.git_objects import Commit, TreeEntry, Trees
-from ayni.hub.repository import Repository
+from ayni.hub.repository import Kind, Repository
 from ayni.hub.revisions import BRANCHES, MAIN
 from ayni.hub.tables import commits_table, entries_table, repository_objects_table
 from ayni.hub.tree_changes import changed_trees
@@ -94,6 +95,15 @@ BeforeCommit = Callable[[sa.Connection, Repository, CommitRequest], None]
 AfterCommit = Callable[[sa.Connection, Repository, CommitRequest, Committed], None]
 
 
+@runtime_checkable
+class LooksAhead(Protocol):
+    """What in `CommitHooks.before` can do its work before the transaction, where nobody waits for it."""
+
+    def ahead(self, kind: Kind, name: str, files: Mapping[str, TreeEntry]) -> BeforeCommit:
+        """Look at the files that are to be committed; what is left to be asked within the transaction."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitHooks:
     """What looks at commits, in the transaction that makes them.
@@ -104,6 +114,13 @@ class CommitHooks:
 
     before: tuple[BeforeCommit, ...] = ()
     after: tuple[AfterCommit, ...] = ()
+
+    def looked_ahead(self, kind: Kind, name: str, files: Mapping[str, TreeEntry]) -> "CommitHooks":
+        """The hooks for a commit of these files, after all that takes long was done. Not in a transaction."""
+        before = tuple(
+            each.ahead(kind, name, files) if isinstance(each, LooksAhead) else each for each in self.before
+        )
+        return CommitHooks(before=before, after=self.after)
 
 
 def commit(

@@ -31,6 +31,7 @@ from ayni.hub.content_scan import SCANNER_VERSION, Kind, Scan, scan_file
 from ayni.hub.git_objects import TreeEntry
 from ayni.hub.pickles import VERDICTS, Finding
 from ayni.hub.ranged_file import RangedFile
+from ayni.hub.repository import Kind as RepositoryKind
 from ayni.hub.repository import Repository
 from ayni.hub.secret_scan import MAX_SCANNED_BYTES, check_secrets
 from ayni.hub.weights_policy import Policy, check_policy
@@ -102,7 +103,11 @@ NOTHING_LOOKED_AT = Looked()
 
 
 def look_ahead(
-    database: Database, content: ContentStore, repository: Repository, files: Mapping[str, TreeEntry]
+    database: Database,
+    content: ContentStore,
+    kind: RepositoryKind,
+    name: str,
+    files: Mapping[str, TreeEntry],
 ) -> Looked:
     """Check the cards and secrets of a commit and scan its files, outside of its transaction.
 
@@ -111,7 +116,7 @@ def look_ahead(
     Raises:
         CardMistakeError, SecretInCommitError: as within the commit.
     """
-    check_commit_card(content, repository, files)
+    check_commit_card(content, kind, name, files)
     for path, entry in files.items():
         check_secrets(_texts(content, {path: entry}))
     with database.reading() as connection:
@@ -159,7 +164,7 @@ def guarding(content: ContentStore, policy_of: PolicyOf, looked: Looked = NOTHIN
     def guard(connection: sa.Connection, repository: Repository, request: CommitRequest) -> None:
         files = {path: entry for path, entry in request.changes.items() if entry is not None}
         unseen = looked.without(files)
-        check_commit_card(content, repository, unseen)
+        check_commit_card(content, repository.kind, repository.name, unseen)
         for path, entry in unseen.items():
             check_secrets(_texts(content, {path: entry}))
         check_policy(scan_files(connection, content, files), policy_of(connection, repository))
@@ -167,8 +172,30 @@ def guarding(content: ContentStore, policy_of: PolicyOf, looked: Looked = NOTHIN
     return guard
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """The same for commits that are made in this process: it can look before the transaction begins."""
+
+    database: Database
+    content: ContentStore
+    policy_of: PolicyOf
+
+    def __call__(self, connection: sa.Connection, repository: Repository, request: CommitRequest) -> None:
+        """Look within the transaction, at all that nobody looked at before."""
+        guarding(self.content, self.policy_of)(connection, repository, request)
+
+    def ahead(self, kind: RepositoryKind, name: str, files: Mapping[str, TreeEntry]) -> BeforeCommit:
+        """Look now; only the policy is left for the transaction.
+
+        Raises:
+            CardMistakeError, SecretInCommitError: as within the commit.
+        """
+        looked = look_ahead(self.database, self.content, kind, name, files)
+        return guarding(self.content, self.policy_of, looked)
+
+
 def check_commit_card(
-    content: ContentStore, repository: Repository, files: Mapping[str, TreeEntry]
+    content: ContentStore, kind: RepositoryKind, name: str, files: Mapping[str, TreeEntry]
 ) -> tuple[str, ...]:
     """Refuse a README that cannot be true; return warnings.
 
@@ -179,7 +206,7 @@ def check_commit_card(
     if entry is None or entry.sha256 is None:
         return ()
     start = b"".join(content.read(entry.sha256, 0, MAX_CARD_BYTES + 1))
-    found = check_card_text(start.decode(errors="replace"), repository.kind, repository=repository.name)
+    found = check_card_text(start.decode(errors="replace"), kind, repository=name)
     if found.errors:
         raise CardMistakeError(found.errors)
     return found.warnings

@@ -183,6 +183,8 @@ def write_import(
         return _imported(fetched, name, known, is_new=False)
     entries = _store(fetched, content, now)
     trees = build_trees(entries)
+    # Other writers wait for a transaction: files are looked into before it.
+    hooks = hooks.looked_ahead(kind, name, entries)
     with database.transaction() as connection:
         found = catalogue.find(connection, kind, name)
         repository = found.repository if isinstance(found, Moved) else found

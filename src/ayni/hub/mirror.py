@@ -237,14 +237,16 @@ class _Copy:
         request = CommitRequest(
             changes=dict(entries), message=made.message, author=made.author, when=made.when, ref=first
         )
+        # Other writers wait for a transaction: files are looked into before it.
+        hooks = self.target.hooks.looked_ahead(self.repository.kind, self.repository.name, entries)
         with self.target.database.transaction() as connection:
-            for look in self.target.hooks.before:
+            for look in hooks.before:
                 look(connection, self.repository, request)
             commits.write(connection, self.repository, made, trees, ref=first, request_key=key)
             revisions.remove_ref(connection, self.repository.id, _NOWHERE)
             for ref in others:
                 revisions.set_ref(connection, self.repository.id, ref, made.sha1)
-            for follow in self.target.hooks.after:
+            for follow in hooks.after:
                 follow(connection, self.repository, request, Committed(revision=made.sha1, is_new=True))
         self.done.num_commits += 1
         return made.sha1
@@ -386,6 +388,7 @@ def mirror_folder(folder: Path, kind: Kind, name: str, target: Target) -> Mirror
     check_sources(files)
     repository = _repository(target, kind, name, "public")
     entries = store_files(target.content, files)
+    hooks = target.hooks.looked_ahead(kind, name, entries)
     done = Mirrored(repository=name, source=str(folder.absolute()), keeps_ids=False)
     with target.database.transaction() as connection:
         here = revisions.head(connection, repository.id)
@@ -404,10 +407,10 @@ def mirror_folder(folder: Path, kind: Kind, name: str, target: Target) -> Mirror
         request = CommitRequest(
             changes=dict(entries), message=made.message, author=made.author, when=made.when
         )
-        for look in target.hooks.before:
+        for look in hooks.before:
             look(connection, repository, request)
         commits.write(connection, repository, made, trees)
-        for follow in target.hooks.after:
+        for follow in hooks.after:
             follow(connection, repository, request, Committed(revision=made.sha1, is_new=True))
     done.refs = {MAIN: made.sha1}
     done.num_commits, done.num_files = 1, len(files)

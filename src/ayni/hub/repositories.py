@@ -222,6 +222,8 @@ class LocalHub:
         )
         if not _is_whole(snapshot):
             write_snapshot(snapshot.folder, entries, self._objects)
+        # Other writers wait for a transaction, so whatever takes long comes before it.
+        hooks = self._hooks.looked_ahead(_LOCAL_KIND, repository, entries)
         request = CommitRequest(
             changes=entries, message=message, author=author, when=when, parent=parent, key=publish_key
         )
@@ -235,12 +237,12 @@ class LocalHub:
                 return
             if here != parent:
                 raise commits.StaleParentError(repository, parent or "its empty state", here)
-            for look in self._hooks.before:
+            for look in hooks.before:
                 look(connection, owner, request)
             commits.write(connection, owner, commit, trees, request_key=publish_key)
             card_index.refresh(connection, self._objects, owner.id, commit.tree)
             evaluations.refresh(connection, self._objects, owner.id, commit.tree)
-            for follow in self._hooks.after:
+            for follow in hooks.after:
                 follow(connection, owner, request, Committed(revision=commit.sha1, is_new=True))
 
         self._database.run(record)

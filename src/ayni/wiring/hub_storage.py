@@ -132,16 +132,21 @@ class HubStorage:
 
     def commit_hooks(self) -> "CommitHooks":
         """What looks at commits that are made in process, as the server does at its own."""
-        from ayni.hub import garbage, lineage, policies, pull_requests
+        from ayni.hub import evaluations, garbage, lineage, parameter_counts, policies, pull_requests
         from ayni.hub.card_index import indexing
         from ayni.hub.commits import CommitHooks
-        from ayni.hub.content_safety import guarding
+        from ayni.hub.content_safety import Guard
 
         return CommitHooks(
-            before=(garbage.keeping(self.content), guarding(self.content, policies.policy_of)),
+            before=(
+                garbage.keeping(self.content),
+                Guard(database=self.database, content=self.content, policy_of=policies.policy_of),
+            ),
             after=(
                 indexing(self.content),
                 lineage.following(self.content),
+                evaluations.following(self.content),
+                parameter_counts.counting(),
                 pull_requests.noting_commits(),
                 self._sign_log,
             ),

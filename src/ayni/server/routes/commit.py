@@ -103,7 +103,7 @@ def _commit(call: Call, taken: CommitLines) -> Response:
     stored = {digest for digest in sizes if hub.content.has(digest)}
     # Looking into files takes time, and all other writers wait for a transaction.
     changes = taken.changes({digest: sizes[digest] for digest in stored})
-    looked = look_ahead(hub.database, hub.content, repository, _files(changes))
+    looked = look_ahead(hub.database, hub.content, repository.kind, repository.name, _files(changes))
 
     def work(connection: sa.Connection) -> tuple[Committed, str | None]:
         now_known = _known_sizes(connection, call, taken)
