@@ -252,3 +252,36 @@ def test_printing_leaves_the_navigation_out(open_page: Any, tmp_path: Path) -> N
 
     assert not page.locator("header.site").is_visible()
     assert page.locator("article").is_visible()
+
+
+@pytest.mark.parametrize("with_script", [True, False])
+def test_a_repository_is_made_private_moved_and_deleted(
+    open_page: Any, hub_url: str, tmp_path: Path, with_script: bool
+) -> None:
+    name = f"passing-{with_script}".lower()
+    with httpx.Client(base_url=hub_url, headers={"Authorization": "Bearer hf_ada"}) as client:
+        client.post("/api/repos/create", json={"name": name}).raise_for_status()
+    seen = open_page(java_script_enabled=with_script)
+    seen.log_in()
+    page = seen.go(f"/ada/{name}")
+
+    page.click("nav.tabs >> text=Settings")
+    page.select_option("#visibility", "private")
+    page.select_option("#gated", "auto")
+    page.click("button:has-text('Change')")
+    page.wait_for_selector("text=The settings were changed.")
+    page.screenshot(path=str(tmp_path / "settings.png"), full_page=True)
+    page.fill("#to", f"ada/{name}-renamed")
+    page.click("button:has-text('Move')")
+    page.wait_for_selector("text=The old name leads here.")
+    page.fill("#typed", name)
+    page.click("button:has-text('Delete')")
+    page.wait_for_selector("text=Nothing was deleted")
+    assert page.locator("#typed").get_attribute("aria-invalid") == "true"
+    page.fill("#typed", f"ada/{name}-renamed")
+    page.click("button:has-text('Delete')")
+    page.wait_for_url("**/ada")
+
+    assert page.locator(f"text={name}").count() == 0
+    assert all("400" in each for each in seen.mistakes)
+    assert (tmp_path / "settings.png").stat().st_size > 1000

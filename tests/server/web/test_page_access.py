@@ -19,6 +19,7 @@ SEE: Cells = {"public": "yyyyyyyyy", "private": "hhyyyyyyh", "gated": "yyyyyyyyy
 READ: Cells = {"public": "yyyyyyyyy", "private": "hhyyyyyyh", "gated": "ggyyyyyyg"}
 SAY: Cells = {"public": "lyyyyyynn", "private": "hhyyyyynh", "gated": "lyyyyyynn"}
 WRITE: Cells = {"public": "lnnnyyynn", "private": "hhnnyyynh", "gated": "lnnnyyynn"}
+ADMIN: Cells = {"public": "lnnnnyynn", "private": "hhnnnyynh", "gated": "lnnnnyynn"}
 ANYBODY: Cells = {"none": "yyyyyyyyy"}
 MEMBER: Cells = {"none": "lyyyyyyyy"}
 OWNER: Cells = {"none": "lyyyyyynn"}
@@ -61,6 +62,10 @@ TABLE: dict[tuple[str, str], Cells] = {
     ("POST", f"{_ONE}/answer"): SAY,
     ("POST", f"{_ONE}/merge"): WRITE,
     ("POST", f"{_PAGE}/like"): SAY,
+    ("GET", f"{_PAGE}/settings"): ADMIN,
+    ("POST", f"{_PAGE}/settings"): ADMIN,
+    ("POST", f"{_PAGE}/settings/move"): ADMIN,
+    ("POST", f"{_PAGE}/settings/delete"): ADMIN,
     ("GET", "/{member}"): ANYBODY,
 }
 PARTS = {

@@ -48,6 +48,8 @@ def frame(visit: Visit, tab: str) -> dict[str, Any]:
     ]
     if repository.gated != "no" and visit.may("access.answer", repository):
         tabs.append(("access", f"{page}/access", "Requests"))
+    if visit.may("repository.settings", repository):
+        tabs.append(("settings", f"{page}/settings", "Settings"))
     return {
         "repository": repository,
         "page": page,

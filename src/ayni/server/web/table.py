@@ -13,6 +13,7 @@ from ayni.server.web import (
     member_page,
     receipts_page,
     repository_page,
+    settings_page,
     static_page,
     tokens_page,
 )
@@ -30,6 +31,7 @@ PAGE_ROUTES: tuple[Route, ...] = (
     *receipts_page.ROUTES,
     *access_page.ROUTES,
     *discussions_page.ROUTES,
+    *settings_page.ROUTES,
     # Last: any name.
     *member_page.ROUTES,
 )
