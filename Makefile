@@ -63,6 +63,8 @@ test: install-dev ## all tests but the slow ones
 
 test-slow: install-dev ## tests that take long: random kills, long examples (CI=true: a short form)
 	@AYNI_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest -m slow
+	@# Every test of the hub again, on a real PostgreSQL and a real S3.
+	@$(BIN)/python -m pytest -p tests.on_servers -m "not slow and not browser" tests/hub tests/server
 
 contract: install-dev ## walk the hub's API with three versions of the Hugging Face client, each in its own environment
 	@$(BIN)/python dev/client_environments.py

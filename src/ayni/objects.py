@@ -172,7 +172,8 @@ class ObjectStore:
         """
         for path in self._file_system.find(self._root):
             inner = self._inner(str(path))
-            if self._digest_of(str(path)) is None and inner.partition("/")[0] not in _FOLDERS:
+            # An emptied folder of a bucket may be found as a file of no name.
+            if inner and self._digest_of(str(path)) is None and inner.partition("/")[0] not in _FOLDERS:
                 yield inner
 
     def incoming_files(self) -> Sequence[tuple[str, int, datetime | None]]:

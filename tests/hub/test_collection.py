@@ -149,6 +149,7 @@ def test_uploads_that_were_given_up_go_with_their_parts(stocked_hub: StockedHub)
     assert (done.uploads, done.objects.count) == (1, 1)
 
 
+@pytest.mark.disk
 def test_files_of_a_killed_upload_are_removed_when_they_are_old(stocked_hub: StockedHub) -> None:
     folder = stocked_hub.folder / "objects" / "incoming"
     folder.mkdir(parents=True)

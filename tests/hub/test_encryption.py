@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.hub.stored_files import StoredFile, files_in, object_at
 
 from ayni.files import NotWritableError
 from ayni.hub.encrypted_files import (
@@ -46,12 +47,12 @@ def local(tmp_path: Path) -> EncryptedObjects:
     return EncryptedObjects(str(tmp_path / "objects"), LocalMasterKeys([OLD]))
 
 
-def object_file(store: EncryptedObjects, sha256: str) -> Path:
-    return Path(store.url) / sha256[:2] / f"{sha256[2:]}.sealed"
+def object_file(store: EncryptedObjects, sha256: str) -> StoredFile:
+    return object_at(store.url, sha256, ".sealed")
 
 
-def key_files(store: EncryptedObjects) -> list[Path]:
-    return [path for path in (Path(store.url) / "keys").rglob("*") if path.is_file()]
+def key_files(store: EncryptedObjects) -> list[StoredFile]:
+    return files_in(f"{store.url}/keys")
 
 
 SIZES = [0, 1, SEGMENT_BYTES - 1, SEGMENT_BYTES, SEGMENT_BYTES + 1, 2 * SEGMENT_BYTES, 2 * SEGMENT_BYTES + 17]
@@ -159,7 +160,7 @@ def test_a_stream_that_breaks_leaves_nothing(local: EncryptedObjects) -> None:
     with pytest.raises(ConnectionError):
         local.put(Broken(random_bytes(3 * SEGMENT_BYTES)))
 
-    assert [path for path in Path(local.url).rglob("*") if path.is_file()] == []
+    assert files_in(local.url) == []
 
 
 def test_what_is_not_what_was_announced_is_not_stored(local: EncryptedObjects) -> None:
@@ -167,7 +168,7 @@ def test_what_is_not_what_was_announced_is_not_stored(local: EncryptedObjects) -
         writer.write(b"other")
         writer.finish(digest(b"weights"))
 
-    assert [path for path in Path(local.url).rglob("*") if path.is_file()] == []
+    assert files_in(local.url) == []
 
 
 def test_an_object_that_is_not_there_is_missing(store: EncryptedObjects) -> None:
@@ -184,7 +185,7 @@ def test_a_deleted_object_is_gone_with_its_key(local: EncryptedObjects) -> None:
 
     assert local.delete(sha256)
 
-    assert [path for path in Path(local.url).rglob("*") if path.is_file()] == []
+    assert files_in(local.url) == []
     with pytest.raises(MissingObjectError):
         local.read(sha256)
 
@@ -268,10 +269,8 @@ def test_a_new_master_key_rewrites_key_files_and_no_object(tmp_path: Path) -> No
     contents = [random_bytes(n) for n in (0, 10, SEGMENT_BYTES + 1)]
     digests = [store.put(io.BytesIO(content)) for content in contents]
 
-    def written() -> list[tuple[int, int]]:
-        return [
-            (status.st_ino, status.st_mtime_ns) for status in (object_file(store, d).stat() for d in digests)
-        ]
+    def written() -> list[object]:
+        return [object_file(store, sha256).version() for sha256 in digests]
 
     before = written()
     both = EncryptedObjects(store.url, LocalMasterKeys([OLD, NEW]))
@@ -292,9 +291,9 @@ def test_a_rotation_that_was_broken_off_goes_on(tmp_path: Path) -> None:
     store = EncryptedObjects(str(tmp_path), LocalMasterKeys([OLD]))
     digests = [store.put(io.BytesIO(bytes([n]))) for n in range(3)]
     both = EncryptedObjects(store.url, LocalMasterKeys([OLD, NEW]))
-    kept = [path.read_bytes() for path in sorted(key_files(store))]
+    kept = [path.read_bytes() for path in key_files(store)]
     both.rewrap()
-    for path, content in list(zip(sorted(key_files(store)), kept, strict=True))[1:]:
+    for path, content in list(zip(key_files(store), kept, strict=True))[1:]:
         path.write_bytes(content)
 
     assert [next(both.read(sha256)) for sha256 in digests] == [bytes([n]) for n in range(3)]
@@ -324,6 +323,7 @@ def test_writers_of_the_same_content_at_once_leave_a_readable_object(tmp_path: P
     assert b"".join(store.read(digest(content))) == content
 
 
+@pytest.mark.disk
 def test_a_key_file_is_there_before_its_object(tmp_path: Path) -> None:
     store = EncryptedObjects(str(tmp_path), LocalMasterKeys([OLD]))
     sha256 = digest(b"weights")
@@ -354,7 +354,7 @@ def test_unencrypted_objects_are_not_seen_and_can_be_moved_in(tmp_path: Path) ->
 def test_a_damaged_unencrypted_object_is_not_moved(tmp_path: Path) -> None:
     plain, store = ObjectStore(str(tmp_path)), EncryptedObjects(str(tmp_path), LocalMasterKeys([OLD]))
     sha256 = plain.put(io.BytesIO(b"weights"))
-    (tmp_path / sha256[:2] / sha256[2:]).write_bytes(b"wEights")
+    object_at(tmp_path, sha256).write_bytes(b"wEights")
 
     with pytest.raises(ContentMismatchError):
         encrypt_all(plain, store)

@@ -3,6 +3,7 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 from tests.hub.stocked_hub import StockedHub, stocked_hub
+from tests.hub.stored_files import file_at, files_in
 
 from ayni.hub.member_tables import audit_log_table
 from ayni.hub.tables import (
@@ -76,7 +77,7 @@ def test_a_broken_audit_log_is_found(filled: StockedHub) -> None:
 
 
 def test_a_missing_and_a_short_object_are_found_without_reading_any(filled: StockedHub) -> None:
-    paths = sorted(path for path in (filled.folder / "objects").glob("??/*"))
+    paths = files_in(filled.folder / "objects")
     paths[0].unlink()
     paths[1].write_bytes(b"1")
 
@@ -86,7 +87,7 @@ def test_a_missing_and_a_short_object_are_found_without_reading_any(filled: Stoc
 
 
 def test_a_changed_byte_is_found_when_hashes_are_asked_for(filled: StockedHub) -> None:
-    path = next((filled.folder / "objects").glob("??/*"))
+    path = files_in(filled.folder / "objects")[0]
     path.write_bytes(bytes(reversed(path.read_bytes())))
 
     assert filled.check(with_hashes=False).is_sound
@@ -95,7 +96,7 @@ def test_a_changed_byte_is_found_when_hashes_are_asked_for(filled: StockedHub) -
 
 def test_what_nothing_needs_is_a_note_and_no_problem(filled: StockedHub) -> None:
     filled.store(b"nobody names this")
-    (filled.folder / "objects" / "README").write_text("mine")
+    file_at(filled.folder / "objects", "README").write_text("mine")
 
     found = filled.check()
 

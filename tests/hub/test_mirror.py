@@ -13,6 +13,7 @@ pytest.importorskip("fastapi")
 pytest.importorskip("httpx")
 
 from tests.hub.stocked_hub import StockedHub, stocked_hub
+from tests.hub.stored_files import files_in
 from tests.server.hub_app import inline, make_hub, ndjson
 
 from ayni.hub import export, revisions
@@ -264,7 +265,7 @@ def test_an_export_is_the_files_and_nothing_else_from_here_and_from_elsewhere(
 
 def test_an_export_that_breaks_off_leaves_nothing(source: Source, tmp_path: Path) -> None:
     source.commit(inline("a.txt", b"one"))
-    for path in (Path(source.hub.content.url)).glob("??/*"):
+    for path in files_in(source.hub.content.url):
         path.write_bytes(b"damaged")
     local = LocalRevisions(source.hub.database, source.hub.content, "model", "ada/x")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.hub.hub_rows import WHEN
+from tests.hub.stored_files import files_in
 
 from ayni.database import Database
 from ayni.hub.commits import CollidingContentError, CommitHooks, CommitRequest, Committed
@@ -230,8 +231,8 @@ def test_a_missing_or_planted_file_is_found(hub_folder: Any) -> None:
 
 def test_a_damaged_object_is_never_handed_out(hub_folder: Any) -> None:
     published = hub_folder.publish({"a": b"12345"})
-    for path in (hub_folder.folder / "objects").rglob("*"):
-        if path.is_file() and path.read_bytes() == b"12345":
+    for path in files_in(hub_folder.folder / "objects"):
+        if path.read_bytes() == b"12345":
             path.write_bytes(b"54321")
 
     with pytest.raises(DamagedObjectError):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.hub.hub_rows import WHEN
+from tests.hub.stored_files import files_in
 
 from ayni.database import Database
 from ayni.hub.content import ContentStore
@@ -31,7 +32,7 @@ def test_an_empty_store_is_encrypted_from_its_first_object_on(database: Database
     sha256 = store.put(io.BytesIO(b"weights"))
 
     assert b"".join(open_at(database, tmp_path / "objects", KEYS).read(sha256)) == b"weights"
-    files = [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]
+    files = files_in(tmp_path / "objects")
     assert files and not any(b"weights" in path.read_bytes() for path in files)
 
 

@@ -2,9 +2,9 @@
 
 import io
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.hub.stored_files import object_at
 
 from ayni.hub.snapshots import (
     INCOMING,
@@ -29,10 +29,6 @@ def snapshot(objects: ObjectStore, tmp_path: Path) -> Snapshot:
     folder = tmp_path / "snapshots" / "abc"
     write_snapshot(folder, files, objects)
     return Snapshot(repository="me/x", revision="abc", folder=folder, files=files)
-
-
-def place_of(objects_folder: Path, sha256: Any) -> Path:
-    return objects_folder / str(sha256)[:2] / str(sha256)[2:]
 
 
 def test_what_was_written_is_whole(snapshot: Snapshot) -> None:
@@ -70,7 +66,7 @@ def test_writing_again_mends_a_damaged_folder(snapshot: Snapshot, objects: Objec
 
 
 def test_a_damaged_object_replaces_nothing(snapshot: Snapshot, objects: ObjectStore, tmp_path: Path) -> None:
-    place_of(tmp_path / "objects", snapshot.files["task.py"].sha256).write_bytes(b"x = 2\n")
+    object_at(tmp_path / "objects", str(snapshot.files["task.py"].sha256)).write_bytes(b"x = 2\n")
 
     with pytest.raises(DamagedObjectError):
         write_snapshot(snapshot.folder, snapshot.files, objects)

@@ -44,6 +44,7 @@ def full_disk() -> Iterator[None]:
     signal.signal(signal.SIGXFSZ, handler)
 
 
+@pytest.mark.disk
 def test_a_full_disk_is_507_and_leaves_nothing(client: Client, request: pytest.FixtureRequest) -> None:
     make_repository(client)
     before = set(client.app.hub.content.list())
@@ -61,6 +62,7 @@ def test_a_full_disk_is_507_and_leaves_nothing(client: Client, request: pytest.F
     assert len(client.get("/api/models/ada/x/commits/main").json()) == 1
 
 
+@pytest.mark.disk
 def test_a_database_that_is_gone_is_an_error_without_details(client: Client, tmp_path: Path) -> None:
     make_repository(client)
     client.app.hub.database.close()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.hub.stored_files import files_in
 from tests.server.hub_app import Client
 from tests.server.lab import SECRET, VARIANTS, Lab, open_lab
 
@@ -40,7 +41,7 @@ def test_files_come_back_whole_and_in_parts(opened: Opened) -> None:
 
 
 def test_nothing_that_was_uploaded_lies_open_in_the_folder(opened: Opened, tmp_path: Path) -> None:
-    files = [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]
+    files = files_in(tmp_path / "objects")
 
     assert len(files) > 10
     assert not any(SECRET in path.read_bytes() or SECRET[::-1] in path.read_bytes() for path in files)

@@ -7,7 +7,11 @@ key of a publication stands in the commit's message, so that a resumed run does 
 Every revision that was published or found is kept as a plain folder here, and checked before it is used
 again.
 
-Not covered: sending only the chunks that the hub lacks (Xet), and resuming a large file in its middle.
+Large files go whole, by LFS, and not by `huggingface_hub` with its chunks (Xet). A run's weights are new in
+all their tensors, so there are few chunks that a hub has already; and that client keeps state of its own
+(caches, a token, its variables of the environment) which would decide over a publication beside our settings.
+
+Not covered: sending only the chunks that the hub lacks, and resuming a large file in its middle.
 """
 
 import base64

@@ -11,6 +11,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+from tests.hub.stored_files import files_in, object_at
 from tests.hub.xet.xet_files import STREAM_LENGTHS, claim_of, cut, make_xorb, stream
 from tests.hub.xet.xet_store import Shelf, shelf
 
@@ -83,7 +84,7 @@ def test_a_byte_that_was_changed_on_the_disk_breaks_the_reading_off(
     shelf: Shelf, contents: XetContents, tmp_path: Path, offset: int
 ) -> None:
     sha256 = shelf.xet.chunks.find(XORB.name).object_name
-    stored = tmp_path / "xorbs" / sha256[:2] / sha256[2:]
+    stored = object_at(tmp_path / "xorbs", sha256)
     damaged = bytearray(stored.read_bytes())
     damaged[offset] ^= 0x41
     stored.write_bytes(damaged)
@@ -103,7 +104,7 @@ def test_a_xorb_that_was_cut_breaks_the_reading_off(
     shelf: Shelf, contents: XetContents, tmp_path: Path
 ) -> None:
     sha256 = shelf.xet.chunks.find(XORB.name).object_name
-    stored = tmp_path / "xorbs" / sha256[:2] / sha256[2:]
+    stored = object_at(tmp_path / "xorbs", sha256)
     stored.write_bytes(stored.read_bytes()[:900_000])
 
     with pytest.raises(DamagedXorbError, match="900000 bytes"):
@@ -127,5 +128,5 @@ def test_xorbs_may_be_encrypted_where_they_are_kept(shelf: Shelf, tmp_path: Path
     sha256 = hashlib.sha256(CONTENT[: 1048576 + 100_000]).hexdigest()
     assert b"".join(hidden.xet.contents(shelf.objects).read(sha256, 5, 1_100_000)) == CONTENT[5:1_100_000]
     plain = CHUNKS[0][:64]
-    assert all(plain not in path.read_bytes() for path in (tmp_path / "sealed").rglob("*") if path.is_file())
+    assert all(plain not in path.read_bytes() for path in files_in(tmp_path / "sealed"))
     hidden.xet.chunks.check(XORB.name)
