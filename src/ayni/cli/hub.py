@@ -223,6 +223,9 @@ def import_git(
     kind: KindOption = "space",
     max_bytes: Annotated[int, typer.Option(min=1, help="Break off above so many bytes.")] = DEFAULT_MAX_BYTES,
     author: Annotated[str, typer.Option(help="Whom the commit names.")] = "operator",
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="Follow redirects to addresses of private networks.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Fill a repository of this machine's hub from a commit of git; where it is from is kept with it.
@@ -236,7 +239,15 @@ def import_git(
     """
     from ayni.wiring import hub
 
-    done = hub.import_git(url, name, kind=kind, commit=commit, max_bytes=max_bytes, author=author)
+    done = hub.import_git(
+        url,
+        name,
+        kind=kind,
+        commit=commit,
+        max_bytes=max_bytes,
+        author=author,
+        allows_private=allow_private,
+    )
     if json:
         terminal.print_json(done)
         return

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from ayni.database import Database
 from ayni.errors import MissingExtraError, UserError
-from ayni.hub import catalogue, commits, large_files, revisions
+from ayni.hub import catalogue, commits, git_http, large_files, revisions
 from ayni.hub.commits import CommitHooks, CommitRequest, Committed
 from ayni.hub.content import ContentStore
 from ayni.hub.git_objects import (
@@ -109,8 +109,10 @@ class Imported:
 
 
 @contextmanager
-def fetch(url: str, wanted: str | None, *, max_bytes: int) -> Iterator[Fetched]:
+def fetch(url: str, wanted: str | None, *, max_bytes: int, allows_private: bool = False) -> Iterator[Fetched]:
     """One commit of a git repository: a branch, a tag or an id; the newest of HEAD without `wanted`.
+
+    Of an http(s) server redirects to private addresses are followed only with `allows_private`.
 
     Raises:
         GitUrlError: no address that is fetched, no answer, or no such commit.
@@ -125,7 +127,9 @@ def fetch(url: str, wanted: str | None, *, max_bytes: int) -> Iterator[Fetched]:
     with tempfile.TemporaryDirectory(prefix="ayni-git-") as folder:
         repository = Repo.init_bare(folder)
         try:
-            commit = _fetch_into(repository, url, wanted, max_bytes)
+            commit = _fetch_into(
+                repository, _client_for(url, max_bytes, allows_private), url, wanted, max_bytes
+            )
             files, left_out = _list_files(repository.object_store, commit.tree)
             yield Fetched(
                 url=url,
@@ -312,15 +316,29 @@ def _delta_target(start: bytes) -> int:
     raise AssertionError("there are two sizes")
 
 
-def _fetch_into(repository: Any, url: str, wanted: str | None, max_bytes: int) -> Any:
-    from dulwich.client import HTTPUnauthorized, get_transport_and_path
-    from dulwich.config import ConfigFile
+def _client_for(url: str, max_bytes: int, allows_private: bool) -> tuple[Any, Any]:
+    """A client of dulwich for an address, and the path that it takes."""
+    if urlsplit(url).scheme == "file":
+        from dulwich.client import get_transport_and_path
+        from dulwich.config import ConfigFile
+
+        return get_transport_and_path(url, config=ConfigFile(), quiet=True)
+
+    def too_large(num_bytes: int) -> Exception:
+        return TooLargeImportError("bytes", num_bytes, max_bytes)
+
+    return git_http.open_http(url, max_bytes=max_bytes, allows_private=allows_private, too_large=too_large)
+
+
+def _fetch_into(
+    repository: Any, client_and_path: tuple[Any, Any], url: str, wanted: str | None, max_bytes: int
+) -> Any:
+    from dulwich.client import HTTPUnauthorized
     from dulwich.errors import GitProtocolError, NotGitRepository
     from dulwich.objects import Commit as GitCommit
     from dulwich.objects import Tag
 
-    # An empty configuration: that of the user may name programs to be run for passwords.
-    client, path = get_transport_and_path(url, config=ConfigFile(), quiet=True)
+    client, path = client_and_path
     chosen: list[bytes] = []
 
     def choose(refs: Mapping[bytes, bytes], depth: int | None = None) -> list[bytes]:

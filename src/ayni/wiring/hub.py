@@ -296,12 +296,16 @@ def import_git(
     commit: str | None = None,
     max_bytes: int,
     author: str,
+    allows_private: bool = False,
     home: Path | None = None,
 ) -> dict[str, Any]:
     """Fill a repository of the hub of this home from a commit of git; what was left out is in the answer."""
     from ayni.hub.git_import import fetch, write_import
 
-    with _storage(home) as storage, fetch(url, commit, max_bytes=max_bytes) as fetched:
+    with (
+        _storage(home) as storage,
+        fetch(url, commit, max_bytes=max_bytes, allows_private=allows_private) as fetched,
+    ):
         done = write_import(
             fetched,
             storage.database,
