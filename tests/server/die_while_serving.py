@@ -17,7 +17,7 @@ from typing import Any
 import anyio.from_thread
 import sqlalchemy as sa
 from tests.hub.die_at_every_write import Death
-from tests.server.hub_app import Client, commit, inline, large, make_hub, make_repository
+from tests.server.hub_app import Client, assert_whole, commit, inline, large, make_hub, make_repository
 
 from ayni.hub import uploads
 from ayni.server.app import make_app
@@ -79,6 +79,7 @@ def _check(home: Path) -> None:
         assert titles == ["Change", "initial commit"], titles
         assert client.get("/ada/x/resolve/main/w.bin").content == LARGE
         assert client.get("/ada/x/resolve/main/a.txt").content == SMALL
+    assert_whole(hub)
     hub.database.close()
 
 

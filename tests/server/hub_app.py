@@ -17,6 +17,7 @@ import pytest
 
 from ayni.database import Database
 from ayni.hub.callers import Caller, GivenCallers
+from ayni.hub.fsck import Checker
 from ayni.hub.tickets import Tickets
 from ayni.hub.xet.store import XetStore
 from ayni.objects import ObjectStore
@@ -49,6 +50,23 @@ def make_hub(folder: Path, *, base_url: str = BASE_URL, **given: Any) -> ServedH
         "log_key": load_or_create_key(folder / "hub-key.pem"),
     }
     return ServedHub(**{**parts, **given})
+
+
+def assert_whole(hub: ServedHub) -> None:
+    """Prove it as `ayni hub fsck --hashes` does, by reading every byte."""
+    assert hub.xet is not None
+    xorbs: Any = hub.xet.xorbs
+    objects: Any = hub.content._objects  # type: ignore[attr-defined]
+    checker = Checker(
+        database=hub.database,
+        objects=objects,
+        content=hub.content,
+        xorbs=xorbs,
+        xorb_content=xorbs,
+        now=hub.now(),
+    )
+    found = checker.check(with_hashes=True)
+    assert found.is_sound, found.problems
 
 
 class Client:

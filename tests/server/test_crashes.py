@@ -2,17 +2,36 @@
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import anyio.from_thread
 import httpx
 import pytest
-from tests.server.hub_app import Client, commit, inline, large, make_repository, ndjson, upload
+import sqlalchemy as sa
+from tests.server.hub_app import (
+    SECRET,
+    Client,
+    assert_whole,
+    commit,
+    inline,
+    large,
+    make_hub,
+    make_repository,
+    ndjson,
+    upload,
+)
 
+from ayni.database import Database
+from ayni.hub.xet.store import XetStore
+from ayni.objects import ObjectStore
+from ayni.server.app import make_app
 from ayni.server.served_hub import ServedHub
 
 CRASHER, ROOT = "tests.server.die_while_serving", Path(__file__).parent.parent.parent
@@ -60,6 +79,100 @@ def test_a_full_disk_is_507_and_leaves_nothing(client: Client, request: pytest.F
     assert set(client.app.hub.content.list()) == before
     assert list((Path(client.app.hub.content.url) / "incoming").iterdir()) == []
     assert len(client.get("/api/models/ada/x/commits/main").json()) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A device of 8 MB of its own, where the system lets us have one."""
+    folder = tmp_path / "device"
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("no device can be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.disk
+def test_a_device_that_is_full_for_objects_and_database_keeps_whole_commits(small_disk: Path) -> None:
+    ballast = small_disk / "ballast"
+    hub = make_hub(small_disk / "hub")
+    with anyio.from_thread.start_blocking_portal() as portal:
+        client = Client(make_app(hub), portal)
+        make_repository(client)
+        ballast.write_bytes(bytes(1 << 20))
+
+        kept: dict[str, bytes] = {}
+        statuses = []
+        for number in range(200):
+            # Small ones at the end: they find room for their bytes, and none for their rows.
+            content = os.urandom(300_000 if number < 100 else 100)
+            reply = commit(client, "ada/x", inline(f"{number}.bin", content))
+            statuses.append(reply.status_code)
+            if reply.status_code == 200:
+                kept[f"{number}.bin"] = content
+            else:
+                assert "no space left" in reply.json()["error"], reply.text
+
+        assert set(statuses) == {200, 507}
+        assert_whole(hub)
+        ballast.unlink()
+        assert commit(client, "ada/x", inline("last.txt", b"there is room")).status_code == 200
+        assert len(client.get("/api/models/ada/x/commits/main").json()) == len(kept) + 2
+        for path, content in kept.items():
+            assert client.get(f"/ada/x/resolve/main/{path}").content == content
+    assert_whole(hub)
+    hub.database.close()
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+@pytest.mark.parametrize("comes_back", [True, False])
+@pytest.mark.parametrize("at", [1, 4, 12, "commit"])
+def test_a_database_server_that_crashes_in_the_middle_of_a_commit_leaves_it_whole_or_not_there(
+    tmp_path: Path, postgresql: Any, migrated: str, at: int | str, comes_back: bool
+) -> None:
+    url = postgresql.new_database(migrated)
+    database = Database(url, retry_seconds=60 if comes_back else 0.2)
+    xet = XetStore.over(database, ObjectStore(str(tmp_path / "xorbs")), secret=SECRET)
+    content = xet.contents(ObjectStore(str(tmp_path / "objects")))
+    hub = make_hub(tmp_path, database=database, xet=xet, content=content)
+    seen: list[object] = []
+
+    def crash_once(connection: sa.Connection, *_: object) -> None:
+        # Only what writes: a request whose reading breaks off is told so, and nothing has happened.
+        if connection.get_execution_options().get("ayni_only_reads"):
+            return
+        seen.append(connection)
+        if len(seen) == (1 if at == "commit" else at):
+            postgresql.crash()
+            if comes_back:
+                postgresql.start()
+
+    with anyio.from_thread.start_blocking_portal() as portal:
+        client = Client(make_app(hub), portal)
+        make_repository(client)
+        upload(client, "ada/x", b"w" * 1000)
+        engine, event = database._engine, "commit" if at == "commit" else "before_cursor_execute"
+        sa.event.listen(engine, event, crash_once)
+
+        reply = commit(client, "ada/x", large("w.bin", b"w" * 1000), inline("a.txt", b"1"))
+
+        if comes_back:
+            assert reply.status_code == 200, reply.text
+        else:
+            assert reply.status_code in (500, 503), reply.text
+            assert "postgresql://" not in reply.text and "Traceback" not in reply.text
+            postgresql.start()
+        assert len(seen) >= (1 if at == "commit" else int(at))
+        assert_whole(hub)
+        again = commit(client, "ada/x", large("w.bin", b"w" * 1000), inline("a.txt", b"1"))
+        assert again.status_code == 200
+        titles = [each["title"] for each in client.get("/api/models/ada/x/commits/main").json()]
+        assert titles == ["Change", "initial commit"]
+        assert client.get("/ada/x/resolve/main/w.bin").content == b"w" * 1000
+    assert_whole(hub)
+    database.close()
 
 
 @pytest.mark.disk
