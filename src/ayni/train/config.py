@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Literal, TypeAlias, get_args
 
+from ayni.train.privacy_config import PrivacyConfig
 from ayni.train.strategy_config import (
     COARSE_CODECS,
     CODECS,
@@ -75,6 +76,7 @@ class TrainConfig:
         streaming: Options of that strategy.
         asynchronous: Options of strategy "async".
         adapter: Train a LoRA adapter instead of the whole model; null trains the model.
+        privacy: Differential privacy of the training examples (DP-SGD); null promises none.
         init_from: Where training starts: a safetensors file, or a model of the local hub (owner/name or
             owner/name@revision); null = the task's untrained model.
         engine: "local" starts worker processes here; tcp:// or tls:// is a Dask scheduler's address.
@@ -113,6 +115,7 @@ class TrainConfig:
     streaming: StreamingConfig = field(default_factory=StreamingConfig)
     asynchronous: AsyncConfig = field(default_factory=AsyncConfig)
     adapter: AdapterConfig | None = None
+    privacy: PrivacyConfig | None = None
     init_from: str | None = None
     engine: str = "local"
     tls: TlsConfig | None = None
@@ -244,6 +247,16 @@ def _contradictions(config: TrainConfig) -> list[str]:
         (
             config.strategy == "sync" and config.round_seconds is not None,
             "strategy sync takes each step together: use local_steps instead of round_seconds",
+        ),
+        (
+            config.privacy is not None and config.strategy not in ("diloco", "sync"),
+            f"privacy counts steps, and strategy {config.strategy} does not say beforehand how many there "
+            "are: use strategy diloco or sync",
+        ),
+        (
+            config.privacy is not None and config.round_seconds is not None,
+            "privacy counts steps, and round_seconds does not say beforehand how many there are: use "
+            "local_steps",
         ),
         (
             not (config.engine == "local" or config.engine.startswith(("tcp://", "tls://"))),

@@ -64,7 +64,7 @@ from ayni.train.pace import Pace
 from ayni.train.result import Observer, RoundProgress
 from ayni.train.round_meter import RoundMeter
 from ayni.train.shared_model import MergeTerms, SharedModel
-from ayni.train.started import append_started
+from ayni.train.started import StartedAttempts
 from ayni.train.state_machine import make_rounds
 from ayni.train.stream import Stream
 from ayni.train.validation import Validator
@@ -128,6 +128,7 @@ class Coordinator:
         factor = self._config.asynchronous.guard_factor if self._config.strategy == "async" else None
         self._guard = DivergenceGuard(folder, factor, num_returns=checkpoint.extra.get("num_returns", 0))
         self._guard_loss: float | None = None
+        self._started = StartedAttempts(folder, session.session_id, privacy=session.privacy)
         self._to_handle: list[Event] = []
 
     @property
@@ -298,8 +299,7 @@ class Coordinator:
         now = time.monotonic()
         self._meter.started(now)
         self._clocks.order_began(learner=learner, round_=round_, attempt=attempt, now=now)
-        session = self._session.session_id
-        append_started(self._folder, session=session, round_=round_, learner=learner, attempt=attempt)
+        self._started.begin(round_=round_, learner=learner, attempt=attempt)
         if self._config.strategy != "async":
             self._leases.reserve(round_=round_, num_steps=self._expected_steps())
         start, _ = self._leases.take(learner=learner, round_=round_, num_steps=command.num_steps)

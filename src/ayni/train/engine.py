@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ayni.errors import AyniError
 from ayni.task import TaskReference
 from ayni.train.config import TrainConfig
+from ayni.train.privacy_accounting import PrivacyPlan
 
 Frame: TypeAlias = NDArray[np.uint8]
 
@@ -32,7 +33,7 @@ class Session:
     `untrained_sha256` is what a learner's own untrained model must hash to (named_arrays.digest_of), so
     that the first model need not travel. `init_path` is the file that weights are taken from before that.
     With `lends_memory` coordinator and learners run on one machine, and read each other's frames where they
-    were written (lent_frames.py).
+    were written (lent_frames.py). With `privacy` learners draw, clip and noise as it says.
     """
 
     session_id: str
@@ -44,6 +45,7 @@ class Session:
     untrained_sha256: str = ""
     init_path: Path | None = None
     lends_memory: bool = False
+    privacy: PrivacyPlan | None = None
 
 
 ModelKind: TypeAlias = Literal["untrained", "held", "full", "change"]

@@ -18,7 +18,7 @@ from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -38,11 +38,15 @@ from ayni.train.learner_state import LearnerState
 from ayni.train.lent_frames import SMALL_BYTES, FrameBox, FrameList, LendingPool
 from ayni.train.local import NonFiniteLossError
 from ayni.train.named_arrays import NamedArrays, digest_of, make_manifest, num_bytes
+from ayni.train.privacy_accounting import PrivacyPlan
 from ayni.train.randomness import derive_seed, seeded
 from ayni.train.replica import Replica
 from ayni.train.round_of_work import AverageTensors, AwaitPart, Request, RoundOfWork
 from ayni.train.stream import sample_order
 from ayni.train.torch_replica import TorchReplica
+
+if TYPE_CHECKING:
+    from ayni.train.private_gradients import ExampleSampler
 
 _Work: TypeAlias = Generator[Request, MergedPart | None, Any]
 
@@ -131,6 +135,7 @@ class Learner:
     ) -> None:
         self._session, self._config, self._task, self._learner = session, session.config, task, learner
         self._dataset = load_dataset(task, "train", seed=session.seed)
+        self._sampler: ExampleSampler | None = None
         self._new_replica()
         self._check_frozen_weights()
         arrays = self._replica.arrays()
@@ -173,11 +178,11 @@ class Learner:
     def _run_steps(self, order: Order, *, mix_at: int | None) -> _Work:
         """Optimizer steps, and the merged part in between; returns the mean loss."""
         sum_of_losses = 0.0
-        indices = self._indices(order)
+        examples_of_step = self._examples_of_steps(order)
         for step in range(order.num_steps):
             if step == mix_at:
                 yield from self._mix_in(order)
-            examples = indices[step * self._config.batch_size :][: self._config.batch_size]
+            examples = next(examples_of_step)
             rate = self._config.learning_rate_at(order.first_step + step * order.step_length)
             where = f"round {order.round}, learner {self._learner}, step {step + 1}"
             sum_of_losses += yield from self._step(order, examples, rate, where)
@@ -293,13 +298,20 @@ class Learner:
         """Payload of ring all-reduces: each of n members sends 2 (n - 1) / n of the bytes."""
         return round(2 * (num_members - 1) / num_members * self._averaged_bytes) if num_members else 0
 
-    def _indices(self, order: Order) -> list[int]:
-        return sample_order(
+    def _examples_of_steps(self, order: Order) -> Iterator[list[int]]:
+        """Indices into the training split for one step after the other."""
+        if self._sampler is not None:
+            # The order's block only counts then: it says how many examples the steps take in the mean.
+            while True:
+                yield self._sampler.draw()
+        indices = sample_order(
             seed=self._session.seed,
             num_examples=len(self._dataset),
             start=order.start,
             num_samples=order.num_steps * self._config.batch_size,
         )
+        for step in range(order.num_steps):
+            yield indices[step * self._config.batch_size :][: self._config.batch_size]
 
     def _batch(self, indices: Sequence[int]) -> Any:
         try:
@@ -337,12 +349,20 @@ class Learner:
         self._replica: Replica = make_replica(
             self._task, session.config, seed=session.seed, init_path=session.init_path
         )
+        if session.privacy is not None:
+            self._protect(session.privacy)
         self._state = LearnerState(session, self._replica, learner=self._learner)
         self._is_untrained = True
 
+    def _protect(self, plan: PrivacyPlan) -> None:
+        from ayni.train.private_gradients import ExampleSampler
+
+        self._torch_replica.protect(plan)
+        self._sampler = ExampleSampler(num_examples=len(self._dataset), sample_rate=plan.sample_rate)
+
     @property
     def _torch_replica(self) -> TorchReplica:
-        assert isinstance(self._replica, TorchReplica), "other replicas refuse strategy sync"
+        assert isinstance(self._replica, TorchReplica), "other replicas refuse strategy sync and privacy"
         return self._replica
 
     @contextlib.contextmanager

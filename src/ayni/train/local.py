@@ -118,7 +118,7 @@ def compute_gradients(
         raise
     except Exception as error:
         raise TaskFailedError(method="loss", cause=error) from error
-    _check_loss(value)
+    check_loss(value)
     number = float(value.detach())
     if not math.isfinite(number):
         raise NonFiniteLossError(loss=number, where=where, learning_rate=optimizer.param_groups[0]["lr"])
@@ -129,7 +129,12 @@ def compute_gradients(
     return number
 
 
-def _check_loss(value: Any) -> None:
+def check_loss(value: Any) -> None:
+    """Refuse what is no scalar with a gradient.
+
+    Raises:
+        LossShapeError: see there.
+    """
     if not isinstance(value, torch.Tensor):
         raise LossShapeError(f"The task's loss returned {type(value).__name__}, expected a scalar tensor.")
     if value.numel() != 1:

@@ -128,8 +128,9 @@ class TrainResult:
         utilisation: Over all rounds, see `utilisation_over`.
         num_updates: Updates that entered the model.
         num_dropped: Updates that arrived and entered no model; they are among the lost ones.
+        privacy: PrivacySpent.to_json(); None when nothing was promised.
 
-    The last seven are None in the result of a run made before they were counted.
+    Those from codec to num_dropped are None in the result of a run made before they were counted.
     """
 
     model_path: str
@@ -152,6 +153,7 @@ class TrainResult:
     utilisation: float | None = None
     num_updates: int | None = None
     num_dropped: int | None = None
+    privacy: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain JSON."""

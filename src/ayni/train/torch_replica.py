@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors.torch
@@ -39,7 +39,11 @@ from ayni.train.named_arrays import (
     travelling_tensors,
 )
 from ayni.train.optimizer_spill import as_os_errors
+from ayni.train.privacy_accounting import PrivacyPlan
 from ayni.train.randomness import seed_everything, seeded
+
+if TYPE_CHECKING:
+    from ayni.train.private_gradients import PrivateGradients
 
 # Examples of one batch when only the loss is asked for.
 _LOSS_BATCH = 64
@@ -62,6 +66,13 @@ class TorchReplica:
             if not buffer.is_floating_point()
         }
         self._made_optimizer: torch.optim.Optimizer | None = None
+        self._private: PrivateGradients | None = None
+
+    def protect(self, plan: PrivacyPlan) -> None:
+        """Clip and noise every gradient from now on (private_gradients.py)."""
+        from ayni.train.private_gradients import PrivateGradients
+
+        self._private = PrivateGradients(self.model, plan, device=self._device)
 
     @property
     def buffer_names(self) -> frozenset[str]:
@@ -106,6 +117,11 @@ class TorchReplica:
 
     def batch(self, examples: Sequence[Any]) -> Any:
         """As torch's DataLoader makes it, on the device."""
+        if self._private is not None:
+            return self._private.batch(examples, self._collated)
+        return self._collated(examples)
+
+    def _collated(self, examples: Sequence[Any]) -> Any:
         try:
             return to_device(collate(examples), self._device)
         except Exception as error:
@@ -121,6 +137,9 @@ class TorchReplica:
         """The loss of a batch; its gradients are left in the parameters."""
         if not self.model.training:
             self.model.train()
+        if self._private is not None:
+            rate = self._optimizer.param_groups[0]["lr"]
+            return self._private.compute(batch, self._task.loss, where=where, learning_rate=rate)
         return compute_gradients(self.model, self._optimizer, batch, self._task.loss, where=where)
 
     def apply_gradients(self, *, learning_rate: float) -> None:

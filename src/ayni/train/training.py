@@ -22,19 +22,22 @@ from typing import Any
 import numpy as np
 
 from ayni.errors import UserError
+from ayni.keras_weights import is_keras
 from ayni.task import Task, TaskReference
+from ayni.train.accepted import read_accepted
 from ayni.train.checkpoint import Checkpoint, Totals, load_latest
 from ayni.train.config import PACE_KEYS, TrainConfig, config_to_json
 from ayni.train.coordinator import Coordinator
 from ayni.train.curve import read_curve
 from ayni.train.engine import Engine, Session
-from ayni.train.learner import load_dataset, make_replica
+from ayni.train.learner import build_model, load_dataset, make_replica
 from ayni.train.local import one_thread
 from ayni.train.named_arrays import NamedArrays, check_manifest, make_manifest, manifest_digest
+from ayni.train.privacy_accounting import PrivacyPlan, PrivacyTargetError, plan_privacy, privacy_spent
 from ayni.train.replica import Replica
 from ayni.train.result import Observer, TrainResult, utilisation_over
 from ayni.train.shared_model import SharedModel
-from ayni.train.started import count_lost
+from ayni.train.started import count_begun, count_lost
 from ayni.train.stream import EmptyDatasetError, check_data_suffices
 from ayni.train.validation import Validator
 
@@ -68,12 +71,15 @@ def train(
         LearnersLostError: too few learners are left.
         DivergedError: training without a barrier became worse again and again.
         DamagedCheckpointError: checkpoints are there and none can be read.
+        PrivacyTargetError, UnsafeLayerError, NotPerExampleError: privacy cannot be had as asked for.
+        PrivacyBudgetUsedError: too many attempts were lost for it.
     """
     user_task = task.load()
     num_examples = _checked_length(user_task, config, seed)
     validation = load_dataset(user_task, "validation", seed=seed)
     if len(validation) == 0:
         raise EmptyDatasetError("validation")
+    privacy = _checked_privacy(user_task, config, seed=seed, num_examples=num_examples)
     # The other cores belong to the learners.
     with one_thread():
         replica = make_replica(user_task, config, seed=seed, init_path=init_path)
@@ -90,6 +96,7 @@ def train(
         spill_folder=spill_folder,
         untrained_sha256=untrained_sha256,
         init_path=init_path,
+        privacy=privacy,
     )
     coordinator = Coordinator(
         session,
@@ -107,13 +114,30 @@ def train(
     coordinator.run()
     replica.set_arrays(model.parameters)
     replica.save(folder / MODEL_FILE)
-    return _result(config, folder, coordinator.totals, num_parameters=replica.num_parameters)
+    return _result(config, folder, coordinator.totals, privacy, num_parameters=replica.num_parameters)
 
 
 def _checked_length(task: Task, config: TrainConfig, seed: int) -> int:
     num_examples = len(load_dataset(task, "train", seed=seed))
     check_data_suffices(num_examples=num_examples, num_learners=config.learners, batch_size=config.batch_size)
     return num_examples
+
+
+def _checked_privacy(task: Task, config: TrainConfig, *, seed: int, num_examples: int) -> PrivacyPlan | None:
+    """The plan of a private training, once model and loss have shown that they keep examples apart."""
+    if config.privacy is None:
+        return None
+    model = build_model(task, seed=seed)
+    if is_keras(model):
+        raise PrivacyTargetError("train.privacy needs a model of torch, and this task's is one of Keras.")
+    plan = plan_privacy(config, num_examples=num_examples)
+    from ayni.train.privacy_checks import check_examples_apart, check_layers
+
+    check_layers(model)
+    with one_thread():
+        dataset = load_dataset(task, "train", seed=seed)
+        check_examples_apart(task, model, dataset, device=config.device, seed=seed)
+    return plan
 
 
 def _shared_model(replica: Replica, config: TrainConfig) -> SharedModel:
@@ -163,7 +187,9 @@ def _load(folder: Path, model: SharedModel, fingerprint: str, observer: Observer
     return checkpoint
 
 
-def _result(config: TrainConfig, folder: Path, totals: Totals, *, num_parameters: int) -> TrainResult:
+def _result(
+    config: TrainConfig, folder: Path, totals: Totals, privacy: PrivacyPlan | None, *, num_parameters: int
+) -> TrainResult:
     curve: Sequence[dict[str, Any]] = read_curve(folder)
     wall_seconds = curve[-1]["wall_seconds"]
     return TrainResult(
@@ -187,4 +213,9 @@ def _result(config: TrainConfig, folder: Path, totals: Totals, *, num_parameters
         num_lost_updates=count_lost(folder),
         num_optimizer_resets=totals.num_optimizer_resets,
         curve=list(curve),
+        privacy=None
+        if privacy is None
+        else privacy_spent(
+            privacy, config, num_begun=count_begun(folder), num_accepted=len(read_accepted(folder))
+        ).to_json(),
     )
