@@ -3,5 +3,5 @@
 Siblings are strangers: nothing here knows of training, models' files or reports. Torch and
 scikit-learn are imported where they are needed.
 
-Not covered yet: generation of data, and audits of what a model gives away.
+Not covered: text generation, and data that change while they are used.
 """
