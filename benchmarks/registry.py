@@ -14,6 +14,7 @@ from typing import Any
 HERE = Path(__file__).parent
 INFRASTRUCTURE = {"__main__", "registry", "rows", "document", "commands"} | {
     # What several benchmarks share: tasks, and processes to compare with.
+    "digits_arms",
     "small_cnn",
     "small_gpt",
     "trivial_task",

@@ -39,8 +39,8 @@ def result(**changes: Any) -> dict[str, Any]:
 def test_each_arm_has_a_row_with_its_intervals_and_its_word() -> None:
     html = utility_section(result())
 
-    assert "+3.00 (+2.00 to +4.00)" in html
-    assert "+2.00 (+1.00 to +3.00)" in html
+    assert "(+2.00 to +4.00)" in html
+    assert "(+1.00 to +3.00)" in html
     assert "the other took 2.5 times the steps" in html
     assert "no evidence" in html
     assert "CPU seconds, for nothing was metered" in html

@@ -5,7 +5,8 @@ classical augmentation, a cheap generator, a neural one, both, or as the upper b
 the generators learned from. Each seed draws one split that all arms share, so that differences are paired.
 
     same steps     every arm takes the same number of steps
-    same energy    the reference trains on until it has used what the arm used, its generator included
+    same energy    the reference trains for as long as its energy reaches that of the arm, the generator
+                   included; at most MAX_STEPS_RATIO times its steps
 
 An arm "helps" when the lower bounds of both intervals are above zero. Else there is "no evidence", which
 is not the same as "no difference". One that is worse for sure says so.
@@ -19,7 +20,7 @@ Not covered: correction for many arms (name the arm beforehand), and energy to r
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
@@ -32,8 +33,8 @@ from ayni.intervals import LEVEL
 
 MIN_SEEDS = 8
 # The reference's longest training at equal energy, as a multiple of its steps: a generator that cost a
-# hundred trainings would else cost a hundred more to be compared with.
-MAX_STEPS_RATIO = 20.0
+# hundred trainings would else cost a hundred more to be compared with. `steps_ratio` shows where it held.
+MAX_STEPS_RATIO = 5.0
 
 
 class TooFewSeedsError(UserError):
@@ -65,7 +66,8 @@ class Arm:
 
     Attributes:
         name: unique among the arms.
-        derive: makes examples to be added; None adds none.
+        derive: makes examples to be added; None adds none. Arms with the same function share what it
+            makes, and each of them is charged for it.
         augments: classical augmentation of each batch, the derived examples included.
         compared_with: the arm that this one is judged against; None for the first.
         is_bound: an upper bound, which no member could have without the partner's data.
@@ -288,21 +290,16 @@ def compare_arms(
     for place, seed in enumerate(seeds):
         split = make_split(seed)
         num_own, num_partner = len(split.own), len(split.partner)
+        made = _Made(split, seed, read_joules)
         for index, arm in enumerate(arms):
-            run = _run(arm, split, seed=seed, num_steps=num_steps, train=train, read_joules=read_joules)
+            work = _Work(train=train, seed=seed, num_steps=num_steps, read_joules=read_joules)
+            run = work.run(arm, split, made)
             runs[arm.name].append(run)
             if arm.compared_with is not None and not arm.is_bound:
                 reference = runs[arm.compared_with][-1]
                 steps = _affordable_steps(run, reference, num_steps)
                 if steps > num_steps:
-                    again = _run(
-                        by_name[arm.compared_with],
-                        split,
-                        seed=seed,
-                        num_steps=steps,
-                        train=train,
-                        read_joules=None,
-                    )
+                    again = replace(work, num_steps=steps).run(by_name[arm.compared_with], split, made)
                     longer[arm.name].append((again.accuracy, steps / num_steps))
                 else:
                     longer[arm.name].append((reference.accuracy, 1.0))
@@ -337,19 +334,45 @@ def _check_arms(arms: Sequence[Arm]) -> None:
         seen.add(arm.name)
 
 
-def _run(
-    arm: Arm, split: Split, *, seed: int, num_steps: int, train: Trainer, read_joules: ReadJoules | None
-) -> _Run:
-    meter = CostMeter(read_joules)
-    derived = None if arm.derive is None else arm.derive(split, seed)
-    making = meter.read()
-    meter = CostMeter(read_joules)
-    predict = train(
-        ClassifierWork(own=split.own, derived=derived, augments=arm.augments, num_steps=num_steps, seed=seed)
-    )
-    training = meter.read()
-    right = np.asarray(predict(split.test.inputs)) == split.test.labels
-    return _Run(accuracy=100 * float(right.mean()), making=making, training=training)
+class _Made:
+    """What the arms of one split add, made when it is first asked for, with what that cost."""
+
+    def __init__(self, split: Split, seed: int, read_joules: ReadJoules | None) -> None:
+        self._split, self._seed, self._read_joules = split, seed, read_joules
+        self._found: dict[Derive, tuple[Records, Cost]] = {}
+
+    def get(self, derive: Derive | None) -> tuple[Records | None, Cost]:
+        if derive is None:
+            return None, CostMeter(self._read_joules).read()
+        if derive not in self._found:
+            meter = CostMeter(self._read_joules)
+            records = derive(self._split, self._seed)
+            self._found[derive] = records, meter.read()
+        return self._found[derive]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    train: Trainer
+    seed: int
+    num_steps: int
+    read_joules: ReadJoules | None
+
+    def run(self, arm: Arm, split: Split, made: _Made) -> _Run:
+        derived, making = made.get(arm.derive)
+        meter = CostMeter(self.read_joules)
+        predict = self.train(
+            ClassifierWork(
+                own=split.own,
+                derived=derived,
+                augments=arm.augments,
+                num_steps=self.num_steps,
+                seed=self.seed,
+            )
+        )
+        training = meter.read()
+        right = np.asarray(predict(split.test.inputs)) == split.test.labels
+        return _Run(accuracy=100 * float(right.mean()), making=making, training=training)
 
 
 def _affordable_steps(run: _Run, reference: _Run, num_steps: int) -> int:
