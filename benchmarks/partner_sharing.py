@@ -171,8 +171,8 @@ BENCHMARK = Benchmark(
     name="partner_sharing",
     topic="data: sharing without data",
     bar="a partner with 70 digits a class shares only synthetic ones with a member who has 10: best "
-    "generator + augmentation against augmentation alone, 10 seeds: at least +1.5 points, both lower bounds above 0, "
-    "and no audit of it fails",
+    "generator + augmentation against augmentation alone, 10 seeds: at least +1.5 points, both lower bounds "
+    "above 0, and no audit of it fails",
     seconds_quick=90,
     seconds_full=700,
     measure=measure,
