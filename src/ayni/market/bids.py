@@ -111,8 +111,8 @@ class Bid:
         """Whether residency allows a zone: "DE" allows DE and DE-BY. An unknown zone only where all are."""
         if self.residency is None:
             return True
-        return zone is not None and any(
-            zone == allowed or zone.startswith(f"{allowed}-") for allowed in self.residency
+        return zone is not None and (
+            zone in self.residency or any(zone.startswith(f"{allowed}-") for allowed in self.residency)
         )
 
     def _check_amount(self, field: str, amount: int) -> None:

@@ -169,11 +169,12 @@ def make_option(market: MarketRound, auction: "Auction", place: "Record", *, num
     from ayni.market.greedy import reserve_of
     from ayni.market.place_costs import to_whole
 
-    arrays, row, bid = auction.arrays, int(place["row"]), market.bids[number]
+    # All fields at once, in the order of PLACES: each look at one alone takes a third as long.
+    row, _, num_pieces, starts, ends, hours, grams, _, _ = place.item()
+    arrays, bid = auction.arrays, market.bids[number]
     facts, offer = arrays.facts, arrays.row_offers[row][0]
-    hours, grams = float(place["hours"]), float(place["grams"])
     ask = to_whole(bid.gang * hours * offer.ask_microcredits_per_machine_hour)
-    starts, ends = place["starts"].tolist(), place["ends"].tolist()
+    pieces = zip(starts[:num_pieces].tolist(), ends[:num_pieces].tolist(), strict=True)
     transfer = 0.0 if offer.member == bid.member else float(facts.bids[number]["transfer"])
     return Option(
         bid=bid.id,
@@ -182,7 +183,7 @@ def make_option(market: MarketRound, auction: "Auction", place: "Record", *, num
         site=offer.site,
         machine_class=offer.machine_class.name,
         machines=bid.gang,
-        pieces=tuple(zip(starts, ends, strict=True))[: int(place["num_pieces"])],
+        pieces=tuple(pieces),
         hours=hours,
         ask_microcredits=ask,
         grams=grams if offer.zone in market.carbon else None,
