@@ -3,7 +3,8 @@
     xorbs        stored, and the uploader may build on them
     terms        the chunks are there, are that many bytes, and the uploader knows their hashes
     file hash    that of these chunks in this order
-    SHA-256      that of the content, read once; a file that is known already is not read again
+    SHA-256      that of the content, read once, ahead of the shard where that was possible (`ahead.py`);
+                 a file that is known already is not read again
 
 Nothing is written before all files of a shard are found true. Then one transaction makes them known, and says
 that the repository received them, so that a commit may name them.
@@ -81,6 +82,7 @@ class Registrar:
         holder: who uploads, and where to.
         readable: what the member may read, as a condition on `hub_repositories`.
         check_size: raises where files, as sizes by SHA-256, are more than the holder may add.
+        behind: what was hashed ahead of the first terms of a file, and of how many.
     """
 
     database: Database
@@ -88,6 +90,7 @@ class Registrar:
     holder: Holder
     readable: sa.ColumnElement[bool]
     check_size: Callable[[sa.Connection, Mapping[str, int]], None] = lambda *_: None
+    behind: Callable[[Sequence[Term]], tuple["hashlib._Hash", int]] = lambda _: (hashlib.sha256(), 0)
 
     def register(
         self, claims: Iterable[FileClaim], *, when: datetime, progress: Progress = lambda *_: None
@@ -163,11 +166,13 @@ class Registrar:
             before = end
 
     def _sha256(self, claim: FileClaim, counted: "_Count") -> str:
-        digest = hashlib.sha256()
+        digest, num_hashed = self.behind(claim.terms)
+        if num_hashed:
+            counted.add(num_hashed)
         # One batch is read and unpacked while the one before is hashed; both let other threads run.
         with ThreadPoolExecutor(1) as hashing:
             before: Future[None] | None = None
-            for term in claim.terms:
+            for term in claim.terms[num_hashed:]:
                 for contents in self.chunks.read_unchecked(term.xorb, term.start, term.stop):
                     if before is not None:
                         before.result()

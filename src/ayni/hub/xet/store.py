@@ -4,8 +4,9 @@ Not covered: HTTP.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from ayni.hub.permissions import readable
 from ayni.hub.tables import repository_objects_table
 from ayni.hub.uploads import received_table
 from ayni.hub.xet import index
+from ayni.hub.xet.ahead import DigestsAhead, Session
 from ayni.hub.xet.chunk_reader import ChunkReader
 from ayni.hub.xet.contents import XetContents
 from ayni.hub.xet.hashes import to_text
@@ -55,6 +57,7 @@ class XetStore:
         database: rows.
         xorbs: where records are, apart from the hub's other content.
         chunks: reads them.
+        ahead: hashes files while they come.
         secret: hides the hashes of chunks; shared by all processes of a hub, at least 32 bytes.
         offers_reads: whether clients are told to download by chunks; plain downloads work without.
     """
@@ -62,6 +65,7 @@ class XetStore:
     database: Database
     xorbs: ContentStore
     chunks: ChunkReader
+    ahead: DigestsAhead
     secret: bytes
     offers_reads: bool = False
 
@@ -71,7 +75,14 @@ class XetStore:
     ) -> "XetStore":
         """The chunk store over a database and a place for xorbs."""
         chunks = ChunkReader(database, xorbs)
-        return cls(database=database, xorbs=xorbs, chunks=chunks, secret=secret, offers_reads=offers_reads)
+        return cls(
+            database=database,
+            xorbs=xorbs,
+            chunks=chunks,
+            ahead=DigestsAhead(chunks),
+            secret=secret,
+            offers_reads=offers_reads,
+        )
 
     def contents(self, objects: ContentStore) -> XetContents:
         """The hub's content: objects, and files made of chunks."""
@@ -108,10 +119,13 @@ class XetStore:
         *,
         when: datetime,
         payer: str = "",
+        session: Session | None = None,
         check_size: CheckSize = lambda *_: None,
         progress: Progress = lambda *_: None,
     ) -> bool:
         """Make the files of a shard known, once they were found true; whether any is new to the repository.
+
+        `session` is that in which the xorbs came, if the caller said to `ahead` which did.
 
         Raises:
             ShardFormatError, ShardTooLargeError, UnknownXorbError, FalseClaimError: nothing was changed.
@@ -124,6 +138,8 @@ class XetStore:
             readable=readable(grant.caller),
             check_size=check_size,
         )
+        if session is not None:
+            registrar = replace(registrar, behind=partial(self.ahead.behind, session))
         return registrar.register(read_claims(shard), when=when, progress=progress)
 
     def answer(self, grant: XetGrant, chunk: bytes, *, now: datetime) -> bytes:

@@ -36,6 +36,7 @@ from ayni.hub.permissions import Action
 from ayni.hub.repository import API_NAMES
 from ayni.hub.tickets import BadTicketError
 from ayni.hub.xet import tokens
+from ayni.hub.xet.ahead import Session
 from ayni.hub.xet.hashes import from_text
 from ayni.hub.xet.receive import XorbUpload
 from ayni.hub.xet.reconstruction import RangeNotSatisfiableError
@@ -51,6 +52,7 @@ from ayni.server.routing import Route
 
 CAS = "/cas"
 PREFIXES = ("default", "default-merkledb")
+LONGEST_SESSION_ID = 100
 SHARDS_AT_ONCE = 2
 """Shards are checked by reading all content; more at once would only take turns on the disk."""
 
@@ -73,9 +75,14 @@ def write_token(call: Call) -> Response:
 def find_chunk(call: Call) -> Response:
     """`GET /cas/v1/chunks/{prefix}/{hash}`."""
     store, grant, chunk = _store(call), _grant(call), _hash(call)
+    session = _session(call, grant)
     try:
         answer = store.answer(grant, chunk, now=call.hub.now())
+        if session is not None:
+            store.ahead.asked(session, chunk, is_known=True)
     except UnknownChunkError as error:
+        if session is not None:
+            store.ahead.asked(session, chunk, is_known=False)
         return error_reply(404, str(error))
     except AyniError as error:
         _LOG.error("a chunk could not be looked up", exc_info=error)
@@ -89,10 +96,15 @@ async def receive_xorb(call: Call) -> Response:
     grant = await run_in_threadpool(_grant, call, must_write=True)
     announced = _announced(call, BODY_BYTES_AT_MOST)
     upload = await run_in_threadpool(_begin_xorb, call, store, grant, name, announced)
+    session = _session(call, grant)
     with upload:
+        if session is not None:
+            store.ahead.expect(session, name)
         async for piece in pieces(call.request, max_bytes=BODY_BYTES_AT_MOST):
             await run_in_threadpool(upload.write, piece)
         is_new = await run_in_threadpool(partial(upload.finish, when=call.hub.now()))
+        if session is not None:
+            store.ahead.came(session, name)
     return JSONResponse({"was_inserted": is_new})
 
 
@@ -188,6 +200,12 @@ def _grant(call: Call, *, must_write: bool = False) -> XetGrant:
     return replace(grant, caller=call.admit_link(action, grant.repository_id, grant.caller.credential))
 
 
+def _session(call: Call, grant: XetGrant) -> Session | None:
+    """The upload of a client that a request belongs to; it makes up an id for each."""
+    said = call.request.headers.get("x-xet-session-id", "")
+    return (grant.repository_id, grant.user, said) if 0 < len(said) <= LONGEST_SESSION_ID else None
+
+
 def _hash(call: Call) -> bytes:
     if call.parts.get("prefix_of_hash", PREFIXES[0]) not in PREFIXES:
         raise RefusedRequestError(404, f"Hashes have the prefix {' or '.join(PREFIXES)} here.")
@@ -235,7 +253,13 @@ async def _register(call: Call, store: XetStore, grant: XetGrant, shard: bytes, 
 
         payer = quotas.payer_of(grant.caller, repository)
         return store.register(
-            grant, shard, when=call.hub.now(), payer=payer, check_size=check_size, progress=progress
+            grant,
+            shard,
+            when=call.hub.now(),
+            payer=payer,
+            session=_session(call, grant),
+            check_size=check_size,
+            progress=progress,
         )
 
     return await to_thread.run_sync(work, limiter=_limiter())
