@@ -29,11 +29,19 @@ def test_the_card_stands_beside_what_the_hub_found(place: Place) -> None:
         "licence mit",
         "files scanned",
         "hf download lab/public",
-        'ayni.load("lab/public")',
+        "git clone http://127.0.0.1:8000/lab/public",
         "4 files",
     ):
         assert fact in text, fact
+    assert "ayni.load" not in text
     assert "&lt;b&gt;tag&lt;/b&gt;" in page
+
+
+def test_only_what_a_run_published_is_said_to_be_loadable(place: Place) -> None:
+    for content, is_loadable in ((b'{"ayni": {"task": "task:Task"}}', True), (b"[[[", False), (b"[]", False)):
+        place.commit("lab/public", {"config.json": content})
+
+        assert ('ayni.load("lab/public")' in words(place.visitor().page("/lab/public"))) == is_loadable
 
 
 @pytest.mark.parametrize(

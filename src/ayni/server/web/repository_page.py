@@ -6,6 +6,7 @@ receipts, lineage. A gated repository shows the form that asks for access in pla
 Not covered: running a space.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from starlette.responses import Response
 from ayni.hub import access_requests, card_index, evaluations, likes, lineage, members
 from ayni.hub.access_requests import AccessRequest, AccessRequestNotFoundError
 from ayni.hub.card_index import CARD_FILE
+from ayni.hub.config import CONFIG_FILE
 from ayni.hub.content_safety import known_scans
 from ayni.hub.git_objects import GITATTRIBUTES, TreeEntry
 from ayni.hub.inheritance import inheritance
@@ -33,6 +35,7 @@ from ayni.server.web.visit import Visit
 
 # A scan is one row for each file; beyond this many the file's own page tells.
 MOST_SCANNED_FILES = 2_000
+MOST_CONFIG_BYTES = 1 << 16
 MOST_RELATIVES = 8
 MOST_RESULTS = 5
 # From the best on.
@@ -102,7 +105,8 @@ def show(visit: Visit) -> Response:
         has_liked=has_liked,
         may_like=visit.may("discussion.write", repository),
         fetch=_FETCH[repository.kind].format(name=repository.name),
-        load=f'ayni.load("{repository.name}")' if repository.kind == "model" else None,
+        load=f'ayni.load("{repository.name}")' if may_read and is_loadable(visit, files) else None,
+        clone=f"git clone {hub.base_url}{values['page']}",
     )
 
 
@@ -122,6 +126,19 @@ def scan_summary(connection: sa.Connection, files: Mapping[str, TreeEntry]) -> S
         is_bad=worst not in ("none", "safe"),
         num_unscanned=len(given) - len(found),
     )
+
+
+def is_loadable(visit: Visit, files: Mapping[str, TreeEntry]) -> bool:
+    """Whether a model says how Ayni builds it again: only what a run published does."""
+    entry = files.get(CONFIG_FILE)
+    if visit.repository.kind != "model" or entry is None or (entry.size_bytes or 0) > MOST_CONFIG_BYTES:
+        return False
+    text, _ = read_text(visit, entry, most_bytes=MOST_CONFIG_BYTES)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and isinstance(found.get("ayni"), dict)
 
 
 def own_request(connection: sa.Connection, visit: Visit) -> AccessRequest | None:
