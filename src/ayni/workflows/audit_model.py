@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ayni.compress.artefacts import load_full_model
-from ayni.data.audit.model_audit import ModelAudit, audit_model
+from ayni.data.audit.model_audit import ClaimedPrivacy, ModelAudit, audit_model
 from ayni.data.audit.verdict import Verdict
 from ayni.data.records import Records, RecordsError, records_of
 from ayni.errors import UserError
@@ -139,6 +139,9 @@ def audit_trained(
             method=asked.method,
             num_shadow_models=asked.shadow_models,
             most_records=asked.records,
+            claimed=None
+            if (promise := spec.train.privacy) is None
+            else ClaimedPrivacy(epsilon=promise.epsilon, delta=promise.delta),
             seed=spec.seed,
             on_trained=show,
         )
