@@ -29,6 +29,7 @@ INFRASTRUCTURE = {"__main__", "registry", "rows", "document", "commands"} | {
     "philly",
     "pool_rounds",
     "random_rounds",
+    "private_digits",
 }
 
 

@@ -19,4 +19,4 @@ metadata = sa.MetaData(
 )
 
 # The newest revision in ayni/migrations/versions; a test keeps the two equal.
-NEWEST_REVISION = "0018"
+NEWEST_REVISION = "0019"
