@@ -42,7 +42,7 @@ def test_runs_on_one_data_set_add_up_and_others_do_not(ledger: PrivacyLedger) ->
 
     digits, letters = ledger.accounts()
 
-    assert (digits.epsilon, digits.delta) == (3.0, pytest.approx(2e-5))
+    assert [digits.epsilon, digits.delta] == pytest.approx([3.0, 2e-5])
     assert [spend.run for spend in digits.spends] == ["a", "bb"]
     assert letters.epsilon == 4.0
 
@@ -83,7 +83,7 @@ def test_the_lowest_cap_ever_declared_holds(ledger: PrivacyLedger) -> None:
 def test_a_cap_that_a_run_declares_looks_back(ledger: PrivacyLedger) -> None:
     ledger.book(make_spend("a", 5.0))
 
-    with pytest.raises(DatasetBudgetError, match="to 0.5 or less, or use other data"):
+    with pytest.raises(DatasetBudgetError, match=r"to 0\.5 or less, or use other data"):
         ledger.book(make_spend("b", 1.0, cap=5.5))
 
     assert [account.epsilon for account in ledger.accounts()] == [5.0]
