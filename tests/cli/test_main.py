@@ -26,6 +26,7 @@ COMMANDS = (
     "compress compare",
     "train status",
     "data audit",
+    "data generate",
     "footprint run",
     "footprint verify",
     "footprint compare",

@@ -2,7 +2,8 @@
 
 import typer
 
-from ayni.cli import data_audit
+from ayni.cli import data_audit, data_generate
 
 app = typer.Typer(no_args_is_help=True, help="Data sets, generated data and what they give away.")
 app.command("audit")(data_audit.audit)
+app.command("generate")(data_generate.generate)

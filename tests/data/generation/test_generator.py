@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from ayni.data.generation.generator import (
-    CARD_FILE,
     WEIGHTS_FILE,
     DamagedGeneratorError,
     Generator,
@@ -14,7 +13,7 @@ from ayni.data.generation.generator import (
     fit_generator,
     load_generator,
 )
-from ayni.data.generation.generator_card import hash_of
+from ayni.data.generation.generator_card import CARD_FILE, hash_of
 from ayni.data.generation.generator_settings import GeneratorSettings, Kind
 from ayni.data.generation.generator_task import GeneratorTask
 from ayni.data.records import Records, RecordsError

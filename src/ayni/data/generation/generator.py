@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ayni.data.cost import CostMeter, ReadJoules
 from ayni.data.generation.copula import fit_copula, sample_copula
 from ayni.data.generation.gaussian import fit_gaussian, sample_gaussian
-from ayni.data.generation.generator_card import GeneratorCard, hash_of
+from ayni.data.generation.generator_card import CARD_FILE, GeneratorCard, hash_of
 from ayni.data.generation.generator_settings import GeneratorSettings
 from ayni.data.generation.input_form import InputForm
 from ayni.data.records import Records, RecordsError
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from ayni.data.generation.generator_task import Augment, GeneratorTask
 
-CARD_FILE = "generator.json"
 WEIGHTS_FILE = "model.safetensors"
 # Examples that a network makes at once.
 _SAMPLING_BATCH = 1024

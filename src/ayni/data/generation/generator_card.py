@@ -18,6 +18,7 @@ from ayni.data.generation.input_form import InputForm
 from ayni.data.records import Records
 
 FORMAT = 1
+CARD_FILE = "generator.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,15 @@ Source: Rabin et al., "Wasserstein Barycenter and its Application to Texture Mix
 Not covered: choosing the best round by the metric, which is noisy on few examples.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
+from ayni.data.generation.generator_card import CARD_FILE, GeneratorCard
 from ayni.data.generation.generator_settings import GeneratorSettings, Kind
 from ayni.data.generation.input_form import InputForm
 from ayni.data.generation.neural_generators import NeuralGenerator, build_network
@@ -141,3 +144,13 @@ def hold_out(records: Records, *, share: float, seed: int) -> tuple[Records, Rec
         return records, None
     kept = np.setdiff1d(np.arange(len(records)), held)
     return records.subset(kept), records.subset(sorted(held))
+
+
+def published_task(folder: Path) -> GeneratorTask:
+    """The task of a published generator, by the `generator.json` in its folder; it has no data.
+
+    Raises:
+        FileNotFoundError, ValueError, KeyError: there is none, or it is damaged.
+    """
+    card = GeneratorCard.from_json(json.loads((folder / CARD_FILE).read_text(encoding="utf-8")))
+    return GeneratorTask(card.settings, card.form, num_classes=card.num_classes)
