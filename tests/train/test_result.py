@@ -30,6 +30,7 @@ NEW_RESULT = {
     "utilisation": 0.83,
     "num_updates": 2,
     "num_dropped": 1,
+    "privacy": {"epsilon": 1.0},
 }
 
 

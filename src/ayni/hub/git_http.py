@@ -23,14 +23,6 @@ _LIST_BYTES = 16 << 20
 _PIECE_BYTES = 1 << 16
 
 
-class PrivatePlaceError(OSError):
-    """A redirect leads to a place that only this network can reach."""
-
-
-class PlainFilesError(OSError):
-    """A server does not speak the protocol of git."""
-
-
 def open_http(
     url: str, *, max_bytes: int, allows_private: bool, too_large: Callable[[int], Exception]
 ) -> tuple[Any, str]:
@@ -64,7 +56,7 @@ def _counted(ask: Callable[..., Any], most: int, too_large: Callable[[int], Exce
         reply, read = ask(url, *given, **named)
         if "/info/refs" in url and not str(reply.content_type or "").startswith("application/x-git-"):
             reply.close()
-            raise PlainFilesError("the server does not speak the protocol of git")
+            raise OSError("the server does not speak the protocol of git")
 
         def read_counted(size: int = _PIECE_BYTES) -> bytes:
             nonlocal num_bytes
@@ -90,7 +82,7 @@ def _careful_pools(named: str) -> dict[str, Any]:
         address = connected.getpeername()[0]
         if host != named and not is_public(address):
             connected.close()
-            raise PrivatePlaceError(f"it redirects to {host}, which is {address} in a private network")
+            raise OSError(f"it redirects to {host}, which is {address} in a private network")
         return connected
 
     class CarefulConnection(HTTPConnection):
