@@ -14,7 +14,8 @@ TRAIN_KEYS = (
     "strategy, learners, quorum, grace_seconds, rounds, local_steps, round_seconds, batch_size, device, "
     "learning_rate, weight_decay, schedule, warmup_steps, gradient_clip, outer_learning_rate, "
     "outer_momentum, codec, download_codec, error_feedback, topk_fraction, merge, aggregation, streaming, "
-    "asynchronous, adapter, privacy, init_from, engine, tls, round_deadline_seconds, max_attempts, checkpoint_every"
+    "asynchronous, adapter, privacy, init_from, engine, tls, round_deadline_seconds, max_attempts, "
+    "checkpoint_every"
 )
 JOB_KEYS = (
     "name, task, seed, member, metric, model, train, compress, audit, explain, limits, site, bid, publish"

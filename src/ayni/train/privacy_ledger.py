@@ -45,8 +45,8 @@ class DatasetBudgetError(UserError):
     def __init__(self, *, dataset: str, spent: float, wanted: float, cap: float) -> None:
         self.spent_epsilon, self.wanted_epsilon, self.cap_epsilon = spent, wanted, cap
         super().__init__(
-            f"The runs on {dataset} have spent epsilon {spent:.4g} together and this one asks for "
-            f"{wanted:.4g}; the lowest dataset_epsilon that was declared for it is {cap:.4g}. Lower train.privacy.epsilon "
+            f"The runs on {dataset} have spent epsilon {spent:.4g} together and this one asks for {wanted:.4g};"
+            f" the lowest dataset_epsilon that was declared for it is {cap:.4g}. Lower train.privacy.epsilon "
             f"to {max(0.0, cap - spent):.4g} or less, or use other data. `ayni train privacy` shows what was "
             "spent."
         )
