@@ -24,6 +24,7 @@ COMMANDS = (
     "compress",
     "compress show",
     "compress compare",
+    "train privacy",
     "train status",
     "data audit",
     "data generate",

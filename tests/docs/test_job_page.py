@@ -40,6 +40,14 @@ compress: {steps: [STEPS]}
 """.replace("STEPS", ", ".join(f"{{{step}: {{}}}}" for step in STEPS))
 
 
+# Compression has no place in a job that promises privacy.
+PRIVATE_JOB = """\
+name: private
+task: task:Digits
+train: {privacy: {epsilon: 8, delta: 1.0e-5}}
+"""
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """A line of one of the page's tables of keys."""
@@ -167,6 +175,7 @@ def test_the_example_on_the_page_is_accepted(key: str, tmp_path: Path) -> None:
     (tmp_path / "task.py").touch()
     # A job that begins with a trained model does not say how to train one.
     job_text = "name: short\ntask: task:Short\n" if key == "model" else FULL_JOB
+    job_text = PRIVATE_JOB if key.startswith("train.privacy") else job_text
     (tmp_path / "job.yaml").write_text(job_text, encoding="utf-8")
     position = next((index for index, step in enumerate(STEPS) if f"[].{step}" in key), 0)
 

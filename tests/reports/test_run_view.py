@@ -41,6 +41,7 @@ def test_the_object_of_a_known_run_is_the_golden_one(view: dict[str, Any]) -> No
         ("Plan row", "plan.rows.0"),
         ("Alternative", "plan.alternatives.0"),
         ("Train", "train"),
+        ("Privacy", "train.privacy"),
         ("Notice", "train.notices.0"),
         ("Curve point", "train.curve.0"),
         ("Variant", "variants.0"),

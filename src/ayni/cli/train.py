@@ -1,4 +1,4 @@
-"""`ayni train status`: what a training is at, while it goes on and afterwards.
+"""`ayni train status`: what a training is at, while it goes on and afterwards; `privacy`: what was told.
 
 Not covered: starting and stopping it, which `ayni run`, `ayni resume` and Ctrl-C do.
 """
@@ -13,7 +13,9 @@ import typer
 
 from ayni.cli import terminal
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Look at a training: status.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", help="Look at trainings: status, privacy."
+)
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -23,7 +25,7 @@ Look = Callable[[], Status]
 
 @app.callback()
 def _group() -> None:
-    """Look at a training: status."""
+    """Look at trainings: status, privacy."""
 
 
 @app.command("status")
@@ -67,6 +69,29 @@ def status(
     else:
         for line in lines(look, pause=_pause):
             typer.echo(line)
+
+
+@app.command("privacy")
+def privacy(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+) -> None:
+    """Show what private trainings have told about each data set: epsilon and delta, summed over the runs.
+
+    A data set is recognised by the name on its data card and by its training examples. The lowest
+    `train.privacy.dataset_epsilon` that any run declared for it holds for all.
+
+    For example: `ayni train privacy`
+    """
+    from ayni import wiring
+
+    found = wiring.train_privacy()
+    if json:
+        terminal.print_json(found)
+        return
+    from ayni.cli.privacy_parts import privacy_parts
+
+    for part in privacy_parts(found):
+        terminal.show(part)
 
 
 def show_once(found: Status, *, as_json: bool) -> None:

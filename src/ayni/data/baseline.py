@@ -71,7 +71,9 @@ class NoBaseline:
     reason: str
 
 
-def fit_baseline(task: Task, *, seed: int, takes_arrays: bool = False) -> Baseline | NoBaseline:
+def fit_baseline(
+    task: Task, *, seed: int, takes_arrays: bool = False, split: str = "test"
+) -> Baseline | NoBaseline:
     """Fit and evaluate the simple model that suits the task.
 
     A baseline that fails is a reason and no error: it is a comparison, and the result that it should be
@@ -82,6 +84,7 @@ def fit_baseline(task: Task, *, seed: int, takes_arrays: bool = False) -> Baseli
         seed: Chooses the training examples when there are more than MAX_TRAIN_EXAMPLES.
         takes_arrays: The task's evaluate works on numpy arrays, as that of a Keras model does, and not on
             tensors of torch.
+        split: What the metrics are of. A baseline that the task states itself is of whatever it says.
 
     Raises:
         TaskFailedError: the task's dataset raised.
@@ -90,7 +93,7 @@ def fit_baseline(task: Task, *, seed: int, takes_arrays: bool = False) -> Baseli
     started = time.perf_counter()
     if hasattr(task, "baseline"):
         return _stated_baseline(task.baseline, started)
-    train, test = _dataset(task, "train"), _dataset(task, "test")
+    train, test = _dataset(task, "train"), _dataset(task, split)
     if reason := why_unsuitable(train):
         return NoBaseline(reason=reason)
     try:

@@ -111,6 +111,26 @@ class CardAudit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CardPrivacy:
+    """What the training promises about single examples (differential privacy).
+
+    accountant: whose arithmetic, with its version.
+    unit: what one is promised about.
+    """
+
+    epsilon: float
+    delta: float
+    accountant: str
+    sampling: str
+    sample_rate: float
+    noise_multiplier: float
+    clip: float
+    steps: int
+    learners: int
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
     """Everything that the card says.
 
@@ -126,6 +146,7 @@ class ModelCard:
         task_is_built: the task's name is an object already, and no class or function to call.
         limits: sentences on what the model is not good for.
         audit: of the model against its training data; None when nobody looked.
+        privacy: differential privacy of the training; None when none is promised.
     """
 
     repository: str
@@ -142,6 +163,7 @@ class ModelCard:
     tags: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     audit: CardAudit | None = None
+    privacy: CardPrivacy | None = None
     task_is_built: bool = False
 
     def __post_init__(self) -> None:
@@ -158,6 +180,7 @@ def model_card(card: ModelCard) -> str:
         _use(card),
         _footprint(card.footprint),
         _data(card),
+        _privacy(card.privacy),
         _audit(card.audit),
         _lineage(card),
         _limits(card),
@@ -380,6 +403,23 @@ def _data(card: ModelCard) -> str:
         lines.append(f"- Note: {text(data.note)}")
     lines.append(f"- Licence of this model: {text(card.licence)}")
     return "## Data and licence\n\n" + "\n".join(lines)
+
+
+def _privacy(privacy: CardPrivacy | None) -> str:
+    if privacy is None:
+        return ""
+    of_learners = "" if privacy.learners == 1 else f" of {privacy.learners} learners together"
+    return (
+        "## Privacy\n\n"
+        f"Trained with differential privacy (DP-SGD): epsilon {privacy.epsilon:.4g}, delta "
+        f"{privacy.delta:g}, for {text(privacy.unit)}.\n\n"
+        f"- Accountant: {text(privacy.accountant)}\n"
+        f"- Sampling: {text(privacy.sampling)}, rate {number(privacy.sample_rate)}, {privacy.steps:,} "
+        f"steps{of_learners}\n"
+        f"- Clip {number(privacy.clip)}, noise multiplier {number(privacy.noise_multiplier)}\n\n"
+        "The promise is about the weights. It does not cover the choice of settings, weights that the "
+        "training began with, an audit below, nor the examples of the validation and test splits."
+    )
 
 
 def _audit(audit: CardAudit | None) -> str:

@@ -319,6 +319,15 @@ class JobSpec(_Section):
     """Where the result is published; not given = nowhere."""
 
     @model_validator(mode="after")
+    def _keeps_its_privacy(self) -> Self:
+        if self.train.privacy is not None and self.compress is not None:
+            raise ValueError(
+                "`compress` looks at the training examples again, without the noise that train.privacy "
+                "promises: remove one of the two. Variants made in a job of their own promise no privacy"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _begins_in_one_way(self) -> Self:
         if self.model is None:
             return self

@@ -37,6 +37,7 @@ TRAIN_KEYS = (
     "num_dropped",
     "num_lost_updates",
     "num_optimizer_resets",
+    "privacy",
     "model_path",
     "notices",
     "curve",
@@ -57,6 +58,20 @@ CURVE_KEYS = (
     "learners_alive",
     "num_updates",
     "num_dropped",
+)
+PRIVACY_KEYS = (
+    "epsilon",
+    "delta",
+    "target_epsilon",
+    "accountant",
+    "sampling",
+    "sample_rate",
+    "noise_multiplier",
+    "clip",
+    "steps",
+    "learners",
+    "lost_attempts",
+    "unit",
 )
 NOTICE_KEYS = ("at", "message")
 DATA_KEYS = ("name", "licence", "source", "attribution", "rows", "note", "splits")
@@ -213,6 +228,7 @@ def _train(result: Mapping[str, Any] | None, folder: Path) -> dict[str, Any] | N
     if train is None:
         return None
     train["model_path"] = absolute(train["model_path"], folder)
+    train["privacy"] = picked(train["privacy"], PRIVACY_KEYS)
     train["notices"] = picked_all(train["notices"], NOTICE_KEYS)
     train["curve"] = picked_all(train["curve"], CURVE_KEYS)
     return train

@@ -26,7 +26,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from ayni.errors import AyniError, MissingExtraError, UserError
@@ -204,6 +204,7 @@ def epsilon_of(
         ) from error
 
 
+@lru_cache(maxsize=64)
 def _calibrated(privacy: PrivacyConfig, sample_rate: float, steps: int) -> float:
     """The least noise with which `steps` steps stay within epsilon; at most 0.2 % of epsilon is given away.
 

@@ -16,7 +16,7 @@ Source: Dwork et al., "Our Data, Ourselves", EUROCRYPT 2006, theorem 1 (basic co
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,10 +45,10 @@ class DatasetBudgetError(UserError):
     def __init__(self, *, dataset: str, spent: float, wanted: float, cap: float) -> None:
         self.spent_epsilon, self.wanted_epsilon, self.cap_epsilon = spent, wanted, cap
         super().__init__(
-            f"The runs on {dataset} have spent epsilon {spent:.4g} together and this one asks for {wanted:.4g};"
-            f" the lowest dataset_epsilon that was declared for it is {cap:.4g}. Lower train.privacy.epsilon "
-            f"to {max(0.0, cap - spent):.4g} or less, or use other data. `ayni train privacy` shows what was "
-            "spent."
+            f"The runs on {dataset} have spent epsilon {spent:.4g} together, and this one asks for "
+            f"{wanted:.4g}; the lowest dataset_epsilon that was declared for it is {cap:.4g}. Lower "
+            f"train.privacy.epsilon to {max(0.0, cap - spent):.4g} or less, or use other data. `ayni train "
+            "privacy` shows what was spent."
         )
 
 
@@ -77,7 +77,14 @@ class PrivacySpend:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {**asdict(self), "booked_at": self.booked_at.isoformat()}
+        return {
+            "run": self.run,
+            "epsilon": self.epsilon,
+            "delta": self.delta,
+            "cap_epsilon": self.cap_epsilon,
+            "is_settled": self.is_settled,
+            "booked_at": self.booked_at.isoformat(),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,7 +79,7 @@ def train(
     validation = load_dataset(user_task, "validation", seed=seed)
     if len(validation) == 0:
         raise EmptyDatasetError("validation")
-    privacy = _checked_privacy(user_task, config, seed=seed, num_examples=num_examples)
+    privacy = checked_privacy(user_task, config, seed=seed)
     # The other cores belong to the learners.
     with one_thread():
         replica = make_replica(user_task, config, seed=seed, init_path=init_path)
@@ -123,19 +123,26 @@ def _checked_length(task: Task, config: TrainConfig, seed: int) -> int:
     return num_examples
 
 
-def _checked_privacy(task: Task, config: TrainConfig, *, seed: int, num_examples: int) -> PrivacyPlan | None:
-    """The plan of a private training, once model and loss have shown that they keep examples apart."""
+def checked_privacy(task: Task, config: TrainConfig, *, seed: int) -> PrivacyPlan | None:
+    """The plan of a private training, once model and loss have shown that they keep examples apart.
+
+    None for a job that asks for no privacy. Cost: up to some seconds the first time, for the noise.
+
+    Raises:
+        MissingExtraError: Opacus is not installed.
+        PrivacyTargetError, UnsafeLayerError, NotPerExampleError: privacy cannot be had as asked for.
+    """
     if config.privacy is None:
         return None
     model = build_model(task, seed=seed)
     if is_keras(model):
         raise PrivacyTargetError("train.privacy needs a model of torch, and this task's is one of Keras.")
-    plan = plan_privacy(config, num_examples=num_examples)
+    dataset = load_dataset(task, "train", seed=seed)
+    plan = plan_privacy(config, num_examples=len(dataset))
     from ayni.train.privacy_checks import check_examples_apart, check_layers
 
     check_layers(model)
     with one_thread():
-        dataset = load_dataset(task, "train", seed=seed)
         check_examples_apart(task, model, dataset, device=config.device, seed=seed)
     return plan
 

@@ -287,6 +287,14 @@ def train_status(run: str, home: Path | None = None) -> dict[str, Any]:
     return training_status(found, now=datetime.now(UTC))
 
 
+def train_privacy(home: Path | None = None) -> list[dict[str, Any]]:
+    """What private trainings told about each data set: keys in docs/privacy.md."""
+    database = Installation(read_settings(home=home)).database
+    from ayni.train.privacy_ledger import PrivacyLedger
+
+    return [account.to_json() for account in PrivacyLedger(database).accounts()]
+
+
 def runs_report_path(run: str, home: Path | None = None) -> Path:
     """Where the report of a run is.
 

@@ -23,6 +23,7 @@ _EXTRA_OF_MODULE = {
     "captum": "explain",
     "matplotlib": "explain",
     "sklearn": "explain",
+    "opacus": "privacy",
 }
 
 
@@ -33,6 +34,7 @@ def require_modules(job: "Job") -> None:
         MissingExtraError: a package that this job needs is not installed.
     """
     wanted = {"train", "explain"} | ({"compress"} if job.spec.compress is not None else set())
+    wanted |= {"privacy"} if job.spec.train.privacy is not None else set()
     for module, extra in _EXTRA_OF_MODULE.items():
         if extra in wanted and importlib.util.find_spec(module) is None:
             raise MissingExtraError(extra=extra if len(wanted) == 1 else "all", package=module)

@@ -29,6 +29,7 @@ from ayni.train.learner import build_model, load_dataset, make_replica
 from ayni.train.local import one_thread
 from ayni.train.probe import Probe
 from ayni.train.stream import EmptyDatasetError
+from ayni.train.training import checked_privacy
 from ayni.workflows.audit_model import check_auditable
 
 NUM_TEST_EXAMPLES = 64
@@ -74,6 +75,7 @@ def check_before_training(spec: JobSpec, task: Task, probed: Probe) -> None:
         UnknownScoreTermError: compress.score weighs what is not measured.
         EmptyDatasetError: there is nothing to measure variants on.
         TaskFailedError: the task raised in something that training does not ask of it.
+        PrivacyTargetError, UnsafeLayerError, NotPerExampleError: train.privacy cannot be kept.
         NotAuditableError: an audit is asked for and cannot be done.
         CannotCompressError: a step goes with models of another framework.
         UserError: a step of compression is impossible for this model; the message names it.
@@ -85,6 +87,8 @@ def check_before_training(spec: JobSpec, task: Task, probed: Probe) -> None:
     _check_example_input(task, kind=np.ndarray if uses_keras else torch.Tensor)
     _check_metric(spec, task, probed)
     _check_test_split(spec, task)
+    if spec.model is None:
+        checked_privacy(task, spec.train, seed=spec.seed)
     if spec.audit is not None:
         check_auditable(spec, task)
     if spec.compress is not None:

@@ -23,6 +23,7 @@ from ayni.hub.card import (
     CardData,
     CardFootprint,
     CardLineage,
+    CardPrivacy,
     CardVariant,
     ModelCard,
     dataset_id,
@@ -38,6 +39,7 @@ from ayni.reports import formats
 from ayni.signing import sha256_hex
 from ayni.task import Task
 from ayni.train.learner import build_model
+from ayni.train.privacy_accounting import PrivacySpent
 from ayni.train.result import TrainResult
 from ayni.workflows.adopt_model import NO_STRATEGY
 from ayni.workflows.audit_model import AuditFound
@@ -47,7 +49,7 @@ from ayni.workflows.house import House
 from ayni.workflows.receipts import receipts_of
 from ayni.workflows.report_run import view_of
 
-NAMED_VERSIONS = ("ayni", "torch", "dask", "onnxruntime", "torch-pruning", "numpy")
+NAMED_VERSIONS = ("ayni", "torch", "dask", "onnxruntime", "torch-pruning", "numpy", "opacus")
 KERAS_VERSIONS = ("ayni", "keras", "tensorflow", "tensorflow-cpu", "torch", "dask", "numpy")
 # `config.json` promises where black and white of an image file go; tasks that want another range say so.
 DEFAULT_VALUE_RANGE = (0.0, 1.0)
@@ -260,7 +262,8 @@ def _card(
 ) -> ModelCard:
     job = run.job
     assert job.spec.publish is not None
-    baseline = explained.baseline
+    # A baseline learned from the same examples without noise: its numbers are not part of the promise.
+    baseline = explained.baseline if trained.privacy is None else None
     return ModelCard(
         repository=repository_of(job),
         licence=job.spec.publish.licence or "other",
@@ -275,6 +278,25 @@ def _card(
         baseline={} if baseline is None else {baseline.name: baseline.metrics},
         limits=() if compressed is None else card_limits(compressed),
         task_is_built=job.task.is_built,
+        privacy=_card_privacy(trained),
+    )
+
+
+def _card_privacy(trained: TrainResult) -> CardPrivacy | None:
+    if trained.privacy is None:
+        return None
+    spent = PrivacySpent.from_json(trained.privacy)
+    return CardPrivacy(
+        epsilon=spent.epsilon,
+        delta=spent.delta,
+        accountant=spent.accountant,
+        sampling=spent.sampling,
+        sample_rate=spent.sample_rate,
+        noise_multiplier=spent.noise_multiplier,
+        clip=spent.clip,
+        steps=spent.steps,
+        learners=spent.learners,
+        unit=spent.unit,
     )
 
 

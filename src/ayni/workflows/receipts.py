@@ -40,6 +40,7 @@ def write_owed_receipts(run: Run, house: House, steps: Sequence[str]) -> None:
                 subject=subject,
                 conditions=conditions,
                 previous_hash=last_hash(folder),
+                privacy=(run.result(step) or {}).get("privacy") if step == "train" else None,
             )
             write_receipt(folder, body, house.key)
 

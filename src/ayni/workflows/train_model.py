@@ -3,12 +3,13 @@
 import shutil
 
 from ayni.jobs.runs import Run
-from ayni.train.curve import read_curve
+from ayni.train.curve import append_notice, read_curve
 from ayni.train.result import RoundProgress, TrainResult
 from ayni.train.training import train
 from ayni.workflows.house import House
 from ayni.workflows.initial_weights import keep_initial_weights
 from ayni.workflows.limits import LimitGuard
+from ayni.workflows.private_training import booked_privacy, linear_hint, settle_privacy
 from ayni.workflows.progress import Progress
 
 
@@ -20,7 +21,7 @@ def train_model(run: Run, house: House, *, progress: Progress, guard: LimitGuard
     done = _finished_rounds(run)
     if spec.train.engine != "local":
         progress.advanced("train", done=done, text=f"waiting for the workers of {spec.train.engine}")
-    with house.make_engine(spec.train) as engine:
+    with house.make_engine(spec.train) as engine, booked_privacy(run, house):
         result = train(
             run.job.task,
             spec.train,
@@ -31,8 +32,12 @@ def train_model(run: Run, house: House, *, progress: Progress, guard: LimitGuard
             observer=_Watch(progress, guard, done=done),
             init_path=init_path,
         )
+        settle_privacy(run, house, result)
     # Only a training that goes on needs its learners' state.
     shutil.rmtree(spill_folder, ignore_errors=True)
+    if (hint := linear_hint(run, result)) is not None:
+        append_notice(run.folder / "train", hint, now=house.now())
+        progress.advanced("train", done=spec.train.rounds, text=hint)
     return result
 
 
@@ -81,7 +86,8 @@ def text_of(result: TrainResult) -> str:
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
     used = "" if result.utilisation is None else f", utilisation {result.utilisation:.0%}"
     sent = f"{_bytes(result.bytes_sent)} exchanged"
-    return f"{metrics} on validation; {result.samples:,} samples, {sent}{used}"
+    private = "" if result.privacy is None else f", epsilon {result.privacy['epsilon']:.3g}"
+    return f"{metrics} on validation; {result.samples:,} samples, {sent}{used}{private}"
 
 
 def _bytes(number: int) -> str:

@@ -17,7 +17,7 @@ A signature proves who said it, not that the watts are true: the tier stands bes
 Not covered: making of buildings and networks.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,8 +78,11 @@ def receipt_of_step(
     conditions: SiteConditions,
     functional_unit: FunctionalUnit | None = None,
     previous_hash: str = FIRST_OF_CHAIN,
+    privacy: Mapping[str, Any] | None = None,
 ) -> Receipt:
     """The body of one step's receipt over its windows, not yet signed.
+
+    `privacy` is what the step promises about its data; a receipt without a promise has no such key.
 
     Raises:
         ValueError: the step has no window.
@@ -91,7 +94,8 @@ def receipt_of_step(
         () if energy is None else energy.microjoules, functional_unit=functional_unit
     )
     total = total_of_windows(all_rows, step, job=subject.run)
-    return build_receipt(total, energy, subject=subject, terms=terms, previous_hash=previous_hash)
+    receipt = build_receipt(total, energy, subject=subject, terms=terms, previous_hash=previous_hash)
+    return receipt if privacy is None else {**receipt, "privacy": dict(privacy)}
 
 
 def build_receipt(
