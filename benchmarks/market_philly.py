@@ -178,14 +178,14 @@ def _front(seeds: Sequence[int], variants: Mapping[str, MarketRules], *, weeks: 
     for seed in seeds:
         found = _scenario_of_bar(seed, weeks=weeks, machines=SAME)
         for name, rules in variants.items():
-            policy = MarketRounds(found.pool, found.demand, rules=rules, seed=seed, before_SD=found.before_SD)
+            policy = MarketRounds(found.pool, found.demand, rules=rules, seed=seed, before_SH=found.before_SH)
             cell[name].append(_found(replay(found.pool, found.demand, policy), policy.books))
     return cell
 
 
 def _replayed(found: Scenario, name: str, *, seed: int) -> tuple[Replay, MarketBooks | None]:
     rules = MarketRules(clearing=ClearingPolicy(carbon_microcredits_per_kilogram=CHARGE))
-    settings = PolicySettings(rules=rules, before_SD=found.before_SD, seed=seed)
+    settings = PolicySettings(rules=rules, before_SH=found.before_SH, seed=seed)
     policy = POLICIES[name].make(found.pool, found.demand, settings)
     replayed = replay(found.pool, found.demand, policy, only_own_sites=POLICIES[name].is_local)
     return replayed, policy.books if isinstance(policy, MarketRounds) else None

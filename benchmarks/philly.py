@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ayni.market.simulation.demand import Assumptions, Demand, make_demand
+from ayni.market.simulation.forecast import DAY_HOURS, NUM_DAYS
 from ayni.market.simulation.pool import Pool, PoolSite
 from ayni.market.traces import Trace, read_trace
 from benchmarks.registry import HERE
@@ -58,11 +59,11 @@ FIRST_WEEK = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A pool and its jobs; before_SD are the hours before the start, for forecasts."""
+    """A pool and its jobs; before_SH are the hours before the start, for forecasts."""
 
     pool: Pool
     demand: Demand
-    before_SD: Floats
+    before_SH: Floats
 
 
 def scenario(
@@ -80,13 +81,13 @@ def scenario(
     trace = _trace(weeks)
     zones = zones_of(seed)
     classes = [REFERENCE_CLASS] * NUM_MEMBERS if machines == SAME else classes_of(seed)
-    pool, before_SD = _pool(trace, zones, classes, load=load, seed=seed)
+    pool, before_SH = _pool(trace, zones, classes, load=load, seed=seed)
     # An hour of the reference class: worth does not depend on who owns what.
     price = max(site.ask_microcredits_per_hour / site.throughput for site in pool.sites)
     demand = make_demand(
         trace, assumptions=Assumptions(slack_hours=slack_hours), price_microcredits_per_hour=price, seed=seed
     )
-    return Scenario(pool=pool, demand=demand, before_SD=before_SD)
+    return Scenario(pool=pool, demand=demand, before_SH=before_SH)
 
 
 def zones_of(seed: int) -> list[str]:
@@ -153,7 +154,7 @@ def _pool(
     hours = trace.machine_hours_by_member()
     released_hours = np.ceil(float(trace.release_seconds_J[-1]) / 86_400.0) * 24
     carbon, prices = _table("carbon/ci_lca_2023_hourly_utc.csv"), _table(PRICES)
-    first = FIRST_DAY_OF_SEED.get(seed, 60) * 24
+    first, num_before = FIRST_DAY_OF_SEED.get(seed, 60) * 24, NUM_DAYS * DAY_HOURS
     sites = []
     for member, (name, zone, owned) in enumerate(zip(trace.members, zones, classes, strict=True)):
         watts, throughput = BOARD_WATTS[owned] + HOST_WATTS, throughputs()[owned]
@@ -184,4 +185,4 @@ def _pool(
         * MICROCREDITS_PER_KWH_OF_USD_PER_MWH,
         transfer_microcredits_per_gigabyte=TRANSFER_MICROCREDITS_PER_GIGABYTE,
     )
-    return pool, np.array([carbon[zone][first - 24 : first] for zone in zones])
+    return pool, np.array([carbon[zone][first - num_before : first] for zone in zones])

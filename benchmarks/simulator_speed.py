@@ -25,7 +25,7 @@ CLEARING = (MARKET, CARBON_BLIND)
 def measure(quick: bool) -> Outcome:
     """Three turns over the whole trace; quick takes one over four weeks."""
     found = scenario(load=LOAD, slack_hours=SLACK_HOURS, seed=SEED, weeks=4 if quick else None)
-    settings = PolicySettings(before_SD=found.before_SD, seed=SEED)
+    settings = PolicySettings(before_SH=found.before_SH, seed=SEED)
     # Where numba is there, the first round compiles for a minute: that is done once and on a small demand.
     warm = scenario(load=LOAD, slack_hours=SLACK_HOURS, seed=SEED, weeks=1)
     replay(warm.pool, warm.demand, POLICIES[MARKET].make(warm.pool, warm.demand, settings))

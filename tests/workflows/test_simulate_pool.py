@@ -106,7 +106,7 @@ def test_the_trace_is_moved_to_the_start_of_the_pool(folder: Path) -> None:
 
     assert scenario.pool.start.isoformat() == "2026-03-02T00:00:00+00:00"
     assert scenario.demand.release_seconds_J[0] == 0.0
-    assert scenario.settings.before_SD is not None  # a day of the files lies before it
+    assert scenario.settings.before_SH is not None  # a day of the files lies before it
 
 
 def test_progress_names_each_policy(folder: Path) -> None:
@@ -192,7 +192,7 @@ def test_hours_that_end_before_the_last_job_are_said(folder: Path) -> None:
 def test_a_file_that_begins_with_the_pool_has_no_day_before(folder: Path) -> None:
     (folder / "pool.yaml").write_text(POOL.replace("2026-03-02", "2026-03-01"))
 
-    assert load_scenario(folder / "pool.yaml", folder / "trace.csv").settings.before_SD is None
+    assert load_scenario(folder / "pool.yaml", folder / "trace.csv").settings.before_SH is None
 
 
 def test_the_example_runs(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ Not covered: which policy a pool should choose. The report shows what each gives
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ayni.market.clearing_policy import ClearingPolicy
 from ayni.market.fairness import jain_index
 from ayni.market.simulation.demand import Assumptions, Demand, make_demand
 from ayni.market.simulation.engine import Replay, replay
+from ayni.market.simulation.forecast import DAY_HOURS, NUM_DAYS
 from ayni.market.simulation.market_books import MarketBooks
 from ayni.market.simulation.market_rounds import MarketRounds
 from ayni.market.simulation.market_rules import MarketRules
@@ -150,7 +152,7 @@ def load_scenario(pool_file: Path, trace_file: Path, *, seed: int = 0) -> Scenar
     if strangers:
         raise StrangerInTraceError(strangers, members)
     trace = _with_members(trace, members)
-    pool, before_SD = _pool(spec, members, pool_file.parent)
+    pool, before_SH = _pool(spec, members, pool_file.parent)
     price = max(site.ask_microcredits_per_hour / site.throughput for site in pool.sites)
     jobs = spec.jobs
     assumptions = Assumptions(
@@ -164,7 +166,7 @@ def load_scenario(pool_file: Path, trace_file: Path, *, seed: int = 0) -> Scenar
         share_suspendable=jobs.share_suspendable,
     )
     demand = make_demand(trace, assumptions=assumptions, price_microcredits_per_hour=price, seed=seed)
-    settings = PolicySettings(rules=_rules(spec), before_SD=before_SD, seed=seed)
+    settings = PolicySettings(rules=_rules(spec), before_SH=before_SH, seed=seed)
     return Scenario(spec=spec, pool=pool, demand=demand, settings=settings, seed=seed)
 
 
@@ -261,7 +263,13 @@ def _pool(spec: PoolSpec, members: tuple[str, ...], folder: Path) -> tuple[Pool,
         restart_seconds=spec.transfer.restart_seconds,
     )
     befores = [carbon[site.zone][0] for site in spec.sites]
-    return pool, np.array(befores) if all(before is not None for before in befores) else None
+    return pool, _whole_days(befores)
+
+
+def _whole_days(befores: Sequence[Sequence[float]]) -> Floats | None:
+    """As many whole days before the start as all zones have, at most what a forecast looks at."""
+    num_hours = min(NUM_DAYS, min(len(before) for before in befores) // DAY_HOURS) * DAY_HOURS
+    return np.array([before[len(before) - num_hours :] for before in befores]) if num_hours else None
 
 
 def _site(spec: PoolSpec, index: int, mean_microcredits_per_kwh: float) -> PoolSite:
@@ -286,8 +294,8 @@ def _site(spec: PoolSpec, index: int, mean_microcredits_per_kwh: float) -> PoolS
     )
 
 
-Hours = tuple[Sequence[float] | None, Sequence[float]]
-"""The 24 hours before the start, None where the file begins later, and the hours from the start on."""
+Hours = tuple[Sequence[float], Sequence[float]]
+"""The hours before the start, as far back as none is missing, and the hours from the start on."""
 
 
 def _carbon(spec: PoolSpec, zone: str, folder: Path, start: datetime) -> Hours:
@@ -316,8 +324,9 @@ def _split(
     if len(known) < len(after):
         hole = start + timedelta(hours=next(hour for hour, value in enumerate(after) if value is None))
         raise GridHoursMissingError(file=file, zone=zone, reason=f"the hour {hole.isoformat()} has no value")
-    before = [value for value in values[max(0, offset - 24) : offset] if value is not None]
-    return before if len(before) == 24 else None, known
+    newest = list(takewhile(lambda value: value is not None, reversed(values[:offset])))
+    before = [value for value in reversed(newest) if value is not None]
+    return before, known
 
 
 def _rules(spec: PoolSpec) -> MarketRules:

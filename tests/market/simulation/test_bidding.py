@@ -10,7 +10,7 @@ from ayni.market.rounds import Allocation
 from ayni.market.simulation.bidding import Bidders
 from ayni.market.simulation.demand import Demand
 from ayni.market.simulation.engine import NOWHERE, Cluster
-from ayni.market.simulation.forecast import YesterdaysHours
+from ayni.market.simulation.forecast import RecentHours
 from ayni.market.simulation.market_leases import LeaseTable
 from ayni.market.simulation.market_rules import MarketRules
 from ayni.market.simulation.pool import Pool
@@ -49,7 +49,7 @@ def bid_of(
 ) -> Bid | None:
     """What the first job bids on an empty pool."""
     cluster = cluster_of(pool, demand, now=now, **changes)
-    bidders = Bidders(pool, demand, rules=rules, forecast=YesterdaysHours(pool.grams_per_kwh_SH))
+    bidders = Bidders(pool, demand, rules=rules, forecast=RecentHours(pool.grams_per_kwh_SH))
     bidders.prepare(cluster, [0])
     leases = LeaseTable(pool, demand, slot_seconds=rules.slot_seconds)
     return bidders.bids(cluster, [0], leases, round(now / rules.slot_seconds)).get(0)
@@ -89,6 +89,27 @@ def test_a_long_job_whose_slack_is_too_small_for_moves_is_not_cut() -> None:
 
     assert bid is not None and bid.work_reference_hours == pytest.approx(96.0)
     assert hours_until_deadline(bid) == pytest.approx(97.0)
+
+
+def test_an_urgent_job_books_ahead_only_where_nothing_is_free_now() -> None:
+    pool = make_pool(make_site("a", 1))
+    demand = make_demand(pool, ("a", 0.0, 3.0, 1), ("a", 0.0, 0.5, 1), slack_hours=1.0)
+    cluster = cluster_of(pool, demand)
+    for is_taken, hours in ((False, 3.5), (True, 4.0)):
+        leases = LeaseTable(pool, demand, slot_seconds=RULES.slot_seconds)
+        if is_taken:
+            leases.make(1, 0, [(0, 1)], cast(Allocation, None))
+        bidders = Bidders(
+            pool,
+            demand,
+            rules=replace(RULES, lookahead_hours=0.0),
+            forecast=RecentHours(pool.grams_per_kwh_SH),
+        )
+        bidders.prepare(cluster, [0])
+
+        bid = bidders.bids(cluster, [0], leases, 0).get(0)
+
+        assert hours_until_deadline(bid) == pytest.approx(hours)
 
 
 def test_a_job_that_cannot_stop_is_not_cut() -> None:
@@ -148,7 +169,7 @@ def test_nobody_bids_while_every_place_in_sight_is_taken() -> None:
     pool = make_pool(make_site("a", 2))
     demand = make_demand(pool, ("a", 0.0, 2.0, 1), ("a", 0.0, 9.0, 2), slack_hours=20.0)
     cluster = cluster_of(pool, demand)
-    bidders = Bidders(pool, demand, rules=RULES, forecast=YesterdaysHours(pool.grams_per_kwh_SH))
+    bidders = Bidders(pool, demand, rules=RULES, forecast=RecentHours(pool.grams_per_kwh_SH))
     bidders.prepare(cluster, [0])
     leases = LeaseTable(pool, demand, slot_seconds=1800)
     leases.make(1, 0, [(0, 18)], cast(Allocation, None))
@@ -163,7 +184,7 @@ def test_nobody_bids_while_only_heavier_places_are_free() -> None:
     )
     demand = make_demand(pool, ("a", 0.0, 2.0, 1), ("b", 0.0, 9.0, 1), ("c", 0.0, 9.0, 1), slack_hours=20.0)
     cluster = cluster_of(pool, demand)
-    bidders = Bidders(pool, demand, rules=RULES, forecast=YesterdaysHours(pool.grams_per_kwh_SH))
+    bidders = Bidders(pool, demand, rules=RULES, forecast=RecentHours(pool.grams_per_kwh_SH))
     bidders.prepare(cluster, [0])
     leases = LeaseTable(pool, demand, slot_seconds=1800)
     leases.make(1, 1, [(0, 18)], cast(Allocation, None))
@@ -207,7 +228,7 @@ def test_machines_are_wanted_at_home_by_jobs_that_can_wait_no_longer() -> None:
     pool = make_pool(make_site("a", 2), make_site("b", 2))
     demand = make_demand(pool, ("a", 0.0, 2.0, 1), ("b", 0.0, 2.0, 2), ("b", 0.0, 2.0, 3), slack_hours=0.5)
     cluster = cluster_of(pool, demand)
-    bidders = Bidders(pool, demand, rules=RULES, forecast=YesterdaysHours(pool.grams_per_kwh_SH))
+    bidders = Bidders(pool, demand, rules=RULES, forecast=RecentHours(pool.grams_per_kwh_SH))
     bidders.prepare(cluster, [0, 1, 2])
 
     # The gang of three fits on no machines of b.

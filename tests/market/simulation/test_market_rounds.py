@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ayni.market.simulation.engine import replay
-from ayni.market.simulation.forecast import YesterdaysHours
+from ayni.market.simulation.forecast import RecentHours
 from ayni.market.simulation.market_books import foreseen_at_once
 from ayni.market.simulation.market_rounds import MarketRounds
 from ayni.market.simulation.market_rules import MarketRules, carbon_blind
@@ -112,7 +112,7 @@ def test_what_was_promised_is_kept_beside_what_came_true() -> None:
     pool = make_pool(make_site("a", 1), make_site("b", 1), grams=truth)
     demand = make_demand(pool, ("a", 0.0, 2.0, 1), slack_hours=0.0)
     before = np.array([[500.0] * 24, [100.0] * 24])
-    policy = MarketRounds(pool, demand, rules=RULES, before_SD=before)
+    policy = MarketRounds(pool, demand, rules=RULES, before_SH=before)
 
     found = replay(pool, demand, policy)
 
@@ -125,7 +125,7 @@ def test_the_foreseen_counterfactual_is_the_forecast_of_the_job_at_home() -> Non
     pool = make_pool(make_site("a", 1), grams=[[100.0, 200.0, 300.0, *[0.0] * 21]])
     demand = make_demand(pool, ("a", 0.5, 2.0, 3))
 
-    grams = foreseen_at_once(pool, demand, YesterdaysHours(pool.grams_per_kwh_SH), job=0, now_hour=0)
+    grams = foreseen_at_once(pool, demand, RecentHours(pool.grams_per_kwh_SH), job=0, now_hour=0)
 
     # Half of the first hour, the second, half of the third; three machines of a kilowatt.
     assert grams == pytest.approx(3 * (50 + 200 + 150))

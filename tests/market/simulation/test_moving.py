@@ -8,7 +8,7 @@ from ayni.market.bids import Bid
 from ayni.market.rounds import Allocation
 from ayni.market.simulation.bidding import Bidders
 from ayni.market.simulation.engine import NOWHERE
-from ayni.market.simulation.forecast import YesterdaysHours
+from ayni.market.simulation.forecast import RecentHours
 from ayni.market.simulation.market_leases import LeaseTable
 from ayni.market.simulation.market_rules import MarketRules
 from ayni.market.simulation.moving import Moving
@@ -32,7 +32,7 @@ def bid_of(
     cluster = cluster_of(
         pool, demand, now=HOUR, site_J=[0, 1 if taken else NOWHERE], end_seconds_J=[hours * HOUR, 9 * HOUR]
     )
-    bidders = Bidders(pool, demand, rules=RULES, forecast=YesterdaysHours(pool.grams_per_kwh_SH))
+    bidders = Bidders(pool, demand, rules=RULES, forecast=RecentHours(pool.grams_per_kwh_SH))
     return Moving(pool, demand, bidders=bidders, rules=RULES).bids(cluster, leases, 2).get(0)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ayni.market.rounds import Allocation
 from ayni.market.simulation.demand import Demand
-from ayni.market.simulation.forecast import YesterdaysHours
+from ayni.market.simulation.forecast import RecentHours
 from ayni.market.simulation.market_leases import LeaseTable
 from ayni.market.simulation.market_rules import MarketRules
 from ayni.market.simulation.pacing import Pacing
@@ -22,7 +22,7 @@ RULES = MarketRules(slot_seconds=1800, cap_share=0.5, last_call_hours=0.0)
 
 def limits_of(pool: Pool, demand: Demand, *, now: float = 0.0, rules: MarketRules = RULES) -> list[float]:
     """The limits of all jobs, of which none runs."""
-    pacing = Pacing(pool, demand, rules=rules, forecast=YesterdaysHours(pool.grams_per_kwh_SH))
+    pacing = Pacing(pool, demand, rules=rules, forecast=RecentHours(pool.grams_per_kwh_SH))
     cluster = cluster_of(pool, demand, now=now)
     pacing.look(cluster, {})
     return [float(limit) for limit in pacing.limits(cluster, np.arange(demand.num_jobs))]
@@ -100,7 +100,7 @@ def test_only_jobs_far_above_their_limit_that_can_be_suspended_give_machines_bac
         leases = LeaseTable(pool, demand, slot_seconds=1800)
         for job, site in enumerate(sites):
             leases.make(job, site, [(0, 18)], cast(Allocation, None))
-        pacing = Pacing(pool, demand, rules=RULES, forecast=YesterdaysHours(pool.grams_per_kwh_SH))
+        pacing = Pacing(pool, demand, rules=RULES, forecast=RecentHours(pool.grams_per_kwh_SH))
         pacing.look(cluster, leases.by_job)
 
         assert pacing.too_heavy(cluster, leases.by_job, 0) == expected

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ayni.market.simulation.demand import Demand
 from ayni.market.simulation.engine import NOWHERE, Cluster, Command, Start, Suspend
-from ayni.market.simulation.forecast import YesterdaysHours
+from ayni.market.simulation.forecast import RecentHours
 from ayni.market.simulation.pool import SECONDS_PER_HOUR, Pool
 
 Floats = NDArray[np.float64]
@@ -36,15 +36,15 @@ class WaitAwhile:
         pool: where; each member uses its first site.
         demand: the jobs.
         slot_seconds: length of a slot, a whole part of an hour.
-        before_SD: see `YesterdaysHours`.
+        before_SH: see `RecentHours`.
     """
 
     def __init__(
-        self, pool: Pool, demand: Demand, *, slot_seconds: float, before_SD: Floats | None = None
+        self, pool: Pool, demand: Demand, *, slot_seconds: float, before_SH: Floats | None = None
     ) -> None:
         self._pool, self._demand = pool, demand
         self._slot_seconds = slot_seconds
-        self._forecast = YesterdaysHours(pool.grams_per_kwh_SH, before_SD=before_SD)
+        self._forecast = RecentHours(pool.grams_per_kwh_SH, before_SH=before_SH)
         self._used_ST = np.zeros((len(pool.sites), 256), dtype=np.int64)
         self._home_M = pool.home_site_M
         self._slots_of_job: dict[int, Integers] = {}

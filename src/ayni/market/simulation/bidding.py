@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from ayni.market.bids import Bid
 from ayni.market.simulation.demand import Demand
 from ayni.market.simulation.engine import NOWHERE, Cluster
-from ayni.market.simulation.forecast import YesterdaysHours
+from ayni.market.simulation.forecast import RecentHours
 from ayni.market.simulation.market_leases import LeaseTable
 from ayni.market.simulation.market_rules import MarketRules
 from ayni.market.simulation.pacing import Pacing
@@ -80,7 +80,7 @@ class _Terms(NamedTuple):
 class Bidders:
     """The members of a pool as they bid."""
 
-    def __init__(self, pool: Pool, demand: Demand, *, rules: MarketRules, forecast: YesterdaysHours) -> None:
+    def __init__(self, pool: Pool, demand: Demand, *, rules: MarketRules, forecast: RecentHours) -> None:
         self._pool, self._demand, self._rules, self._forecast = pool, demand, rules, forecast
         charge = rules.clearing.carbon_microcredits_per_kilogram / GRAMS_PER_KILOGRAM
         dirtiest_S = pool.grams.values_SH.max(axis=1).tolist()
@@ -150,14 +150,14 @@ class Bidders:
         free_later_S = self._most_free(leases, slot, None if soon is None else max(soon, later))
         free_S = self._most_free(leases, slot, soon)
         gang_N = self._demand.gang_J[jobs_N]
-        fast_N, slow_N = np.where(
-            limit_N == np.inf, self._greenest_free(gang_N, free_later_S), self._greenest_free(gang_N, free_S)
-        )
+        soonest_KN = self._greenest_free(gang_N, free_S)
+        fast_N, slow_N = np.where(limit_N == np.inf, self._greenest_free(gang_N, free_later_S), soonest_KN)
         is_slow_N = (slow_N < np.inf) & (slow_N <= limit_N)
         is_slow_N &= self._are_for_slow(cluster.now, jobs_N, slow_N < fast_N)
         bidding = np.flatnonzero(is_slow_N | ((fast_N <= limit_N) & (fast_N < np.inf)))
         jobs_N, is_slow_N = jobs_N[bidding], is_slow_N[bidding]
-        terms = self._terms(cluster.now, jobs_N, is_slow_N)
+        has_room_N = np.where(is_slow_N, soonest_KN[1, bidding], soonest_KN[0, bidding]) < np.inf
+        terms = self._terms(cluster.now, jobs_N, is_slow_N, has_room_N)
         sites = self._sites_within(limit_N[bidding], is_slow_N)
         candidates = self._candidates(jobs_N, terms, sites, weights)
         return self._bids(candidates, terms, shortlist(candidates, free_S), slot, self.moment(cluster.now))
@@ -180,15 +180,19 @@ class Bidders:
         deadline_N: Floats = np.minimum(latest_N, np.maximum(latest_N - segments_N["allowance"], soonest_N))
         return deadline_N
 
-    def _terms(self, now: float, jobs_N: Integers, is_slow_N: Flags) -> _Terms:
+    def _terms(self, now: float, jobs_N: Integers, is_slow_N: Flags, has_room_N: Flags) -> _Terms:
         rules, segments_N = self._rules, self._segments_J[jobs_N]
         deadline_N, worth_N = self._deadlines(now, segments_N), segments_N["worth"]
         slack_N = deadline_N - now - segments_N["seconds"]
         is_overdue_N, is_urgent_N = slack_N < 0, slack_N <= rules.last_call_hours * SECONDS_PER_HOUR
         ends_N = now + segments_N["seconds"] / np.where(is_slow_N, self._slowest, self._usual_speed)
         if rules.lookahead_hours is not None:
-            soon_N = np.minimum(deadline_N, ends_N + rules.lookahead_hours * SECONDS_PER_HOUR)
-            deadline_N = np.where(is_urgent_N, deadline_N, soon_N)
+            # Urgent jobs begin at once where there is room: the slack that is left is for moves. Who has none
+            # left stays where it is, be it for weeks.
+            look_N = np.where(is_urgent_N, rules.slot_seconds, 0.0)
+            look_N = np.maximum(look_N, rules.lookahead_hours * SECONDS_PER_HOUR)
+            soon_N = np.minimum(deadline_N, ends_N + look_N)
+            deadline_N = np.where(is_urgent_N & ~has_room_N, deadline_N, soon_N)
         deadline_N = np.where(is_overdue_N, ends_N + rules.overdue_hours * SECONDS_PER_HOUR, deadline_N)
         worth_N = np.where(is_urgent_N, np.maximum(worth_N, segments_N["lost"]), worth_N)
         overdue_N = self.worth_of_overdue(jobs_N, segments_N["reference_hours"])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ayni.market.rounds import Allocation
 from ayni.market.simulation.demand import Demand
-from ayni.market.simulation.forecast import YesterdaysHours
+from ayni.market.simulation.forecast import RecentHours
 from ayni.market.simulation.pool import SECONDS_PER_HOUR, Pool
 
 Floats = NDArray[np.float64]
@@ -63,9 +63,7 @@ class MarketBooks:
         self.carbon_microcredits += round(share * option.carbon_microcredits)
 
 
-def foreseen_at_once(
-    pool: Pool, demand: Demand, forecast: YesterdaysHours, *, job: int, now_hour: int
-) -> float:
+def foreseen_at_once(pool: Pool, demand: Demand, forecast: RecentHours, *, job: int, now_hour: int) -> float:
     """Grams that the forecast of `now_hour` says of a job at home at its release.
 
     A member without machines has no home; for its jobs it is the mean of the pool's sites.

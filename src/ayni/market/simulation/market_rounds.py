@@ -27,7 +27,7 @@ from ayni.market.rounds import Allocation, Clearing
 from ayni.market.simulation.bidding import Bidders
 from ayni.market.simulation.demand import Demand
 from ayni.market.simulation.engine import NOWHERE, Cluster, Command, Start, Suspend
-from ayni.market.simulation.forecast import YesterdaysHours
+from ayni.market.simulation.forecast import RecentHours
 from ayni.market.simulation.market_books import MarketBooks, foreseen_at_once
 from ayni.market.simulation.market_leases import LeaseTable
 from ayni.market.simulation.market_rules import MarketRules
@@ -45,7 +45,7 @@ class MarketRounds:
         demand: whose jobs bid what they are worth.
         rules: of the rounds, and of how members bid.
         seed: breaks ties.
-        before_SD: see `YesterdaysHours`.
+        before_SH: see `RecentHours`.
 
     Attributes:
         books: what was promised and moved.
@@ -58,7 +58,7 @@ class MarketRounds:
         *,
         rules: MarketRules | None = None,
         seed: int = 0,
-        before_SD: NDArray[np.float64] | None = None,
+        before_SH: NDArray[np.float64] | None = None,
     ) -> None:
         self._pool, self._demand, self._rules, self._seed = pool, demand, rules or MarketRules(), seed
         self._policy = replace(
@@ -66,7 +66,7 @@ class MarketRounds:
             transfer_microcredits_per_gigabyte=pool.transfer_microcredits_per_gigabyte,
             restart_hours=pool.restart_seconds / SECONDS_PER_HOUR,
         )
-        self._forecast = YesterdaysHours(pool.grams_per_kwh_SH, before_SD=before_SD)
+        self._forecast = RecentHours(pool.grams_per_kwh_SH, before_SH=before_SH)
         self._bidders = Bidders(pool, demand, rules=self._rules, forecast=self._forecast)
         self._moving = None
         if self._rules.move_saving is not None:

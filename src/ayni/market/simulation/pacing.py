@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ayni.market.simulation.demand import Demand
 from ayni.market.simulation.engine import NOWHERE, Cluster
-from ayni.market.simulation.forecast import DAY_HOURS, YesterdaysHours
+from ayni.market.simulation.forecast import DAY_HOURS, RecentHours
 from ayni.market.simulation.market_leases import HeldLease
 from ayni.market.simulation.market_rules import MarketRules
 from ayni.market.simulation.pool import SECONDS_PER_HOUR, Pool
@@ -47,7 +47,7 @@ class Pacing:
         next_grams_S: forecast grams of a reference machine-hour in the next hours, by site.
     """
 
-    def __init__(self, pool: Pool, demand: Demand, *, rules: MarketRules, forecast: YesterdaysHours) -> None:
+    def __init__(self, pool: Pool, demand: Demand, *, rules: MarketRules, forecast: RecentHours) -> None:
         self._demand, self._rules, self._forecast = demand, rules, forecast
         self._throughput_S = np.array([site.throughput for site in pool.sites])
         self._kilowatts_S1 = np.array([[site.kilowatts / site.throughput] for site in pool.sites])

@@ -36,10 +36,10 @@ ALONE, MARKET, CARBON_BLIND, CLAIRVOYANT = "alone", "market", "market-carbon-bli
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySettings:
-    """What policies that look further than the queue need. before_SD: see `YesterdaysHours`."""
+    """What policies that look further than the queue need. before_SH: see `RecentHours`."""
 
     rules: MarketRules = field(default_factory=MarketRules)
-    before_SD: NDArray[np.float64] | None = None
+    before_SH: NDArray[np.float64] | None = None
     seed: int = 0
 
 
@@ -67,7 +67,7 @@ def _sbba(pool: Pool, demand: Demand, settings: PolicySettings) -> Policy:
 
 
 def _market(pool: Pool, demand: Demand, settings: PolicySettings) -> MarketRounds:
-    return MarketRounds(pool, demand, rules=settings.rules, seed=settings.seed, before_SD=settings.before_SD)
+    return MarketRounds(pool, demand, rules=settings.rules, seed=settings.seed, before_SH=settings.before_SH)
 
 
 def _blind(pool: Pool, demand: Demand, settings: PolicySettings) -> MarketRounds:
@@ -85,7 +85,7 @@ _ALL = (
         name="wait-awhile",
         meaning="every member on its own machines, at the greenest slots before the deadline",
         make=lambda pool, demand, settings: WaitAwhile(
-            pool, demand, slot_seconds=settings.rules.slot_seconds, before_SD=settings.before_SD
+            pool, demand, slot_seconds=settings.rules.slot_seconds, before_SH=settings.before_SH
         ),
         is_local=True,
     ),
