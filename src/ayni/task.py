@@ -10,6 +10,7 @@ imported under their own names, once in a process, and their content is not part
 
 import contextlib
 import difflib
+import hashlib
 import importlib.util
 import sys
 import threading
@@ -78,12 +79,34 @@ class TaskFailedError(UserError):
         )
 
 
+class Preparation(Protocol):
+    """What a job does to its task's data. Small, and safe to send to a worker."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that decides what the task sees: data and augmentation."""
+        ...
+
+    @property
+    def brings_data(self) -> bool:
+        """Whether the task need not have data of its own."""
+        ...
+
+    def prepare(self, task: Any) -> Task:
+        """The task with the job's data."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskReference:
-    """Where a task is found: `object_name` in `module_path`. Small, and safe to send to a worker."""
+    """Where a task is found: `object_name` in `module_path`. Small, and safe to send to a worker.
+
+    With a `preparation` the task that is loaded is wrapped: its data are those of the job.
+    """
 
     module_path: Path
     object_name: str
+    preparation: Preparation | None = None
 
     def __str__(self) -> str:
         """The form used in job.yaml: `module:object`."""
@@ -91,30 +114,47 @@ class TaskReference:
 
     @property
     def sha256(self) -> str:
-        """Hash of the task's file, so that a resumed run can tell that it was changed.
+        """Hash of the task's file and of what is done to its data, so that a resumed run can tell a change.
+
+        Raises:
+            TaskImportError: no such file, or it cannot be read.
+        """
+        if self.preparation is None:
+            return self.module_sha256
+        return hashlib.sha256(f"{self.module_sha256}{self.preparation.sha256}".encode()).hexdigest()
+
+    @property
+    def module_sha256(self) -> str:
+        """Hash of the task's file alone.
 
         Raises:
             TaskImportError: no such file, or it cannot be read.
         """
         return _hash_of(self.module_path)
 
-    def load(self) -> Task:
+    def load(self, *, needs_data: bool = True) -> Task:
         """Import the module, build the object and check that it is a task.
 
         A class or function is called without arguments; anything else is taken as it is. The job's
         folder is on `sys.path` while the module is imported, so that a task may have neighbours.
 
+        Args:
+            needs_data: whether it must have `dataset`; one whose job brings the data need not.
+
         Raises:
             TaskImportError: no such file or object, the import raised, or a method is missing.
+            UserError: the preparation cannot be done, by what it says.
         """
         task: Task = self._built(self._named_object())
-        missing = [name for name in REQUIRED_METHODS if not callable(getattr(task, name, None))]
+        needs_data = needs_data and not (self.preparation and self.preparation.brings_data)
+        required = [name for name in REQUIRED_METHODS if needs_data or name != "dataset"]
+        missing = [name for name in required if not callable(getattr(task, name, None))]
         if missing:
             raise TaskImportError(
                 f"{self} is not a task: it has no {', no '.join(missing)}. "
                 f"A task has {', '.join(REQUIRED_METHODS)}."
             )
-        return task
+        return task if self.preparation is None else self.preparation.prepare(task)
 
     @property
     def is_built(self) -> bool:

@@ -36,6 +36,7 @@ train:
   tls: {ca_file: ca.pem, certificate_file: me.pem, key_file: me.key}
 publish: {repository: me/full}
 site: {zone: DE, tariff: {file: prices.csv, credits_per_unit: 1}}
+data: {source: flowers.csv, augment: {policy: digits}}
 compress: {steps: [STEPS]}
 """.replace("STEPS", ", ".join(f"{{{step}: {{}}}}" for step in STEPS))
 
@@ -172,7 +173,8 @@ def test_the_default_on_the_page_is_that_of_the_field(key: str) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_the_example_on_the_page_is_accepted(key: str, tmp_path: Path) -> None:
-    (tmp_path / "task.py").touch()
+    for name in ("task.py", "flowers.csv", "reviews.csv"):
+        (tmp_path / name).touch()
     # A job that begins with a trained model does not say how to train one.
     job_text = "name: short\ntask: task:Short\n" if key == "model" else FULL_JOB
     job_text = PRIVATE_JOB if key.startswith("train.privacy") else job_text

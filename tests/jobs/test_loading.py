@@ -18,7 +18,8 @@ TRAIN_KEYS = (
     "checkpoint_every"
 )
 JOB_KEYS = (
-    "name, task, seed, member, metric, model, train, compress, audit, explain, limits, site, bid, publish"
+    "name, task, seed, member, metric, model, data, train, compress, audit, explain, limits, site, bid, "
+    "publish"
 )
 
 

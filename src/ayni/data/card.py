@@ -32,12 +32,16 @@ class DataCard:
     attribution: str | None = None
     """Whom to name."""
     rows: int | None = None
+    classes: int | None = None
+    """How many classes the examples have."""
+    sha256: str | None = None
+    """Content hash: over the files' paths and their own SHA-256, see docs/data.md."""
     note: str | None = None
     """What a reader should know, for example that the data stand in for others."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value, wanted = getattr(self, field.name), int if field.name == "rows" else str
+            value, wanted = getattr(self, field.name), int if field.name in ("rows", "classes") else str
             if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
                 raise ValueError(f"{field.name} is {value!r}, expected {wanted.__name__}")
         if self.rows is not None and self.rows < 0:

@@ -61,6 +61,11 @@ class CardData:
     attribution: str | None = None
     note: str | None = None
     num_rows: int | None = None
+    num_classes: int | None = None
+    sha256: str | None = None
+    """Content hash of the data's files."""
+    augmentation: str | None = None
+    """What training batches went through, in a sentence; None = nothing, or what the task does itself."""
     hub_id: str | None = None
     """Name of the data set on the Hugging Face Hub, when it is there."""
 
@@ -396,7 +401,14 @@ def _data(card: ModelCard) -> str:
     data = card.data
     unknown = "not known, so nobody can tell whether the model's licence fits"
     lines = [f"- Name: {text(data.name)}", f"- Licence: {text(data.licence) if data.licence else unknown}"]
-    for label, value in (("Source", data.source), ("Attribution", data.attribution), ("Rows", data.num_rows)):
+    for label, value in (
+        ("Source", data.source),
+        ("Attribution", data.attribution),
+        ("Rows", data.num_rows),
+        ("Classes", data.num_classes),
+        ("SHA-256", data.sha256),
+        ("Augmentation", data.augmentation),
+    ):
         if value is not None:
             lines.append(f"- {label}: {text(value)}")
     if data.note:

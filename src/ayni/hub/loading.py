@@ -75,7 +75,7 @@ def load_task(snapshot: Snapshot) -> Task:
     _check_task(snapshot, config)
     path = snapshot.folder / config.task_file
     with _without_bytecode():
-        return TaskReference(module_path=path, object_name=config.task_object).load()
+        return TaskReference(module_path=path, object_name=config.task_object).load(needs_data=False)
 
 
 def _check_task(snapshot: Snapshot, config: ModelConfig) -> None:

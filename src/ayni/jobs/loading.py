@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ayni.data.preparation import DataPreparation, prepare_data
 from ayni.errors import UserError
 from ayni.jobs.document import Document, JobFileError, KeyPath, describe, dotted, parse_value, read_document
 from ayni.jobs.problems import BadJobError, Problem, problems_of
@@ -39,12 +40,15 @@ class Job:
 
     def to_json(self) -> dict[str, Any]:
         """The frozen form kept in a run's job.json."""
+        preparation = self.task.preparation
+        assert isinstance(preparation, DataPreparation | None), "jobs make no other"
         return {
             "spec": self.spec.model_dump(mode="json"),
             "path": str(self.path),
             "task": self.spec.task,
             "task_path": str(self.task.module_path),
             "task_sha256": self.task_sha256,
+            "data": None if preparation is None else preparation.to_json(),
         }
 
     @classmethod
@@ -56,10 +60,15 @@ class Job:
         """
         spec = JobSpec.model_validate_json(json.dumps(data["spec"]), strict=True)
         object_name = spec.task.partition(":")[2]
+        preparation = None
+        if (frozen := data.get("data")) is not None and spec.data is not None:
+            preparation = DataPreparation.from_json(frozen, spec.data)
         return cls(
             spec=spec,
             path=Path(data["path"]),
-            task=TaskReference(module_path=Path(data["task_path"]), object_name=object_name),
+            task=TaskReference(
+                module_path=Path(data["task_path"]), object_name=object_name, preparation=preparation
+            ),
             task_sha256=data["task_sha256"],
         )
 
@@ -75,6 +84,7 @@ def load_job(path: Path | str, overrides: Sequence[str] = ()) -> Job:
         JobFileError: the file cannot be read as YAML.
         OverrideError: an override has no `=`, or its key leads through something that is no mapping.
         BadJobError: keys or values are wrong, or the task's file is not there; every problem is listed.
+        NoSuchSourceError, MissingExtraError: `data.source` cannot be had.
     """
     path = Path(path)
     document = read_document(path)
@@ -86,6 +96,7 @@ def load_job(path: Path | str, overrides: Sequence[str] = ()) -> Job:
         place = document.place(("task",))
         text = f"`task` is {spec.task}, but there is no file {task.module_path}."
         raise BadJobError(name=document.name, problems=[Problem(place=place, text=text)])
+    task = replace(task, preparation=prepare_data(spec.data, folder=path.absolute().parent))
     return Job(spec=spec, path=path.absolute(), task=task, task_sha256=task.sha256)
 
 

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from ayni.compress.config import CompressConfig
+from ayni.data.config import DataConfig
 from ayni.errors import UserError
 from ayni.footprint.grid.carbon import carbon_intensity, country_intensity
 from ayni.hub.licences import check_licence
@@ -301,6 +302,9 @@ class JobSpec(_Section):
     model: str | None = None
     """A trained model to begin with, instead of training one: a safetensors file (relative to the job file),
     a model of the local hub as owner/name or owner/name@revision, or `task`: as the task builds it."""
+
+    data: DataConfig | None = None
+    """Where the data are and how they are augmented; not given = as the task has them."""
 
     train: TrainConfig = Field(default_factory=TrainConfig)
     """How the model is trained; with `model`, only `device`, `batch_size` and `learners` are looked at."""

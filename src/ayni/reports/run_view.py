@@ -74,7 +74,18 @@ PRIVACY_KEYS = (
     "unit",
 )
 NOTICE_KEYS = ("at", "message")
-DATA_KEYS = ("name", "licence", "source", "attribution", "rows", "note", "splits")
+DATA_KEYS = (
+    "name",
+    "licence",
+    "source",
+    "attribution",
+    "rows",
+    "classes",
+    "sha256",
+    "note",
+    "splits",
+    "augmentation",
+)
 BASELINE_KEYS = ("name", "metrics", "interval", "seconds", "note")
 EXPLAIN_KEYS = ("method", "num_compared", "num_disagreements", "deletion", "note", "items")
 DELETION_KEYS = (

@@ -60,6 +60,8 @@ def build_model(task: Task, *, seed: int) -> nn.Module:
     try:
         with seeded(seed, "model"), _building_keras(seed):
             return task.build_model()
+    except UserError:
+        raise
     except Exception as error:
         raise TaskFailedError(method="build_model", cause=error) from error
 

@@ -19,6 +19,7 @@ from ayni.keras_weights import is_keras
 from ayni.train.learner import build_model
 from ayni.train.local import one_thread
 from ayni.train.result import TrainResult
+from ayni.workflows.augmentation_record import augmentation_record
 
 FOLDER = "explain"
 
@@ -32,6 +33,8 @@ class Understanding:
     no_baseline_reason: str | None
     data: DataCard
     splits: SplitCheck
+    augmentation: Mapping[str, Any] | None = None
+    """What the training batches went through, see augmentation_record.py."""
 
     def to_json(self) -> dict[str, Any]:
         """The explanations' own keys, with `baseline` and `data` beside them."""
@@ -39,7 +42,11 @@ class Understanding:
             **self.explanations.to_json(),
             "baseline": None if self.baseline is None else self.baseline.to_json(),
             "no_baseline_reason": self.no_baseline_reason,
-            "data": {**self.data.to_json(), "splits": self.splits.to_json()},
+            "data": {
+                **self.data.to_json(),
+                "splits": self.splits.to_json(),
+                "augmentation": self.augmentation,
+            },
         }
 
     @classmethod
@@ -47,13 +54,14 @@ class Understanding:
         """The value that `to_json` wrote."""
         own = ("baseline", "no_baseline_reason", "data")
         card = dict(data["data"])
-        splits = SplitCheck.from_json(card.pop("splits"))
+        splits, augmentation = SplitCheck.from_json(card.pop("splits")), card.pop("augmentation", None)
         return cls(
             explanations=ExplainResult.from_json({name: data[name] for name in data if name not in own}),
             baseline=None if data["baseline"] is None else Baseline.from_json(data["baseline"]),
             no_baseline_reason=data["no_baseline_reason"],
             data=DataCard.from_json(card),
             splits=splits,
+            augmentation=augmentation,
         )
 
 
@@ -88,6 +96,7 @@ def explain_model(run: Run, trained: TrainResult, compressed: CompressResult | N
         no_baseline_reason=baseline.reason if isinstance(baseline, NoBaseline) else None,
         data=read_data_card(task),
         splits=check_splits(task),
+        augmentation=augmentation_record(run.job, task, trained),
     )
 
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from ayni.compress.artefacts import load_full_model
 from ayni.compress.evidence.break_even import BreakEven
 from ayni.compress.variants import CompressResult, Variant
-from ayni.data.card import DataCard
 from ayni.files import sha256_of_file
 from ayni.footprint.receipts.receipt import receipt_paths
 from ayni.hub.card import (
@@ -170,7 +169,7 @@ def _config(run: Run, task: Task, trained: TrainResult, compressed: CompressResu
     pipeline_tag, labels = _purpose(model, example, labels)
     return ModelConfig(
         task=job.spec.task.rpartition(".")[2],
-        task_sha256=job.task_sha256,
+        task_sha256=job.task.module_sha256,
         architecture=type(model).__name__,
         library="keras" if is_keras(model) else "pytorch",
         input_shape=tuple(example.shape[1:]),
@@ -269,7 +268,7 @@ def _card(
         licence=job.spec.publish.licence or "other",
         config=config,
         variants=_card_variants(trained, compressed),
-        data=_card_data(explained.data),
+        data=_card_data(explained),
         lineage=CardLineage(run=run.id, seed=job.spec.seed, versions=_versions(config)),
         footprint=_card_footprint(view_of(run)["footprint"]),
         summary=_summary(job, trained),
@@ -359,7 +358,8 @@ def _until_paid_back(answer: BreakEven) -> str:
     return formats.inferences_until(answer.low, answer.best, answer.high)
 
 
-def _card_data(data: DataCard) -> CardData:
+def _card_data(explained: Understanding) -> CardData:
+    data, augmentation = explained.data, explained.augmentation
     return CardData(
         name=data.name or "not stated by the task",
         licence=data.licence,
@@ -367,6 +367,9 @@ def _card_data(data: DataCard) -> CardData:
         attribution=data.attribution,
         note=data.note,
         num_rows=data.rows,
+        num_classes=data.classes,
+        sha256=data.sha256,
+        augmentation=None if augmentation is None else augmentation["text"],
     )
 
 

@@ -57,7 +57,7 @@ Kind = Literal["images", "text", "table"]
 # Operations that always change a view when they are done; a flip of a symmetric image is counted as change.
 POLICIES: Mapping[str, tuple[Operation, ...]] = {
     "digits": (
-        Crop(padding=0.06),
+        Crop(padding=0.1),
         Rotate(degrees=15),
         Scale(amount=0.1),
         Shear(degrees=8),
@@ -76,50 +76,12 @@ POLICIES: Mapping[str, tuple[Operation, ...]] = {
 }
 
 
+# Symbols on an empty ground, which goes on beyond the edge: a mirrored stroke would be another symbol.
+_BORDERS: Mapping[str, Border] = {"digits": "low"}
+
+
 class PolicyError(UserError):
     """A policy that is not known, or that does not suit the data."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperationEntry:
-    """One entry of a policy: exactly one of its fields is set, as in `{rotate: {degrees: 15}}`."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
-
-    crop: Crop | None = None
-    flip: Flip | None = None
-    rotate: Rotate | None = None
-    scale: Scale | None = None
-    shear: Shear | None = None
-    noise: Noise | None = None
-    brightness: Brightness | None = None
-    contrast: Contrast | None = None
-    colour: Colour | None = None
-    cutout: Cutout | None = None
-    cutmix: CutMix | None = None
-    mixup: Mixup | None = None
-    randaugment: RandAugment | None = None
-    trivialaugment: TrivialAugment | None = None
-    drop_words: DropWords | None = None
-    swap_words: SwapWords | None = None
-    typos: TypoNoise | None = None
-    column_noise: ColumnNoise | None = None
-    swap_columns: SwapColumns | None = None
-    smote: Smote | None = None
-
-    def __post_init__(self) -> None:
-        given = [name for name in OPERATIONS if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"an entry of a policy names one of {', '.join(OPERATIONS)} with its settings, as in "
-                f"{{rotate: {{degrees: 15}}}}; this one names {' and '.join(given) or 'none'}"
-            )
-
-    @property
-    def operation(self) -> Operation:
-        """The operation that this entry holds."""
-        held: list[Operation] = [found for name in OPERATIONS if (found := getattr(self, name)) is not None]
-        return held[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,21 +150,24 @@ class Policy:
 class AugmentConfig:
     """The `data.augment` part of a job.
 
-    policy: a ready-made policy by name, or a list of operations with their settings.
+    policy: a ready-made policy by name.
+    operations: a list of operations with their settings, as in `- rotate: {degrees: 10}`; with a policy they
+        come after its own.
     share: r, the share of each batch that is replaced by views; the rest stays as it is.
     strength: how strong every operation is, as a multiple of what the policy says.
     backend: who computes the views of images: `own` (torch), or an optional library of the extra `augment`.
-    border: what stands beyond an image's edge.
+    border: what stands beyond an image's edge; not given = as the policy has it.
     pad_token: the number that fills the end of a row of tokens after words were left out.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
 
-    policy: str | tuple[OperationEntry, ...]
+    policy: str | None = None
+    operations: tuple[Mapping[str, Any], ...] = ()
     share: float = 1.0
     strength: float = 1.0
     backend: Backend = "own"
-    border: Border = "reflect"
+    border: Border | None = None
     pad_token: int = 0
 
     def __post_init__(self) -> None:
@@ -210,10 +175,13 @@ class AugmentConfig:
             raise ValueError(f"augment.share is above 0 and at most 1, not {self.share:g}")
         if not 0 <= self.strength <= 10:
             raise ValueError(f"augment.strength is from 0 to 10, not {self.strength:g}")
+        if self.policy is None and not self.operations:
+            raise ValueError("augment names a policy, operations, or both")
         try:
             made = self.made_policy()
         except PolicyError as error:  # pydantic collects ValueErrors only
-            raise ValueError(str(error)) from error
+            key = "operations" if self.policy is None else "policy"
+            raise ValueError(f"augment.{key}: {error}") from error
         if self.backend != "own" and made.kind != "images":
             raise ValueError(f"augment.backend {self.backend} is for images, the policy is for {made.kind}")
 
@@ -223,11 +191,14 @@ class AugmentConfig:
         Raises:
             PolicyError: no ready-made policy has this name, or operations do not go together.
         """
-        if isinstance(self.policy, str):
-            found = named_policy(self.policy)
-        else:
-            found = Policy(name="own", operations=tuple(entry.operation for entry in self.policy))
-        return dataclasses.replace(found.scaled(self.strength), border=self.border)
+        found = policy_of(self.operations) if self.operations else None
+        if self.policy is not None:
+            named = named_policy(self.policy)
+            extra = () if found is None else found.operations
+            name = named.name if found is None else f"{named.name}+own"
+            found = dataclasses.replace(named, name=name, operations=named.operations + extra)
+        assert found is not None, "one of the two is given"
+        return dataclasses.replace(found.scaled(self.strength), border=self.border or found.border)
 
     def rho_eff(self, *, num_shown: int, num_records: int) -> float:
         """Augmented views shown over records, |D'| / |D|, of training that showed `num_shown` examples."""
@@ -235,8 +206,8 @@ class AugmentConfig:
 
     def to_json(self) -> dict[str, Any]:
         """What runs and cards keep."""
-        kept = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "policy"}
-        return {"policy": self.made_policy().to_json(), **kept}
+        names = ("share", "strength", "backend", "pad_token")
+        return {"policy": self.made_policy().to_json(), **{name: getattr(self, name) for name in names}}
 
 
 def named_policy(name: str) -> Policy:
@@ -249,10 +220,10 @@ def named_policy(name: str) -> Policy:
         near = difflib.get_close_matches(name, list(POLICIES), n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(POLICIES)}."
         raise PolicyError(f"There is no policy {name!r}. {hint} A list of operations is a policy, too.")
-    return Policy(name=name, operations=POLICIES[name])
+    return Policy(name=name, operations=POLICIES[name], border=_BORDERS.get(name, "reflect"))
 
 
-def policy_of(entries: Sequence[Mapping[str, Mapping[str, Any] | None]], *, name: str = "own") -> Policy:
+def policy_of(entries: Sequence[Mapping[str, Any]], *, name: str = "own") -> Policy:
     """The policy of a list of `{operation: {setting: value}}`.
 
     Raises:
@@ -263,6 +234,8 @@ def policy_of(entries: Sequence[Mapping[str, Mapping[str, Any] | None]], *, name
         for key, held in entry.items():
             if key not in OPERATIONS:
                 raise PolicyError(f"There is no operation {key!r}{_nearest(key, list(OPERATIONS))}")
+            if not isinstance(held, Mapping | None):
+                raise PolicyError(f"The operation {key} has {held!r}, expected a mapping of settings.")
             allowed = [field.name for field in fields(OPERATIONS[key])]
             for setting in held or {}:
                 if setting not in allowed:
