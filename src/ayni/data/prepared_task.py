@@ -15,7 +15,7 @@ more than two parts.
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,9 +34,6 @@ from ayni.data.sources.file_trees import content_hash, fetched, open_files
 from ayni.data.sources.reading import read_collection, rows_of_splits
 from ayni.errors import UserError
 from ayni.keras_weights import is_keras
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_VALUE_RANGE = (0.0, 1.0)
 # Values that rounding puts a little beyond the range are no sign of another range.
