@@ -26,6 +26,8 @@ COMMANDS = (
     "compress compare",
     "train privacy",
     "train status",
+    "data card",
+    "data augment",
     "data audit",
     "data generate",
     "footprint run",
