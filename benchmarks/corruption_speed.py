@@ -44,7 +44,10 @@ def repaired_imagecorruptions() -> Any:
     np.float_ = np.float64  # type: ignore[attr-defined]
     import imagecorruptions
     import imagecorruptions.corruptions as kinds
-    from skimage.filters import gaussian
+    from skimage import filters
+
+    # Without types in some versions of scikit-image.
+    gaussian: Any = filters.gaussian
 
     def with_old_argument(image: Any, *arguments: Any, multichannel: bool = False, **more: Any) -> Any:
         return gaussian(image, *arguments, channel_axis=-1 if multichannel else None, **more)
