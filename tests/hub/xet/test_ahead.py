@@ -10,6 +10,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+from tests.hub.stored_files import object_at
 from tests.hub.xet.xet_files import claim_of, make_xorb
 from tests.hub.xet.xet_store import WHEN, Shelf, shelf
 
@@ -114,9 +115,9 @@ def test_guessing_ends_with_a_second_file_or_chunks_that_are_known(stored: Shelf
 
 def test_a_xorb_that_cannot_be_read_ends_guessing(stored: Shelf, tmp_path: Path) -> None:
     known = stored.xet.chunks.find(XORBS[1].name)
-    path = stored.xet.xorbs.local_path(known.object_name)
-    assert path is not None
-    path.write_bytes(path.read_bytes()[:20])
+    assert known is not None
+    damaged = object_at(tmp_path / "xorbs", known.object_name)
+    damaged.write_bytes(damaged.read_bytes()[:20])
 
     send(stored.xet.ahead, [0, 1, 2])
     digest, num_terms = stored.xet.ahead.behind(SESSION, WHOLE)
