@@ -64,8 +64,8 @@ def test_samples_are_drawn_named_and_attributed_to_the_corner_that_decides(tmp_p
         assert (tmp_path / "explain" / str(item.input_image)).read_bytes().startswith(b"\x89PNG")
         values = np.load(tmp_path / "explain" / str(item.attribution_file))
         assert values.argmax() == (0 if item.index % 2 == 0 else 35)
-    assert result.deletion is not None
-    assert result.deletion.is_faithful
+    assert result.checks is not None
+    assert result.checks.verdict == "faithful"
 
 
 def test_disagreements_are_counted_over_all_and_shown_up_to_the_number_asked(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_no_samples_still_compare_and_attribute_nothing(
     result = explained(Corners(), tmp_path / "explain", variant=always_bottom_right, num_samples=0)
 
     assert (result.num_compared, result.num_disagreements) == (NUM_TEST, NUM_TEST // 2)
-    assert (result.items, result.method, result.deletion) == ([], None, None)
+    assert (result.items, result.method, result.checks) == ([], None, None)
     assert "0 samples" in result.note
     assert not (tmp_path / "explain").exists()
 
@@ -125,7 +125,19 @@ def test_json_gives_the_same_result_back(tmp_path: Path) -> None:
     written = json.loads(json.dumps(result.to_json()))
 
     assert ExplainResult.from_json(written).to_json() == written
-    assert written["deletion"]["is_faithful"] is True
+    assert written["checks"]["verdict"] == "faithful"
+
+
+def test_a_result_from_before_there_were_curves_is_read(tmp_path: Path) -> None:
+    written = explained(Corners(), tmp_path).to_json()
+    for key in ("checks", "changed", "importance", "method_key"):
+        del written[key]
+    written["deletion"] = {"num_examples": 30, "fraction": 0.2, "is_faithful": True}
+
+    found = ExplainResult.from_json(written)
+
+    assert found.checks is found.method_key is None
+    assert len(found.items) == 4
 
 
 class Sums(nn.Module):

@@ -62,6 +62,12 @@ def test_the_object_of_a_known_run_is_the_golden_one(view: dict[str, Any]) -> No
         ("Interval of a share", "audit.attack.auc"),
         ("Exposed example", "audit.exposed.0"),
         ("Explain", "explain"),
+        ("Sanity checks", "explain.checks"),
+        ("Curve of a check", "explain.checks.deletion"),
+        ("Curve of a check", "explain.checks.insertion"),
+        ("What the compression changed", "explain.changed"),
+        ("Importance", "explain.importance.0"),
+        ("Important feature", "explain.importance.0.features.0"),
         ("Deletion check", "explain.deletion"),
         ("Explained example", "explain.items.0"),
         ("Feature", "explain.items.2.features.0"),
@@ -122,6 +128,28 @@ def test_a_run_from_before_bytes_were_told_apart_has_the_new_keys_as_null(run_in
     assert found["bytes_up"] is found["utilisation"] is found["curve"][0]["num_dropped"] is None
     assert found["notices"] == []
     assert found["bytes_sent"] > 0
+
+
+def test_a_run_from_before_there_were_curves_keeps_its_one_deletion(run_inputs: dict[str, Any]) -> None:
+    explained = run_inputs["results"]["explain"]
+    for key in ("checks", "changed", "importance", "method_key"):
+        del explained[key]
+    explained["deletion"] = {"num_examples": 64, "fraction": 0.2, "probability_after_top": 0.3}
+
+    found = run_view(**run_inputs, folder=FOLDER)["explain"]
+
+    assert found["checks"] is found["changed"] is found["importance"] is None
+    assert (found["deletion"]["num_examples"], found["deletion"]["probability_after_top"]) == (64, 0.3)
+
+
+def test_the_deletion_of_a_run_is_the_point_of_its_curve_at_a_fifth(view: dict[str, Any]) -> None:
+    curve, point = view["explain"]["checks"]["deletion"], view["explain"]["deletion"]
+
+    assert curve["fractions"][2] == point["fraction"] == 0.2
+    assert (curve["attributed"][2], curve["random"][2]) == (
+        point["probability_after_top"],
+        point["probability_after_random"],
+    )
 
 
 def test_a_run_from_before_changes_and_break_even_has_the_new_keys_as_null(old_view: dict[str, Any]) -> None:

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from ayni.explain.attribution import attribute, class_probabilities, why_not_attributable
-from ayni.explain.deletion import check_by_deletion
+from ayni.explain.attribution import REFERENCE, attribute, class_probabilities, why_not_attributable
 from ayni.explain.drawing import MAX_TOKENS, Illustrator
 from ayni.explain.explanation import ExplainResult, Explanation
+from ayni.explain.parts import Parts
+from ayni.explain.sanity import check_attributions
 from ayni.files import explain_os_errors
 from ayni.task import Task, TaskFailedError
 
@@ -105,11 +106,14 @@ def explain(
         num_compared=num_compared,
         num_disagreements=num_disagreements,
         method=found.method,
-        deletion=check_by_deletion(
+        method_key="integrated_gradients" if inputs.is_floating_point() else "ablation",
+        checks=check_attributions(
             model,
-            inputs[checked],
+            Parts(inputs=inputs[checked], reference=REFERENCE),
             torch.stack([attribution_of_row[row] for row in checked]),
             full.classes[checked],
+            attribute_with=lambda other: attribute(other, inputs[checked], full.classes[checked]).values,
+            is_complete=inputs.is_floating_point(),
             rng=rng,
         ),
         note=_note(inputs, num_test, feature_names),
@@ -167,7 +171,6 @@ def _unexplained(
         num_compared=num_compared,
         num_disagreements=num_disagreements,
         method=None,
-        deletion=None,
         note=f"Not explained: {reason}.",
     )
 

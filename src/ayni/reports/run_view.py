@@ -13,6 +13,7 @@ from typing import Any
 
 from ayni.reports.audit_view import audit_view
 from ayni.reports.compress_keys import INTERVAL_KEYS, search_view, variant_view
+from ayni.reports.explain_view import explain_view
 from ayni.reports.footprint_view import footprint_view
 from ayni.reports.picking import absolute, picked, picked_all
 
@@ -87,31 +88,6 @@ DATA_KEYS = (
     "augmentation",
 )
 BASELINE_KEYS = ("name", "metrics", "interval", "seconds", "note")
-EXPLAIN_KEYS = ("method", "num_compared", "num_disagreements", "deletion", "note", "items")
-DELETION_KEYS = (
-    "num_examples",
-    "fraction",
-    "probability_before",
-    "probability_after_top",
-    "probability_after_random",
-    "is_faithful",
-)
-ITEM_KEYS = (
-    "index",
-    "kind",
-    "label",
-    "prediction",
-    "variant_prediction",
-    "confidence",
-    "variant_confidence",
-    "input_image",
-    "attribution_image",
-    "attribution_file",
-    "tokens",
-    "values",
-    "features",
-)
-FEATURE_KEYS = ("name", "value", "attribution")
 PLAN_KEYS = ("rows", "totals", "offer", "limits", "alternatives", "violations", "risks")
 PLAN_ROW_KEYS = (
     "step",
@@ -208,7 +184,7 @@ def run_view(
         "baseline": _baseline(results.get("baseline")),
         "no_baseline_reason": results.get("explain", {}).get("no_baseline_reason"),
         "audit": audit_view(results.get("audit"), folder),
-        "explain": _explain(results.get("explain"), folder),
+        "explain": explain_view(results.get("explain"), folder),
         "footprint": footprint_view(receipts, folder=folder),
         "receipts": [str(path) for path in receipt_paths(receipts, folder)],
         "published": picked(results.get("publish"), PUBLISHED_KEYS),
@@ -250,20 +226,6 @@ def _baseline(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if baseline is not None:
         baseline["interval"] = picked(baseline["interval"], INTERVAL_KEYS)
     return baseline
-
-
-def _explain(result: Mapping[str, Any] | None, folder: Path) -> dict[str, Any] | None:
-    explain = picked(result, EXPLAIN_KEYS)
-    if explain is None:
-        return None
-    explain["deletion"] = picked(explain["deletion"], DELETION_KEYS)
-    explain["items"] = picked_all(explain["items"], ITEM_KEYS)
-    for item in explain["items"]:
-        for key in ("input_image", "attribution_image", "attribution_file"):
-            item[key] = absolute(item[key], folder)
-        if item["features"] is not None:
-            item["features"] = picked_all(item["features"], FEATURE_KEYS)
-    return explain
 
 
 def _plan(result: Mapping[str, Any] | None) -> dict[str, Any] | None:

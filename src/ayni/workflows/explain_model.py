@@ -117,7 +117,6 @@ def _not_explained(reason: str) -> ExplainResult:
         num_compared=0,
         num_disagreements=None,
         method=None,
-        deletion=None,
         note=f"Not explained: {reason}.",
     )
 
@@ -129,6 +128,7 @@ def _within_run(item: Explanation) -> Explanation:
         input_image=_prefixed(item.input_image),
         attribution_image=_prefixed(item.attribution_image),
         attribution_file=_prefixed(item.attribution_file),
+        change_image=_prefixed(item.change_image),
     )
 
 

@@ -1,0 +1,220 @@
+"""Can an attribution be believed? Three checks and a verdict, stated beside the picture.
+
+1. Deletion and insertion curves against random ink: see `curves.py`.
+2. Randomisation: an attribution that looks the same when the model has forgotten all it learned does not
+   tell of the model. Signed rank correlation between the attributions of the trained model and of the
+   same model with re-initialised parameters, over the parts that carry something. Without signs, or with
+   blank parts, any two maps are alike: the blank ones get 0 in both.
+3. Completeness: integrated gradients and DeepLift promise to add up to f(x) - f(reference); how far they
+   are off.
+
+The verdict:
+
+    not faithful   neither curve is better than random ink beyond chance, or the map does not depend on
+                   what was learned (2 above its bound)
+    faithful       both curves are, the map depends on what was learned or that could not be tested, and
+                   the sum is right where it is promised
+    unsure         anything else: the curves contradict each other, the sum is off, too few examples
+
+Better beyond chance: the 95 % interval over examples of the difference of areas lies on the right side
+of 0, and the mean is at least MIN_GAIN away from it: of a model that learned nothing even the best order
+changes next to nothing, and there is no decision to explain.
+
+Source: Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018, arXiv:1810.03292 (2; they compare
+absolute values too and set no bound); Petsiuk et al. 2018 and Samek et al. 2017 (1); Sundararajan, Taly,
+Yan, "Axiomatic attribution for deep networks", ICML 2017, arXiv:1703.01365 (3).
+
+Not covered: re-initialising layer by layer; whether people understand the picture.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ayni.explain.attribution import class_logits
+from ayni.explain.curves import Curves, draw_curves
+from ayni.explain.explanation import Curve, SanityChecks, Verdict
+from ayni.explain.parts import Parts
+
+NUM_REINITIALISED = 3
+RANDOMISATION_BOUND = 0.5
+COMPLETENESS_BOUND = 0.1
+MIN_GAIN = 0.02
+
+AttributeWith = Callable[[nn.Module], torch.Tensor]
+"""From a model to its attributions of the checked inputs, in their shape."""
+
+
+class _NothingToForgetError(Exception):
+    """Internal: the model cannot be re-initialised, for this reason."""
+
+
+def check_attributions(
+    model: nn.Module,
+    parts: Parts,
+    values: torch.Tensor,
+    classes_N: torch.Tensor,
+    *,
+    attribute_with: AttributeWith,
+    is_complete: bool,
+    rng: np.random.Generator,
+) -> SanityChecks:
+    """All checks on some examples, and the verdict.
+
+    Args:
+        model: In evaluation mode, on the CPU.
+        parts: Of the checked inputs.
+        values: Their attributions.
+        classes_N: The answers that were attributed.
+        attribute_with: Makes attributions of the same inputs and answers with another model.
+        is_complete: The method promises that attributions add up.
+        rng: Draws orders and parameters.
+    """
+    curves = draw_curves(model, parts, values, classes_N, rng=rng)
+    correlation, notes = _randomisation(model, parts, values, attribute_with, rng)
+    error = _completeness_error(model, parts, values, classes_N) if is_complete else None
+    verdict, reasons = judge(curves, correlation, error)
+    return SanityChecks(
+        deletion=curves.deletion,
+        insertion=curves.insertion,
+        randomisation_correlation=correlation,
+        randomisation_bound=RANDOMISATION_BOUND,
+        completeness_error=error,
+        verdict=verdict,
+        reasons=reasons,
+        notes=notes,
+    )
+
+
+def judge(curves: Curves, correlation: float | None, error: float | None) -> tuple[Verdict, list[str]]:
+    """The verdict of the rules above, and its reasons in sentences."""
+    deletion, insertion = curves.deletion, curves.insertion
+    better = (
+        _is_better(deletion, sign=-1),
+        _is_better(insertion, sign=1),
+    )
+    reasons = [
+        _told("Deleting first what it rates highest", deletion, better[0]),
+        _told("Inserting first what it rates highest", insertion, better[1]),
+    ]
+    forgets = correlation is not None and correlation > RANDOMISATION_BOUND
+    if correlation is not None:
+        reasons.append(
+            f"Its rank correlation with the attributions of an untrained model is {correlation:.2f}: "
+            + (
+                f"above {RANDOMISATION_BOUND}, so it does not tell what was learned."
+                if forgets
+                else f"at most {RANDOMISATION_BOUND}, so it depends on what was learned."
+            )
+        )
+    is_off = error is not None and error > COMPLETENESS_BOUND
+    if error is not None:
+        verb = "more than" if is_off else "within"
+        reasons.append(
+            f"Its sum misses the change it explains by {error:.1%} ({verb} {COMPLETENESS_BOUND:.0%})."
+        )
+    if deletion.difference_low is None:
+        return "unsure", [*reasons, f"{deletion.num_examples} examples are too few to tell from chance."]
+    if forgets or not any(better):
+        return "not faithful", reasons
+    return ("faithful" if all(better) and not is_off else "unsure"), reasons
+
+
+def _is_better(curve: Curve, *, sign: int) -> bool:
+    """Whether the area differs from that of random ink to the right side (`sign`), beyond chance."""
+    if curve.difference_low is None or curve.difference_high is None:
+        return False
+    gain = sign * (curve.area_attributed - curve.area_random)
+    worst = sign * (curve.difference_low if sign > 0 else curve.difference_high)
+    return worst > 0 and gain >= MIN_GAIN
+
+
+def _told(order: str, curve: Curve, is_better: bool) -> str:
+    interval = (
+        ""
+        if curve.difference_low is None
+        else f", difference {curve.difference_low:+.3f} to {curve.difference_high:+.3f}"
+    )
+    return (
+        f"{order} gives the answer a mean probability of {curve.area_attributed:.3f} along the way, random "
+        f"order {curve.area_random:.3f}{interval}: "
+        + ("better than chance." if is_better else "no better than chance.")
+    )
+
+
+def _randomisation(
+    model: nn.Module,
+    parts: Parts,
+    values: torch.Tensor,
+    attribute_with: AttributeWith,
+    rng: np.random.Generator,
+) -> tuple[float | None, list[str]]:
+    """Mean signed rank correlation with re-initialised models; None and the reason without one."""
+    found = []
+    try:
+        for _ in range(NUM_REINITIALISED):
+            untrained = reinitialised(model, seed=int(rng.integers(2**31)))
+            found.append(rank_correlation(parts, values, attribute_with(untrained)))
+    except _NothingToForgetError as error:
+        return None, [f"Not compared with an untrained model: {error}."]
+    known = [each for each in found if each is not None]
+    if not known:
+        return None, ["Not compared with an untrained model: its attributions, or these, are all the same."]
+    return float(np.mean(known)), []
+
+
+def reinitialised(model: nn.Module, *, seed: int) -> nn.Module:
+    """A copy of the model that has forgotten all it learned.
+
+    Modules that know how (`reset_parameters`) draw their parameters anew; others' are drawn from a normal
+    distribution with the mean and standard deviation that they have, and those that are all the same
+    stay. Statistics of normalisation layers start over.
+    """
+    try:
+        untrained = copy.deepcopy(model)
+    except Exception as error:  # of the user's model
+        raise _NothingToForgetError(f"the model cannot be copied ({type(error).__name__})") from error
+    before = {name: value.detach().clone() for name, value in untrained.named_parameters()}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for module in untrained.modules():
+            reset: Any = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+                continue
+            for value in module.parameters(recurse=False):
+                if value.is_floating_point() and value.numel() > 1:
+                    value.copy_(torch.randn_like(value) * value.std() + value.mean())
+    if all(torch.equal(value, before[name]) for name, value in untrained.named_parameters()):
+        raise _NothingToForgetError("the model has no parameters that can be drawn anew")
+    return untrained.eval()
+
+
+def rank_correlation(parts: Parts, first: torch.Tensor, second: torch.Tensor) -> float | None:
+    """Mean signed Spearman correlation over the parts that carry something; None when nothing varies."""
+    from scipy.stats import rankdata
+
+    found = []
+    for carries, *rows in zip(
+        parts.carries.numpy(), parts.scores(first).numpy(), parts.scores(second).numpy(), strict=True
+    ):
+        ranks = [rankdata(row[carries]) for row in rows]
+        if carries.sum() > 1 and all(np.ptp(rank) > 0 for rank in ranks):
+            found.append(float(np.corrcoef(*ranks)[0, 1]))
+    return float(np.mean(found)) if found else None
+
+
+def _completeness_error(
+    model: nn.Module, parts: Parts, values: torch.Tensor, classes_N: torch.Tensor
+) -> float | None:
+    """Mean error of the sum over the mean change, so that no single input that changes nothing decides."""
+    rows = torch.arange(len(classes_N))
+    with torch.no_grad():
+        whole, blank = (class_logits(model(x))[rows, classes_N] for x in (parts.inputs, parts.blank))
+    change = whole - blank
+    scale = float(change.abs().mean())
+    return float((values.flatten(1).sum(1) - change).abs().mean()) / scale if scale else None
