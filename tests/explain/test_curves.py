@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from ayni.explain.attribution import Attributed
+from ayni.explain.captum_methods import ablation
 from ayni.explain.curves import Curves, draw_curves
 from ayni.explain.parts import Parts
 
@@ -21,9 +23,12 @@ def curves_of(attributions: torch.Tensor, inputs: torch.Tensor | None = None) ->
     inputs = torch.ones(4, 20) if inputs is None else inputs
     return draw_curves(
         model_that_looks_at([0, 1, 2, 3], 20),
-        Parts(inputs=inputs, reference=0),
-        attributions,
-        torch.ones(len(inputs), dtype=torch.int64),
+        Attributed(
+            parts=Parts(inputs=inputs, reference=0),
+            values=attributions,
+            classes=torch.ones(len(inputs), dtype=torch.int64),
+            method=ablation(nn.Linear(20, 2), inputs[:1]),
+        ),
         rng=np.random.default_rng(0),
     )
 

@@ -1,16 +1,18 @@
 """A map that explains nothing is marked: on small models trained on real images."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from ayni.explain.attribution import attribute
+from ayni.explain.attribution import Attributed, Method
+from ayni.explain.captum_methods import ablation, integrated_gradients
 from ayni.explain.explanation import SanityChecks
 from ayni.explain.parts import Parts
-from ayni.explain.sanity import check_attributions, rank_correlation, reinitialised
+from ayni.explain.sanity import Effort, check_attributions, rank_correlation, reinitialised
 
 
 def small_cnn(seed: int) -> nn.Module:
@@ -40,32 +42,34 @@ def digits() -> tuple[nn.Module, torch.Tensor]:
     return model, x[1300:1364]
 
 
-Mapping = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
+Map = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def integrated(model: nn.Module, inputs: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    return attribute(model, inputs, classes).values
+def map_of(attribute: Map) -> Method:
+    """A map that promises no sum."""
+    return replace(ablation(nn.Linear(1, 2), torch.ones(1, 1)), attribute=attribute)
+
+
+INTEGRATED = integrated_gradients(nn.Linear(1, 2), torch.ones(1, 1))
 
 
 def checks_of(
-    model: nn.Module, inputs: torch.Tensor, method: Mapping, values: torch.Tensor | None = None
+    model: nn.Module, inputs: torch.Tensor, method: Method, values: torch.Tensor | None = None
 ) -> SanityChecks:
     classes = model(inputs).argmax(1)
-    return check_attributions(
-        model,
-        Parts(inputs=inputs, reference=0),
-        method(model, inputs, classes) if values is None else values,
-        classes,
-        attribute_with=lambda other: method(other, inputs, classes),
-        is_complete=method is integrated,
-        rng=np.random.default_rng(0),
+    attributed = Attributed(
+        parts=Parts(inputs=inputs, reference=0),
+        values=method.attribute(model, inputs, classes) if values is None else values,
+        classes=classes,
+        method=method,
     )
+    return check_attributions(model, attributed, effort=Effort(), rng=np.random.default_rng(0))
 
 
 def test_integrated_gradients_of_a_trained_model_are_faithful(
     digits: tuple[nn.Module, torch.Tensor],
 ) -> None:
-    found = checks_of(*digits, integrated)
+    found = checks_of(*digits, INTEGRATED)
 
     assert found.verdict == "faithful"
     assert found.deletion.area_attributed < found.deletion.area_random - 0.1
@@ -81,7 +85,7 @@ def test_integrated_gradients_of_a_trained_model_are_faithful(
 def test_a_random_map_is_marked(digits: tuple[nn.Module, torch.Tensor], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
 
-    found = checks_of(*digits, lambda model, x, classes: torch.randn(x.shape, generator=generator))
+    found = checks_of(*digits, map_of(lambda _, x, classes: torch.randn(x.shape, generator=generator)))
 
     assert found.verdict != "faithful"
     assert any("no better than chance" in reason for reason in found.reasons)
@@ -91,7 +95,7 @@ def test_the_map_of_an_untrained_model_is_marked(digits: tuple[nn.Module, torch.
     model, inputs = digits
     classes = model(inputs).argmax(1)
 
-    found = checks_of(model, inputs, integrated, values=integrated(small_cnn(1), inputs, classes))
+    found = checks_of(model, inputs, INTEGRATED, values=INTEGRATED.attribute(small_cnn(1), inputs, classes))
 
     assert found.verdict != "faithful"
 
@@ -100,7 +104,7 @@ def test_the_map_of_an_untrained_model_is_marked(digits: tuple[nn.Module, torch.
 def test_a_model_that_learned_nothing_has_no_decision_to_explain(
     digits: tuple[nn.Module, torch.Tensor], seed: int
 ) -> None:
-    found = checks_of(small_cnn(seed), digits[1], integrated)
+    found = checks_of(small_cnn(seed), digits[1], INTEGRATED)
 
     assert found.verdict != "faithful"
 
@@ -109,7 +113,7 @@ def test_a_map_that_is_the_picture_itself_does_not_tell_what_was_learned(
     digits: tuple[nn.Module, torch.Tensor],
 ) -> None:
     # Bright strokes matter, so that both curves are better than random; still, it knows no model.
-    found = checks_of(*digits, lambda model, x, classes: x)
+    found = checks_of(*digits, map_of(lambda _, x, classes: x))
 
     assert found.randomisation_correlation == pytest.approx(1.0)
     assert found.verdict == "not faithful"
@@ -118,16 +122,16 @@ def test_a_map_that_is_the_picture_itself_does_not_tell_what_was_learned(
 
 def test_a_sum_that_is_off_makes_it_unsure(digits: tuple[nn.Module, torch.Tensor]) -> None:
     model, inputs = digits
-    values = integrated(model, inputs, model(inputs).argmax(1))
+    values = INTEGRATED.attribute(model, inputs, model(inputs).argmax(1))
 
-    found = checks_of(model, inputs, integrated, values=1.5 * values)
+    found = checks_of(model, inputs, INTEGRATED, values=1.5 * values)
 
     assert found.verdict == "unsure"
     assert found.completeness_error == pytest.approx(0.5, abs=0.02)
 
 
 def test_one_example_is_too_few(digits: tuple[nn.Module, torch.Tensor]) -> None:
-    found = checks_of(digits[0], digits[1][:1], integrated)
+    found = checks_of(digits[0], digits[1][:1], INTEGRATED)
 
     assert found.verdict == "unsure"
     assert "1 examples are too few" in found.reasons[-1]
@@ -139,7 +143,7 @@ class NoParameters(nn.Module):
 
 
 def test_a_model_that_learned_no_parameters_cannot_forget_and_that_is_noted() -> None:
-    found = checks_of(NoParameters(), torch.rand(20, 6), integrated)
+    found = checks_of(NoParameters(), torch.rand(20, 6), INTEGRATED)
 
     assert found.randomisation_correlation is None
     assert "no parameters that can be drawn anew" in found.notes[0]

@@ -16,6 +16,7 @@ from ayni.compress.score import UnknownScoreTermError
 from ayni.compress.steps import DistillStep, QuantizeStep
 from ayni.data.card import DataCardError
 from ayni.errors import UserError
+from ayni.explain.choosing import MethodDoesNotFitError
 from ayni.jobs.spec import JobSpec, PublishSpec
 from ayni.task import TaskFailedError
 from ayni.train.probe import Probe
@@ -174,3 +175,15 @@ def test_the_trial_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_every_refusal_is_the_users_to_mend() -> None:
     assert issubclass(UnusableMetricError, UserError) and issubclass(UnusableNamesError, UserError)
+
+
+def test_a_method_of_explanation_that_does_not_fit_stops_the_run_before_its_training() -> None:
+    with pytest.raises(MethodDoesNotFitError, match="no images") as refused:
+        check_before_training(spec(explain={"method": "gradcam"}), Points(), probed(accuracy=0.5))
+
+    assert refused.value.fitting == ("integrated_gradients", "deeplift", "ablation")
+
+
+@pytest.mark.parametrize("explain", [{"method": "deeplift"}, {"method": "gradcam", "samples": 0}])
+def test_a_method_that_fits_or_is_not_used_stops_nothing(explain: dict[str, Any]) -> None:
+    check_before_training(spec(explain=explain), Points(), probed(accuracy=0.5))

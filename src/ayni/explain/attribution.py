@@ -1,36 +1,80 @@
 """Signed attributions: how much each part of an input speaks for an answer, or against it.
 
-Float inputs get integrated gradients, integer inputs (characters, tokens) get ablation, because there
-is no gradient with respect to a number of a symbol.
+What the methods in `captum_methods.py` share: which decision is explained, against which reference, and
+what a method is. Absolute values are never taken: they make the maps of a trained and of an untrained
+model look alike, because blank parts get 0 in both.
 
 Legend: N examples, C classes, T places of a sequence, `...` the shape of one input.
-
-Source: Sundararajan, Taly, Yan, "Axiomatic attribution for deep networks", ICML 2017,
-arXiv:1703.01365; computed by Captum. Absolute values are never taken: they make the maps of a
-trained and of an untrained model look alike, because blank parts get 0 in both.
 
 Not covered: models with several inputs, outputs that are not logits over classes.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 
-from ayni.errors import MissingExtraError
+from ayni.explain.parts import Parts
 
-INTEGRATION_STEPS = 50
 ROWS_AT_ONCE = 128
-REFERENCE = 0
+REFERENCE = 0.0
+
+MethodKey = Literal["integrated_gradients", "ablation", "deeplift", "gradcam", "layer_integrated_gradients"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attributions:
-    """One signed value for each part of each input, in the shape of the inputs."""
+class Method:
+    """A way to attribute, fitted to one kind of input and model.
 
+    Attributes:
+        key: as a job names it.
+        sentence: the same in words, with its settings.
+        is_complete: its attributions promise to add up to f(x) - f(reference).
+        passes: what an example costs, in forward passes (a backward pass counts as two).
+        attribute: from a model in evaluation mode, inputs [N, ...] and classes [N] to signed values in the
+            shape of the inputs. The model's parameters and their gradients stay as they are.
+        blank_logits: the logits [N, C] that the sum starts from: of inputs without any part.
+    """
+
+    key: MethodKey
+    sentence: str
+    is_complete: bool
+    passes: int
+    attribute: Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
+    blank_logits: Callable[[nn.Module, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributed:
+    """Inputs, the answers that are explained, their attributions, and the method that made them."""
+
+    parts: Parts
     values: torch.Tensor
-    method: str
+    classes: torch.Tensor
+    method: Method
+
+    def first(self, count: int) -> "Attributed":
+        """The same of the first examples."""
+        return Attributed(
+            parts=Parts(inputs=self.parts.inputs[:count], reference=self.parts.reference),
+            values=self.values[:count],
+            classes=self.classes[:count],
+            method=self.method,
+        )
+
+
+class LastPlace(nn.Module):
+    """A model whose output is the logits [N, C] of the decision that is explained."""
+
+    def __init__(self, model: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of the last place of a sequence."""
+        return class_logits(self.model(x))
 
 
 def why_not_attributable(logits: torch.Tensor, inputs: torch.Tensor) -> str:
@@ -50,54 +94,25 @@ def class_logits(output: torch.Tensor) -> torch.Tensor:
     return output[:, -1] if output.dim() == 3 else output
 
 
-def attribute(model: nn.Module, inputs: torch.Tensor, classes_N: torch.Tensor) -> Attributions:
-    """Attributions of the logits of the given classes, against an input of zeros.
-
-        float:    a_i = (x_i - r_i) * mean over s of  d f_c(r + s (x - r)) / d x_i
-        integer:  a_i = f_c(x) - f_c(x with part i replaced by r)
-
-    Integrated gradients add up to f_c(x) - f_c(r), ablations need not. `model` must be in evaluation
-    mode; its parameters and their gradients stay as they are.
-
-    Cost: 50 forward and backward passes an example; ablation one forward pass for each part.
-
-    Raises:
-        MissingExtraError: Captum is not installed.
-    """
-    try:
-        from captum.attr import FeatureAblation, IntegratedGradients
-    except ImportError as error:
-        raise MissingExtraError(extra="explain", package="captum") from error
-
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        return class_logits(model(x))
-
-    if inputs.is_floating_point():
-        values = IntegratedGradients(forward).attribute(
-            inputs,
-            baselines=REFERENCE,
-            target=classes_N,
-            n_steps=INTEGRATION_STEPS,
-            internal_batch_size=max(ROWS_AT_ONCE, len(inputs)),
+def logits_in_batches(model: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
+    """Logits [N, C] of the decision that is explained, without gradients."""
+    with torch.no_grad():
+        return torch.cat(
+            [
+                class_logits(model(inputs[first : first + ROWS_AT_ONCE])).float().cpu()
+                for first in range(0, len(inputs), ROWS_AT_ONCE)
+            ]
         )
-        method = f"integrated gradients ({INTEGRATION_STEPS} steps, reference 0), signed"
-    else:
-        with torch.no_grad():
-            values = FeatureAblation(forward).attribute(
-                inputs,
-                baselines=REFERENCE,
-                target=classes_N,
-                perturbations_per_eval=max(1, ROWS_AT_ONCE // len(inputs)),
-            )
-        method = "ablation (each part replaced by symbol 0), signed"
-    return Attributions(values=values.detach().float(), method=method)
 
 
 def class_probabilities(model: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
-    """Softmax [N, C] of the decision that is explained, without gradients, in batches."""
-    with torch.no_grad():
-        batches = [
-            class_logits(model(inputs[first : first + ROWS_AT_ONCE])).float().softmax(-1).cpu()
-            for first in range(0, len(inputs), ROWS_AT_ONCE)
-        ]
-    return torch.cat(batches)
+    """Softmax [N, C] of the decision that is explained, without gradients."""
+    return logits_in_batches(model, inputs).softmax(-1)
+
+
+def reference_of(model: nn.Module, inputs: torch.Tensor) -> float:
+    """What stands for a part that is gone: 0, or of symbols the one that the model takes for padding."""
+    if inputs.is_floating_point():
+        return REFERENCE
+    paddings = [each.padding_idx for each in model.modules() if isinstance(each, nn.Embedding)]
+    return next((float(each) for each in paddings if each is not None), REFERENCE)

@@ -19,13 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ayni.explain.attribution import class_probabilities
+from ayni.explain.attribution import Attributed, class_probabilities
 from ayni.explain.explanation import Curve
-from ayni.explain.parts import Parts
 
 STEPS = 10
 """Tenths of the parts: 11 points of a curve, with both ends."""
 NUM_RANDOM_ORDERS = 3
+CURVE_PASSES = 2 + 2 * (STEPS - 1) * (1 + NUM_RANDOM_ORDERS)
 CONFIDENCE = 0.95
 
 Numbers = NDArray[np.float64]
@@ -39,20 +39,17 @@ class Curves:
     insertion: Curve
 
 
-def draw_curves(
-    model: nn.Module, parts: Parts, values: torch.Tensor, classes_N: torch.Tensor, *, rng: np.random.Generator
-) -> Curves:
-    """Probability of the given classes while parts go, or come, by their attributions or at random.
+def draw_curves(model: nn.Module, attributed: Attributed, *, rng: np.random.Generator) -> Curves:
+    """Probability of the answers while parts go, or come, by their attributions or at random.
 
     Args:
         model: In evaluation mode.
-        parts: Of the inputs.
-        values: Attributions in the shape of the inputs. Equal ones are taken in random order.
-        classes_N: The answers.
+        attributed: Inputs, answers and attributions. Parts rated alike are taken in random order.
         rng: Draws the random orders.
 
-    Cost: 76 forward passes an example.
+    Cost: CURVE_PASSES = 74 forward passes an example.
     """
+    parts, classes_N = attributed.parts, attributed.classes
     carries_NP = parts.carries
     sizes_N1 = carries_NP.sum(1, keepdim=True)
 
@@ -73,7 +70,7 @@ def draw_curves(
         ends = (whole_N, blank_N) if deletes else (blank_N, whole_N)
         return np.stack([ends[0], *between, ends[1]], axis=1)
 
-    attributed = _ranks(parts.scores(values), carries_NP, rng)
+    attributed = _ranks(parts.scores(attributed.values), carries_NP, rng)
     orders = [_ranks(torch.zeros(carries_NP.shape), carries_NP, rng) for _ in range(NUM_RANDOM_ORDERS)]
 
     def compared(*, deletes: bool) -> Curve:

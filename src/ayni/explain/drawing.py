@@ -15,6 +15,7 @@ from typing import TypedDict
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ayni.explain import pictures
 from ayni.explain.explanation import Feature
@@ -33,6 +34,8 @@ class Illustrations(TypedDict, total=False):
     tokens: list[str] | None
     values: list[float] | None
     features: list[Feature] | None
+    change_image: str | None
+    change_values: list[float] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +51,18 @@ class Illustrator:
         """What a class is called; its number when the task has no name for it."""
         return _named(self.class_names, number)
 
-    def illustrate(self, stem: str, value: torch.Tensor, attribution: torch.Tensor) -> Illustrations:
-        """Write `{stem}_attribution.npy`, and of an image `{stem}_input.png`, `{stem}_attribution.png`."""
+    def illustrate(
+        self,
+        stem: str,
+        value: torch.Tensor,
+        attribution: torch.Tensor,
+        *,
+        change: torch.Tensor | None = None,
+    ) -> Illustrations:
+        """Write `{stem}_attribution.npy`, and of an image `{stem}_input.png`, `{stem}_attribution.png`.
+
+        With a `change`, the attribution of what flipped, also `{stem}_change.png` of an image.
+        """
         signed = attribution.double().numpy()
         content = io.BytesIO()
         np.save(content, signed.astype(np.float32))
@@ -59,12 +72,26 @@ class Illustrator:
             "attribution_image": None,
             "attribution_file": f"{stem}_attribution.npy",
             **self._shown(stem, value, signed),
+            **({} if change is None else self._changed(stem, value, signed, change.double().numpy())),
         }
+
+    def _changed(
+        self, stem: str, value: torch.Tensor, signed: pictures.Pixels, change: pictures.Pixels
+    ) -> Illustrations:
+        """The same forms as `_shown`; of a row, the numbers of the features that are shown."""
+        if not value.is_floating_point():
+            return {"change_values": change[-MAX_TOKENS:].tolist()} if value.dim() == 1 else {}
+        if _is_row(value):
+            return {"change_values": change.flatten()[_strongest(signed.flatten())].tolist()}
+        if (map_ := pictures.as_image(change)) is None:
+            return {}
+        pictures.draw_attribution(map_, self.folder / f"{stem}_change.png")
+        return {"change_image": f"{stem}_change.png"}
 
     def _shown(self, stem: str, value: torch.Tensor, signed: pictures.Pixels) -> Illustrations:
         if not value.is_floating_point():
             return self._text(value, signed) if value.dim() == 1 else {}
-        if value.numel() == max(value.shape):
+        if _is_row(value):
             return self._row(value.flatten().tolist(), signed.flatten())
         return self._image(stem, value.double().numpy(), signed)
 
@@ -76,7 +103,6 @@ class Illustrator:
         }
 
     def _row(self, value: Sequence[float], signed: pictures.Pixels) -> Illustrations:
-        strongest = np.argsort(-np.abs(signed), kind="stable")[:MAX_FEATURES]
         return {
             "features": [
                 Feature(
@@ -84,7 +110,7 @@ class Illustrator:
                     value=value[place],
                     attribution=float(signed[place]),
                 )
-                for place in strongest
+                for place in _strongest(signed)
             ]
         }
 
@@ -96,6 +122,14 @@ class Illustrator:
         pictures.draw_input(image, self.folder / names[0])
         pictures.draw_attribution(map_, self.folder / names[1])
         return {"input_image": names[0], "attribution_image": names[1]}
+
+
+def _is_row(value: torch.Tensor) -> bool:
+    return value.numel() == max(value.shape)
+
+
+def _strongest(signed: pictures.Pixels) -> NDArray[np.intp]:
+    return np.argsort(-np.abs(signed), kind="stable")[:MAX_FEATURES]
 
 
 def _named(names: Sequence[str], number: int, otherwise: str = "{}") -> str:

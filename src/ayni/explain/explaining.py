@@ -17,32 +17,39 @@ import numpy as np
 import torch
 from torch import nn
 
-from ayni.explain.attribution import REFERENCE, attribute, class_probabilities, why_not_attributable
+from ayni.explain.attribution import Attributed, Method, logits_in_batches, reference_of, why_not_attributable
+from ayni.explain.changes import compare_reasons, contrast, describe_change
+from ayni.explain.choosing import Wanted, choose_method
 from ayni.explain.drawing import MAX_TOKENS, Illustrator
-from ayni.explain.explanation import ExplainResult, Explanation
+from ayni.explain.explanation import CompressionChange, ExplainResult, Explanation
 from ayni.explain.parts import Parts
-from ayni.explain.sanity import check_attributions
+from ayni.explain.sanity import affordable_effort, check_attributions
 from ayni.files import explain_os_errors
 from ayni.task import Task, TaskFailedError
 
 Predictor = Callable[[torch.Tensor], torch.Tensor]
 
 MAX_COMPARED = 2_000
-NUM_CHECKED = 64
-# Ablation needs one pass for each part of the input, so that long inputs get a smaller check.
-MAX_ABLATION_PASSES = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answers:
     """What one model answers to the compared examples, and with which probability."""
 
+    logits: torch.Tensor
     classes: torch.Tensor
     confidences: torch.Tensor
 
 
 def explain(
-    task: Task, model: nn.Module, *, variant: Predictor | None, num_samples: int, seed: int, folder: Path
+    task: Task,
+    model: nn.Module,
+    *,
+    variant: Predictor | None,
+    num_samples: int,
+    seed: int,
+    folder: Path,
+    wanted: Wanted = "auto",
 ) -> ExplainResult:
     """Explain `num_samples` test examples, and as many disagreements if there are that many.
 
@@ -54,6 +61,7 @@ def explain(
         num_samples: Pictures of each kind; 0 compares the variant with the full model and explains nothing.
         seed: Chooses the samples.
         folder: Where PNGs and arrays are written; made when absent.
+        wanted: The method, or auto for the usual one of this kind of input.
 
     Returns:
         What was found. When nothing was asked for, or inputs or outputs are of a kind that cannot be
@@ -61,6 +69,7 @@ def explain(
 
     Raises:
         TaskFailedError: the task's dataset or labels raised.
+        MethodDoesNotFitError: a method was asked for by name that cannot explain this model.
         MissingExtraError: Captum is not installed.
         DiskFullError, NotWritableError: the folder cannot be written.
     """
@@ -77,11 +86,17 @@ def explain(
         return _unexplained(
             "the job asks for 0 samples", num_compared=num_compared, num_disagreements=num_disagreements
         )
+    chosen = choose_method(model, inputs[:1], wanted)
+    effort = affordable_effort(model, inputs[:1], chosen.method)
     rng = np.random.default_rng(seed)
-    samples, checked = _draw(rng, len(inputs), num_samples), _draw(rng, len(inputs), _num_checked(inputs))
-    rows = sorted({*samples, *differing[:num_samples], *checked})
-    found = attribute(model, inputs[rows], full.classes[rows])
-    attribution_of_row = dict(zip(rows, found.values, strict=True))
+    samples, checked = _draw(rng, len(inputs), num_samples), _draw(rng, len(inputs), effort.num_examples)
+    shown = differing[:num_samples]
+    rows = sorted({*samples, *shown, *checked})
+    values = chosen.method.attribute(model, inputs[rows], full.classes[rows])
+    attribution_of_row = dict(zip(rows, values, strict=True))
+    changed, change_of_row = _changed(
+        model, variant, method=chosen.method, inputs=inputs, full=full, other=other, shown=shown
+    )
 
     feature_names = _names(getattr(task, "feature_names", None), "feature_names")
     illustrator = _illustrator(task, model, inputs, feature_names, folder)
@@ -95,29 +110,77 @@ def explain(
             variant_prediction=illustrator.name(int(other.classes[row])) if other else None,
             confidence=float(full.confidences[row]),
             variant_confidence=float(other.confidences[row]) if other else None,
-            **illustrator.illustrate(f"{kind}_{row:05d}", inputs[row], attribution_of_row[row]),
+            **illustrator.illustrate(
+                f"{kind}_{row:05d}",
+                inputs[row],
+                attribution_of_row[row],
+                change=change_of_row.get(row) if kind == "disagreement" else None,
+            ),
         )
 
     return ExplainResult(
         items=[
             *(explanation(row, "sample") for row in samples),
-            *(explanation(row, "disagreement") for row in differing[:num_samples]),
+            *(explanation(row, "disagreement") for row in shown),
         ],
         num_compared=num_compared,
         num_disagreements=num_disagreements,
-        method=found.method,
-        method_key="integrated_gradients" if inputs.is_floating_point() else "ablation",
+        method=chosen.method.sentence,
+        method_key=chosen.method.key,
         checks=check_attributions(
             model,
-            Parts(inputs=inputs[checked], reference=REFERENCE),
-            torch.stack([attribution_of_row[row] for row in checked]),
-            full.classes[checked],
-            attribute_with=lambda other: attribute(other, inputs[checked], full.classes[checked]).values,
-            is_complete=inputs.is_floating_point(),
+            Attributed(
+                parts=Parts(inputs=inputs[checked], reference=reference_of(model, inputs)),
+                values=torch.stack([attribution_of_row[row] for row in checked]),
+                classes=full.classes[checked],
+                method=chosen.method,
+            ),
+            effort=effort,
             rng=rng,
         ),
-        note=_note(inputs, num_test, feature_names),
+        changed=changed,
+        note=" ".join(filter(None, [chosen.note, _note(inputs, num_test, feature_names)])),
     )
+
+
+def check_method(task: Task, model: nn.Module, wanted: Wanted) -> None:
+    """Whether a method that is asked for by name can explain the answers of this (untrained) model.
+
+    Inputs and outputs that nothing explains are no mistake of the method: the step will say so.
+
+    Raises:
+        MethodDoesNotFitError: it cannot.
+        TaskFailedError: the task's dataset raised.
+        MissingExtraError: Captum is not installed.
+    """
+    if wanted == "auto":
+        return
+    model.eval()
+    examples, _ = _test_examples(task, most=1)
+    if not _why_unsuitable(model, examples):
+        choose_method(model, torch.as_tensor(examples[0][0])[None], wanted)
+
+
+def _changed(
+    model: nn.Module,
+    variant: Predictor | None,
+    *,
+    method: Method,
+    inputs: torch.Tensor,
+    full: _Answers,
+    other: _Answers | None,
+    shown: Sequence[int],
+) -> tuple[CompressionChange | None, dict[int, torch.Tensor]]:
+    """What the compression changed, and of each disagreement that is shown the attribution of its flip."""
+    if variant is None or other is None:
+        return None, {}
+    rows = list(shown)
+    answers = full.classes[rows], other.classes[rows]
+    parts = Parts(inputs=inputs[rows], reference=reference_of(model, inputs))
+    values = contrast(method, model, parts.inputs, *answers) if rows else torch.empty(0)
+    correlation = compare_reasons(model, variant, parts, *answers)
+    change = describe_change(full.logits, full.classes != other.classes, correlation)
+    return change, dict(zip(rows, values, strict=True))
 
 
 def _illustrator(
@@ -135,11 +198,11 @@ def _illustrator(
     )
 
 
-def _test_examples(task: Task) -> tuple[list[Any], int]:
-    """The first MAX_COMPARED test examples, and how many there are."""
+def _test_examples(task: Task, *, most: int = MAX_COMPARED) -> tuple[list[Any], int]:
+    """The first test examples, and how many there are."""
     try:
         dataset = task.dataset("test")
-        return [dataset[row] for row in range(min(len(dataset), MAX_COMPARED))], len(dataset)
+        return [dataset[row] for row in range(min(len(dataset), most))], len(dataset)
     except Exception as error:
         raise TaskFailedError(method="dataset('test')", cause=error) from error
 
@@ -176,8 +239,9 @@ def _unexplained(
 
 
 def _answers(model: Predictor, inputs: torch.Tensor) -> _Answers:
-    confidences_N, classes_N = class_probabilities(model, inputs).max(dim=1)
-    return _Answers(classes=classes_N, confidences=confidences_N)
+    logits_NC = logits_in_batches(model, inputs)
+    confidences_N, classes_N = logits_NC.softmax(-1).max(dim=1)
+    return _Answers(logits=logits_NC, classes=classes_N, confidences=confidences_N)
 
 
 def _differing_rows(full: _Answers, other: _Answers) -> list[int]:
@@ -188,12 +252,6 @@ def _differing_rows(full: _Answers, other: _Answers) -> list[int]:
 
 def _draw(rng: np.random.Generator, num_rows: int, count: int) -> list[int]:
     return sorted(int(row) for row in rng.choice(num_rows, min(count, num_rows), replace=False))
-
-
-def _num_checked(inputs: torch.Tensor) -> int:
-    if inputs.is_floating_point():
-        return NUM_CHECKED
-    return max(1, min(NUM_CHECKED, MAX_ABLATION_PASSES // inputs[0].numel()))
 
 
 def _names(method: Callable[[], Sequence[Any]] | None, what: str) -> list[str]:

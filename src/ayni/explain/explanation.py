@@ -152,7 +152,7 @@ class CompressionChange:
     curve, ties count half): 1 is always, 0.5 is a coin toss. None when either kind is missing."""
     variant_correlation: float | None
     """Mean signed rank correlation between the attributions of the decision that flipped by the full model
-    and by the variant; None when the variant has no gradients, or nothing flipped."""
+    and by the variant, by ablation of both; None when nothing flipped or it would take too long."""
     reasons: Sequence[str]
     """The same in sentences."""
 

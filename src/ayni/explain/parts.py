@@ -36,6 +36,12 @@ class Parts:
         return self.inputs.masked_fill(hidden_NP.view(shape), self._value)
 
     @property
+    def numbers(self) -> torch.Tensor:
+        """The number of the part that each value belongs to, in the shape of one input [1, ...]."""
+        shape = self.inputs[:1, :1].shape if self._has_channels else self.inputs[:1].shape
+        return torch.arange(shape.numel()).view(shape).expand_as(self.inputs[:1])
+
+    @property
     def blank(self) -> torch.Tensor:
         """Inputs [N, ...] without any part."""
         return torch.full_like(self.inputs, self._value)

@@ -28,25 +28,36 @@ Not covered: re-initialising layer by layer; whether people understand the pictu
 """
 
 import copy
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from ayni.explain.attribution import class_logits
-from ayni.explain.curves import Curves, draw_curves
+from ayni.explain.attribution import Attributed, Method, class_logits
+from ayni.explain.curves import CURVE_PASSES, Curves, draw_curves
 from ayni.explain.explanation import Curve, SanityChecks, Verdict
 from ayni.explain.parts import Parts
 
-NUM_REINITIALISED = 3
+MAX_CHECKED, MIN_CHECKED = 64, 8
+MAX_FORGOTTEN = 16
+MAX_REINITIALISED = 3
+BUDGET_FLOPS = 1e12
+"""Of each check, about: some ten seconds on one core. Larger models get fewer examples, down to eight."""
 RANDOMISATION_BOUND = 0.5
 COMPLETENESS_BOUND = 0.1
 MIN_GAIN = 0.02
 
-AttributeWith = Callable[[nn.Module], torch.Tensor]
-"""From a model to its attributions of the checked inputs, in their shape."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How much is checked: test examples, those of them that are attributed again, by how many models."""
+
+    num_examples: int = MAX_CHECKED
+    num_forgotten: int = MAX_FORGOTTEN
+    num_reinitialised: int = MAX_REINITIALISED
 
 
 class _NothingToForgetError(Exception):
@@ -54,29 +65,19 @@ class _NothingToForgetError(Exception):
 
 
 def check_attributions(
-    model: nn.Module,
-    parts: Parts,
-    values: torch.Tensor,
-    classes_N: torch.Tensor,
-    *,
-    attribute_with: AttributeWith,
-    is_complete: bool,
-    rng: np.random.Generator,
+    model: nn.Module, attributed: Attributed, *, effort: Effort, rng: np.random.Generator
 ) -> SanityChecks:
     """All checks on some examples, and the verdict.
 
     Args:
         model: In evaluation mode, on the CPU.
-        parts: Of the checked inputs.
-        values: Their attributions.
-        classes_N: The answers that were attributed.
-        attribute_with: Makes attributions of the same inputs and answers with another model.
-        is_complete: The method promises that attributions add up.
+        attributed: What is checked; attributions of re-initialised models are made by the same method.
+        effort: For the randomisation; the inputs are as many as they are.
         rng: Draws orders and parameters.
     """
-    curves = draw_curves(model, parts, values, classes_N, rng=rng)
-    correlation, notes = _randomisation(model, parts, values, attribute_with, rng)
-    error = _completeness_error(model, parts, values, classes_N) if is_complete else None
+    curves = draw_curves(model, attributed, rng=rng)
+    correlation, notes = _randomisation(model, attributed.first(effort.num_forgotten), effort, rng)
+    error = _completeness_error(model, attributed) if attributed.method.is_complete else None
     verdict, reasons = judge(curves, correlation, error)
     return SanityChecks(
         deletion=curves.deletion,
@@ -146,19 +147,35 @@ def _told(order: str, curve: Curve, is_better: bool) -> str:
     )
 
 
+def affordable_effort(model: nn.Module, example: torch.Tensor, method: Method) -> Effort:
+    """What fits into the budget, by the operations that torch counts in one forward pass.
+
+    Counted, not timed, so that the same job makes the same checks on every machine.
+    """
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(example)
+    flops = max(1, counter.get_total_flops())
+    num_examples = int(BUDGET_FLOPS / (flops * (CURVE_PASSES + method.passes)))
+    num_examples = min(MAX_CHECKED, max(MIN_CHECKED, num_examples))
+    num_forgotten = min(MAX_FORGOTTEN, num_examples)
+    num_models = int(BUDGET_FLOPS / (flops * method.passes * num_forgotten))
+    return Effort(
+        num_examples=num_examples,
+        num_forgotten=num_forgotten,
+        num_reinitialised=min(MAX_REINITIALISED, max(1, num_models)),
+    )
+
+
 def _randomisation(
-    model: nn.Module,
-    parts: Parts,
-    values: torch.Tensor,
-    attribute_with: AttributeWith,
-    rng: np.random.Generator,
+    model: nn.Module, attributed: Attributed, effort: Effort, rng: np.random.Generator
 ) -> tuple[float | None, list[str]]:
     """Mean signed rank correlation with re-initialised models; None and the reason without one."""
-    found = []
+    parts, found = attributed.parts, []
     try:
-        for _ in range(NUM_REINITIALISED):
+        for _ in range(effort.num_reinitialised):
             untrained = reinitialised(model, seed=int(rng.integers(2**31)))
-            found.append(rank_correlation(parts, values, attribute_with(untrained)))
+            forgot = attributed.method.attribute(untrained, parts.inputs, attributed.classes)
+            found.append(rank_correlation(parts, attributed.values, forgot))
     except _NothingToForgetError as error:
         return None, [f"Not compared with an untrained model: {error}."]
     known = [each for each in found if each is not None]
@@ -208,13 +225,11 @@ def rank_correlation(parts: Parts, first: torch.Tensor, second: torch.Tensor) ->
     return float(np.mean(found)) if found else None
 
 
-def _completeness_error(
-    model: nn.Module, parts: Parts, values: torch.Tensor, classes_N: torch.Tensor
-) -> float | None:
+def _completeness_error(model: nn.Module, attributed: Attributed) -> float | None:
     """Mean error of the sum over the mean change, so that no single input that changes nothing decides."""
-    rows = torch.arange(len(classes_N))
+    inputs, rows = attributed.parts.inputs, torch.arange(len(attributed.classes))
     with torch.no_grad():
-        whole, blank = (class_logits(model(x))[rows, classes_N] for x in (parts.inputs, parts.blank))
-    change = whole - blank
+        whole, blank = class_logits(model(inputs)), attributed.method.blank_logits(model, inputs)
+    change = (whole - blank)[rows, attributed.classes]
     scale = float(change.abs().mean())
-    return float((values.flatten(1).sum(1) - change).abs().mean()) / scale if scale else None
+    return float((attributed.values.flatten(1).sum(1) - change).abs().mean()) / scale if scale else None

@@ -108,6 +108,12 @@ class ExplainSpec(_Section):
     samples: int = Field(default=8, ge=0, le=1000)
     """Test examples to attribute. Eight fill one row of the report; 0 skips the attributions."""
 
+    method: Literal[
+        "auto", "integrated_gradients", "ablation", "deeplift", "gradcam", "layer_integrated_gradients"
+    ] = "auto"
+    """How. auto takes integrated gradients, of symbols on their embedding, and ablation where there are no
+    gradients; any other must fit the model."""
+
 
 class AuditSpec(_Section):
     """How the model is attacked before it is published."""

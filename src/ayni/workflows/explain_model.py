@@ -87,6 +87,7 @@ def explain_model(run: Run, trained: TrainResult, compressed: CompressResult | N
                 num_samples=spec.explain.samples,
                 seed=spec.seed,
                 folder=run.folder / FOLDER,
+                wanted=spec.explain.method,
             )
         )
         baseline = fit_baseline(task, seed=spec.seed, takes_arrays=uses_keras)

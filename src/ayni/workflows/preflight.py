@@ -22,6 +22,7 @@ from ayni.compress.score import check_terms
 from ayni.compress.trial import try_steps
 from ayni.data.card import read_data_card
 from ayni.errors import UserError
+from ayni.explain.explaining import check_method
 from ayni.jobs.spec import JobSpec
 from ayni.keras_weights import is_keras
 from ayni.task import Task, TaskFailedError
@@ -77,6 +78,7 @@ def check_before_training(spec: JobSpec, task: Task, probed: Probe) -> None:
         TaskFailedError: the task raised in something that training does not ask of it.
         PrivacyTargetError, UnsafeLayerError, NotPerExampleError: train.privacy cannot be kept.
         NotAuditableError: an audit is asked for and cannot be done.
+        MethodDoesNotFitError: explain.method cannot explain this model.
         CannotCompressError: a step goes with models of another framework.
         UserError: a step of compression is impossible for this model; the message names it.
     """
@@ -91,6 +93,8 @@ def check_before_training(spec: JobSpec, task: Task, probed: Probe) -> None:
         checked_privacy(task, spec.train, seed=spec.seed)
     if spec.audit is not None:
         check_auditable(spec, task)
+    if spec.explain.samples and not uses_keras:
+        check_method(task, build_model(task, seed=spec.seed), spec.explain.method)
     if spec.compress is not None:
         check_terms(spec.compress.score, list(probed.metrics))
         with tempfile.TemporaryDirectory(prefix="ayni-trial-") as folder:
