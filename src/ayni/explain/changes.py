@@ -10,7 +10,9 @@ Legend: N compared examples, C classes.
 Not covered: which layer or which step of the compression did it.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,7 +30,6 @@ Numbers = NDArray[np.float64]
 CLOSE_CALLS = 0.8
 """From this probability on that a disagreement had the smaller margin, the flips are called close calls."""
 NOT_CLOSE = 0.6
-SAME_REASONS = 0.8
 MAX_ABLATION_PASSES = 20_000
 """Over all examples, of variant and full model each."""
 
@@ -40,38 +41,57 @@ def contrast(
     return method.attribute(model, inputs, ours_N) - method.attribute(model, inputs, theirs_N)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reasons:
+    """What decided between the two answers, in the variant beside the full model; see CompressionChange."""
+
+    correlation: float | None = None
+    kept_for: float | None = None
+    kept_against: float | None = None
+
+
 def compare_reasons(
     model: nn.Module,
     variant: Callable[[torch.Tensor], torch.Tensor],
     parts: Parts,
     ours_N: torch.Tensor,
     theirs_N: torch.Tensor,
-) -> float | None:
-    """Mean rank correlation of what decided between the two answers in the full model and in the variant.
+) -> Reasons:
+    """What decided between the two answers in the full model, and what is left of it in the variant.
 
-    By ablation of both, which needs no gradients: most variants run where there are none. None when it
-    would cost too many passes, or nothing varies.
+    By ablation of both, which needs no gradients: most variants run where there are none. Nothing is
+    known when it would cost too many passes.
     """
     if not len(parts.inputs):
-        return None
+        return Reasons()
     method = ablation(model, parts.inputs[:1])
     if 2 * method.passes * len(parts.inputs) > MAX_ABLATION_PASSES:
-        return None
+        return Reasons()
     ours, theirs = (
         contrast(method, each, parts.inputs, ours_N, theirs_N) for each in (model, LastPlace(variant))
     )
-    return rank_correlation(parts, ours, theirs)
+    full_NP, left_NP = parts.scores(ours), parts.scores(theirs)
+    return Reasons(
+        correlation=rank_correlation(parts, ours, theirs),
+        kept_for=_share_kept(full_NP, left_NP, full_NP > 0),
+        kept_against=_share_kept(full_NP, left_NP, full_NP < 0),
+    )
 
 
-def describe_change(
-    logits_NC: torch.Tensor, differs_N: torch.Tensor, variant_correlation: float | None
-) -> CompressionChange:
+def _share_kept(full_NP: torch.Tensor, left_NP: torch.Tensor, where_NP: torch.Tensor) -> float | None:
+    """Sum of what is left over the sum of what was there, of the chosen parts of all examples."""
+    total = float(full_NP[where_NP].double().sum())
+    share = float(left_NP[where_NP].double().sum()) / total if total else math.nan
+    return share if math.isfinite(share) else None
+
+
+def describe_change(logits_NC: torch.Tensor, differs_N: torch.Tensor, reasons: Reasons) -> CompressionChange:
     """The margins of the full model where the variant agrees and where it does not, and what they say.
 
     Args:
         logits_NC: Of the full model.
         differs_N: Whether the variant answers otherwise.
-        variant_correlation: See `compare_reasons`.
+        reasons: Of the variant, see `compare_reasons`.
     """
     top_N2 = logits_NC.double().topk(2, dim=1).values
     margins = (top_N2[:, 0] - top_N2[:, 1]).numpy()
@@ -84,8 +104,10 @@ def describe_change(
         margin_agreements=_mean(agreed),
         margin_disagreements=_mean(flipped),
         closer_probability=closer,
-        variant_correlation=variant_correlation,
-        reasons=_reasons(flipped, agreed, closer, variant_correlation),
+        variant_correlation=reasons.correlation,
+        kept_for=reasons.kept_for,
+        kept_against=reasons.kept_against,
+        reasons=[*_told_margins(flipped, agreed, closer), *_told_reasons(reasons)],
     )
 
 
@@ -103,7 +125,7 @@ def _mean(values: Numbers) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _reasons(flipped: Numbers, agreed: Numbers, closer: float | None, correlation: float | None) -> list[str]:
+def _told_margins(flipped: Numbers, agreed: Numbers, closer: float | None) -> list[str]:
     if not len(flipped):
         return []
     if closer is None:
@@ -114,19 +136,18 @@ def _reasons(flipped: Numbers, agreed: Numbers, closer: float | None, correlatio
         verdict = "some of the answers that flipped were close calls"
     else:
         verdict = "the answers that flipped were no close calls: the compression lost something that decides"
-    sentences = [
+    return [
         f"Where they disagree, the full model's answer led the second by {flipped.mean():.2f} on average "
         f"(difference of logits); where they agree, by {agreed.mean():.2f}. "
         f"A disagreement had the smaller lead with a probability of {closer:.0%}: {verdict}."
     ]
-    if correlation is not None:
-        same = (
-            "the same parts decide, with other weights"
-            if correlation >= SAME_REASONS
-            else "other parts decide"
-        )
-        sentences.append(
-            "What decides between the two answers in the variant goes with what decides in the full model by "
-            f"a rank correlation of {correlation:.2f}: {same}."
-        )
-    return sentences
+
+
+def _told_reasons(reasons: Reasons) -> list[str]:
+    if reasons.kept_for is None or reasons.kept_against is None:
+        return []
+    return [
+        "In the disagreements that are shown, what spoke for the full model's answer has "
+        f"{reasons.kept_for:.0%} of its weight left in the variant, what spoke for the variant's answer "
+        f"{reasons.kept_against:.0%} (by ablation of both)."
+    ]

@@ -70,12 +70,12 @@ def draw_curves(model: nn.Module, attributed: Attributed, *, rng: np.random.Gene
         ends = (whole_N, blank_N) if deletes else (blank_N, whole_N)
         return np.stack([ends[0], *between, ends[1]], axis=1)
 
-    attributed = _ranks(parts.scores(attributed.values), carries_NP, rng)
+    rated = _ranks(parts.scores(attributed.values), carries_NP, rng)
     orders = [_ranks(torch.zeros(carries_NP.shape), carries_NP, rng) for _ in range(NUM_RANDOM_ORDERS)]
 
     def compared(*, deletes: bool) -> Curve:
         random_NS = np.mean([curve(order, deletes=deletes) for order in orders], axis=0)
-        return _curve(curve(attributed, deletes=deletes), random_NS)
+        return _curve(curve(rated, deletes=deletes), random_NS)
 
     return Curves(deletion=compared(deletes=True), insertion=compared(deletes=False))
 

@@ -178,8 +178,8 @@ def _changed(
     answers = full.classes[rows], other.classes[rows]
     parts = Parts(inputs=inputs[rows], reference=reference_of(model, inputs))
     values = contrast(method, model, parts.inputs, *answers) if rows else torch.empty(0)
-    correlation = compare_reasons(model, variant, parts, *answers)
-    change = describe_change(full.logits, full.classes != other.classes, correlation)
+    reasons = compare_reasons(model, variant, parts, *answers)
+    change = describe_change(full.logits, full.classes != other.classes, reasons)
     return change, dict(zip(rows, values, strict=True))
 
 

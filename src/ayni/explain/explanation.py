@@ -153,6 +153,11 @@ class CompressionChange:
     variant_correlation: float | None
     """Mean signed rank correlation between the attributions of the decision that flipped by the full model
     and by the variant, by ablation of both; None when nothing flipped or it would take too long."""
+    kept_for: float | None
+    """Of what spoke in the full model for its answer and against the variant's, the share left in the
+    variant, summed over the disagreements that are shown; 1 is all of it. None as above."""
+    kept_against: float | None
+    """The same of what spoke for the variant's answer."""
     reasons: Sequence[str]
     """The same in sentences."""
 

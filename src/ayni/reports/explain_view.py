@@ -48,6 +48,8 @@ CHANGED_KEYS = (
     "margin_disagreements",
     "closer_probability",
     "variant_correlation",
+    "kept_for",
+    "kept_against",
     "reasons",
 )
 IMPORTANCE_KEYS = ("of", "metric", "features", "num_examples", "num_repeats", "note")

@@ -22,6 +22,7 @@ _EXTRA_OF_MODULE = {
     "torch_pruning": "compress",
     "captum": "explain",
     "matplotlib": "explain",
+    "scipy": "explain",
     "sklearn": "explain",
     "opacus": "privacy",
 }
