@@ -187,7 +187,7 @@ def test_grad_cam_takes_the_last_convolution_that_still_has_places() -> None:
     [
         ("integrated_gradients", Embedded(), torch.ones(1, 8, dtype=torch.int64), "symbols"),
         ("integrated_gradients", Rounded(), torch.rand(1, 6), "no gradient"),
-        ("deeplift", Functional(), torch.rand(1, 6), "is a function"),
+        ("deeplift", Functional(), torch.rand(1, 6), "calls tanh as a function"),
         ("deeplift", layers(nn.Linear(6, 6), nn.LayerNorm(6)), torch.rand(1, 6), "no rule for LayerNorm"),
         ("gradcam", nn.Linear(6, 2), torch.rand(1, 6), "no images"),
         ("gradcam", layers(nn.Flatten(), nn.Linear(12, 2)), torch.rand(1, 3, 2, 2), "no nn.Conv2d"),
@@ -218,6 +218,37 @@ def test_deeplift_refuses_a_module_that_is_used_twice() -> None:
 
     with pytest.raises(MethodDoesNotFitError, match="used more than once"):
         choose_method(layers(nn.Linear(6, 6), relu, nn.Linear(6, 3), relu), torch.rand(1, 6), "deeplift")
+
+
+class Shaped(nn.Module):
+    """Functions of one tensor beside modules: a shape, a scale, a mean."""
+
+    def __init__(self, *, has_shortcut: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.relu, self.head = nn.Linear(12, 12), nn.ReLU(), nn.Linear(6, 3)
+        self.has_shortcut = has_shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.first(0.5 * x)
+        active = self.relu(hidden) + hidden if self.has_shortcut else self.relu(hidden)
+        logits: torch.Tensor = self.head(active.reshape(x.shape[0], 2, 6).mean(1))
+        return logits
+
+
+def test_deeplift_passes_linear_functions_of_one_tensor_and_adds_up() -> None:
+    model, x, classes = Shaped(has_shortcut=False).eval(), torch.randn(4, 12), torch.tensor([0, 1, 2, 0])
+
+    found = choose_method(model, x[:1], "deeplift").method.attribute(model, x, classes)
+
+    change = (model(x) - model(torch.zeros(1, 12)))[torch.arange(4), classes]
+    torch.testing.assert_close(found.sum(1), change.detach(), atol=1e-5, rtol=0)
+
+
+def test_deeplift_refuses_where_two_paths_meet() -> None:
+    # Captum 0.9 counts the shortcut's gradient into that of the relu beside it.
+    with pytest.raises(MethodDoesNotFitError, match="calls add as a function"):
+        choose_method(Shaped(has_shortcut=True).eval(), torch.randn(1, 12), "deeplift")
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@
     gradcam                       images and a convolution      sum over channels of mean(df/dA) A, enlarged
     ablation                      any input                     f(x) - f(x with part i replaced by r)
 
-A method is refused by what the model does on one example, not by its name: modules that are not used
-do not matter, and DeepLift, which sees modules only, is refused when its values do not add up.
+A method is refused by what the model does on one example, so that modules that are not used do not matter.
 
 Source: Sundararajan, Taly, Yan, "Axiomatic attribution for deep networks", ICML 2017, arXiv:1703.01365;
 Shrikumar, Greenside, Kundaje, "Learning important features through propagating activation differences",
@@ -20,8 +19,7 @@ sampling (some twenty times the cost of integrated gradients for the same curves
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -37,27 +35,12 @@ from ayni.explain.attribution import (
     class_logits,
     reference_of,
 )
+from ayni.explain.model_calls import UnfitMethodError, calls_of, need_rules
 from ayni.explain.parts import Parts
 
 INTEGRATION_STEPS = 50
 PASSES_WITH_GRADIENT = 3
 EXAMPLES_AT_ONCE = 32
-MAX_DEEPLIFT_ERROR = 0.01
-"""Of the sum, relative: what is exact in theory may round, and no more."""
-
-# What DeepLift may pass through: linear modules, and those for which Captum has a rule.
-LINEAR_MODULES = (
-    *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
-    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Flatten, nn.Unflatten),
-    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity, nn.ZeroPad2d),
-)
-
-
-class UnfitMethodError(Exception):
-    """Internal: this method does not fit this model, for the reason that is its text."""
-
-
 Fit = Callable[[nn.Module, torch.Tensor], Method]
 """From a model and one input [1, ...] to a method. Raises UnfitMethodError."""
 
@@ -176,7 +159,7 @@ def deeplift(model: nn.Module, example: torch.Tensor) -> Method:
     """Differences from an input of zeros, carried back by the rescale rule."""
     _need_float(example)
     _need_gradient(model, example)
-    _need_deeplift_modules(model, example)
+    need_rules(model, example)
 
     def attribute(model: nn.Module, inputs: torch.Tensor, classes_N: torch.Tensor) -> torch.Tensor:
         engine = _captum().DeepLift(LastPlace(model))
@@ -190,7 +173,7 @@ def deeplift(model: nn.Module, example: torch.Tensor) -> Method:
 
         return _in_chunks(attribute_chunk, inputs, classes_N)
 
-    method = Method(
+    return Method(
         key="deeplift",
         sentence="DeepLift (rescale rule, reference 0), signed",
         is_complete=True,
@@ -198,8 +181,6 @@ def deeplift(model: nn.Module, example: torch.Tensor) -> Method:
         attribute=attribute,
         blank_logits=_blank_logits,
     )
-    _need_exact_sum(method, model, example)
-    return method
 
 
 def gradcam(model: nn.Module, example: torch.Tensor) -> Method:
@@ -283,31 +264,8 @@ def _need_gradient(model: nn.Module, example: torch.Tensor) -> None:
         raise UnfitMethodError("the model has no gradient with respect to its input")
 
 
-@contextmanager
-def _watched(model: nn.Module, seen: Callable[[str, nn.Module, Any, Any], None]) -> Iterator[None]:
-    """While it is open, `seen` hears of each call of a leaf module: name, module, arguments, output."""
-    handles = [
-        module.register_forward_hook(lambda m, args, output, name=name: seen(name, m, args, output))
-        for name, module in model.named_modules()
-        if not list(module.children())
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _calls(model: nn.Module, example: torch.Tensor) -> list[tuple[str, nn.Module, Any, Any]]:
-    """Each call of a leaf module in one forward pass, in order."""
-    found: list[tuple[str, nn.Module, Any, Any]] = []
-    with _watched(model, lambda *call: found.append(call)), torch.no_grad():
-        model(example)
-    return found
-
-
 def _embedding_of_symbols(model: nn.Module, example: torch.Tensor) -> str:
-    calls = [call for call in _calls(model, example) if isinstance(call[1], nn.Embedding)]
+    calls = [call for call in calls_of(model, example) if isinstance(call[1], nn.Embedding)]
     names = [name for name, _, args, _ in calls if args and torch.equal(args[0], example)]
     if not names:
         raise UnfitMethodError("no nn.Embedding of the model looks up the symbols of the input")
@@ -316,39 +274,8 @@ def _embedding_of_symbols(model: nn.Module, example: torch.Tensor) -> str:
     return names[0]
 
 
-def _need_deeplift_modules(model: nn.Module, example: torch.Tensor) -> None:
-    from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
-
-    known = (*LINEAR_MODULES, *SUPPORTED_NON_LINEAR)
-    calls = _calls(model, example)
-    for name, module, *_ in calls:
-        if not isinstance(module, known):
-            raise UnfitMethodError(f"it has no rule for {type(module).__name__} ({name})")
-        if not isinstance(module, LINEAR_MODULES) and sum(each is module for _, each, *_ in calls) > 1:
-            raise UnfitMethodError(
-                f"the module {name} ({type(module).__name__}) is used more than once in a pass"
-            )
-
-
-def _need_exact_sum(method: Method, model: nn.Module, example: torch.Tensor) -> None:
-    """DeepLift hears of modules alone: a relu or max_pool2d that is a function escapes it."""
-    with torch.no_grad():
-        whole = class_logits(model(example))
-        answer = whole.argmax(1)
-        change = float((whole - method.blank_logits(model, example))[0, answer])
-    try:
-        total = float(method.attribute(model, example, answer).sum())
-    except (AssertionError, RuntimeError) as error:
-        raise UnfitMethodError(f"Captum's DeepLift fails on this model ({error})") from error
-    if abs(total - change) > MAX_DEEPLIFT_ERROR * max(abs(change), 0.1):
-        raise UnfitMethodError(
-            f"its values add up to {total:.4g} instead of {change:.4g}: some step that is not linear is a "
-            "function (such as torch.relu) and no module"
-        )
-
-
 def _last_convolution(model: nn.Module, example: torch.Tensor) -> tuple[str, tuple[int, int]]:
-    calls = _calls(model, example)
+    calls = calls_of(model, example)
     for name, module, _, output in reversed(calls):
         is_used_once = sum(each is module for _, each, *_ in calls) == 1
         if isinstance(module, nn.Conv2d) and is_used_once and output.dim() == 4 and min(output.shape[2:]) > 1:

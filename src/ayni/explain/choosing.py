@@ -15,7 +15,8 @@ from torch import nn
 
 from ayni.errors import UserError
 from ayni.explain.attribution import Method, MethodKey
-from ayni.explain.captum_methods import FITS, Fit, UnfitMethodError
+from ayni.explain.captum_methods import FITS, Fit
+from ayni.explain.model_calls import UnfitMethodError
 
 Wanted = Literal[
     "auto", "integrated_gradients", "ablation", "deeplift", "gradcam", "layer_integrated_gradients"
