@@ -44,6 +44,15 @@ def test_flips_of_large_margins_are_no_close_calls() -> None:
     assert "has 10% of its weight left" in found.reasons[1]
 
 
+def test_what_speaks_for_the_other_answer_in_the_variant_has_turned() -> None:
+    found = describe_change(
+        margins(1.0, 5.0), differs(0, count=2), Reasons(kept_for=-0.32, kept_against=0.66)
+    )
+
+    assert "has none of its weight (it turned: -32%) left in the variant" in found.reasons[1]
+    assert "66% of its weight" in found.reasons[1]
+
+
 def test_ties_of_margins_count_half() -> None:
     found = describe_change(margins(2.0, 2.0, 1.0, 3.0), differs(0, count=4), Reasons())
 

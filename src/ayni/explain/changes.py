@@ -148,6 +148,10 @@ def _told_reasons(reasons: Reasons) -> list[str]:
         return []
     return [
         "In the disagreements that are shown, what spoke for the full model's answer has "
-        f"{reasons.kept_for:.0%} of its weight left in the variant, what spoke for the variant's answer "
-        f"{reasons.kept_against:.0%} (by ablation of both)."
+        f"{_left(reasons.kept_for)} left in the variant, what spoke for the variant's answer "
+        f"{_left(reasons.kept_against)} (by ablation of both)."
     ]
+
+
+def _left(share: float) -> str:
+    return f"{share:.0%} of its weight" if share >= 0 else f"none of its weight (it turned: {share:.0%})"
