@@ -291,3 +291,57 @@ def test_a_dataset_that_raises_is_the_tasks_failure(tmp_path: Path) -> None:
 
     with pytest.raises(TaskFailedError, match="file is gone"):
         explained(Broken(), tmp_path)
+
+
+class Masked(nn.Module):
+    """A text's places are averaged, but for those of padding: a text of padding has no mean."""
+
+    def __init__(self, *, fails: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words = nn.Embedding(5, 4, padding_idx=0)
+        self.head = nn.Linear(4, 2)
+        self.fails = fails
+
+    def forward(self, symbols: torch.Tensor) -> torch.Tensor:
+        seen = (symbols != 0)[..., None]
+        if self.fails and not seen.any(1).all():
+            raise RuntimeError("a text without words")
+        logits: torch.Tensor = self.head((self.words(symbols) * seen).sum(1) / seen.sum(1))
+        return logits
+
+
+@pytest.mark.parametrize(
+    ("fails", "reason"), [(True, "fails on an input without parts (RuntimeError)"), (False, "is not finite")]
+)
+def test_a_model_that_cannot_do_without_parts_is_explained_and_said_to_be_unchecked(
+    fails: bool, reason: str, tmp_path: Path
+) -> None:
+    task: Any = Corners([(torch.tensor([1, 2, 3, 4]), 0), (torch.tensor([4, 3, 2, 1]), 1)])
+
+    result = explain(task, Masked(fails=fails).eval(), variant=None, num_samples=2, seed=0, folder=tmp_path)
+
+    assert len(result.items) == 2
+    assert result.checks is None
+    assert "Not checked" in result.note and reason in result.note
+    assert result.method_key == ("ablation" if fails else "layer_integrated_gradients")
+    assert "last place" not in result.note
+
+
+def test_pictures_of_whole_numbers_are_ablated_and_drawn(tmp_path: Path) -> None:
+    class Bytes(nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            seen = image.float().flatten(1) / 255
+            return torch.stack([seen[:, 0], seen[:, -1]], 1) * 9
+
+    images = torch.zeros(4, 3, 6, 6, dtype=torch.uint8)
+    images[:, :, 0, 0] = 255
+    task: Any = Corners([(image, 0) for image in images])
+
+    result = explain(task, Bytes(), variant=None, num_samples=1, seed=0, folder=tmp_path)
+
+    assert result.method_key == "ablation"
+    assert "no nn.Embedding" in result.note
+    (item,) = result.items
+    assert (tmp_path / str(item.attribution_image)).exists()
+    assert np.load(tmp_path / str(item.attribution_file)).argmax() % 36 == 0

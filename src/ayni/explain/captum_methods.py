@@ -80,6 +80,13 @@ def layer_integrated_gradients(model: nn.Module, example: torch.Tensor) -> Metho
         raise UnfitMethodError("inputs are numbers, not symbols")
     name = _embedding_of_symbols(model, example)
     reference = int(reference_of(model, example))
+    try:
+        with torch.no_grad():
+            model(torch.full_like(example, reference))
+    except Exception as error:  # of the user's model
+        raise UnfitMethodError(
+            f"the model fails on a text of nothing but the symbol {reference} ({type(error).__name__})"
+        ) from error
 
     def attribute(model: nn.Module, inputs: torch.Tensor, classes_N: torch.Tensor) -> torch.Tensor:
         layer = model.get_submodule(name)

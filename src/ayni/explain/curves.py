@@ -12,6 +12,7 @@ Not covered: replaced parts may look like nothing that the model was trained on,
 orders; a blurred image as the reference.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,10 @@ CONFIDENCE = 0.95
 Numbers = NDArray[np.float64]
 
 
+class UncheckableError(Exception):
+    """Internal: this model cannot be asked about inputs without parts, for the reason that is its text."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curves:
     """Both curves of the same examples."""
@@ -48,6 +53,9 @@ def draw_curves(model: nn.Module, attributed: Attributed, *, rng: np.random.Gene
         rng: Draws the random orders.
 
     Cost: CURVE_PASSES = 74 forward passes an example.
+
+    Raises:
+        UncheckableError: the model fails on inputs without parts, or gives no finite answer.
     """
     parts, classes_N = attributed.parts, attributed.classes
     carries_NP = parts.carries
@@ -59,7 +67,9 @@ def draw_curves(model: nn.Module, attributed: Attributed, *, rng: np.random.Gene
         ].numpy()
         return found.astype(np.float64)
 
-    whole_N, blank_N = probabilities(torch.zeros_like(carries_NP)), probabilities(carries_NP)
+    whole_N, blank_N = probabilities(torch.zeros_like(carries_NP)), _without_parts(probabilities, carries_NP)
+    if not np.isfinite(whole_N).all():
+        raise UncheckableError("the model's answers are not finite")
 
     def curve(rank_NP: torch.Tensor, *, deletes: bool) -> Numbers:
         between = []
@@ -78,6 +88,19 @@ def draw_curves(model: nn.Module, attributed: Attributed, *, rng: np.random.Gene
         return _curve(curve(rated, deletes=deletes), random_NS)
 
     return Curves(deletion=compared(deletes=True), insertion=compared(deletes=False))
+
+
+def _without_parts(probabilities: Callable[[torch.Tensor], Numbers], carries_NP: torch.Tensor) -> Numbers:
+    """Of inputs without any part, which models that mask their padding may not be made for."""
+    try:
+        blank_N = probabilities(carries_NP)
+    except Exception as error:  # of the user's model
+        raise UncheckableError(
+            f"the model fails on an input without parts ({type(error).__name__})"
+        ) from error
+    if not np.isfinite(blank_N).all():
+        raise UncheckableError("the model's answer to an input without parts is not finite")
+    return blank_N
 
 
 def _ranks(scores_NP: torch.Tensor, carries_NP: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

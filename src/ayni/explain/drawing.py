@@ -3,8 +3,7 @@
 Images become pictures; a text keeps its symbols, and a row of a table its strongest features, each
 beside its attribution. The attributions are written as numbers always.
 
-Not covered: sound, video, graphs, and integers that are not one sequence: of those there are only the
-numbers.
+Not covered: sound, video, graphs, and tables of integers: of those there are only the numbers.
 """
 
 import io
@@ -79,7 +78,7 @@ class Illustrator:
         self, stem: str, value: torch.Tensor, signed: pictures.Pixels, change: pictures.Pixels
     ) -> Illustrations:
         """The same forms as `_shown`; of a row, the numbers of the features that are shown."""
-        if not value.is_floating_point():
+        if not value.is_floating_point() and value.dim() < 3:
             return {"change_values": change[-MAX_TOKENS:].tolist()} if value.dim() == 1 else {}
         if _is_row(value):
             return {"change_values": change.flatten()[_strongest(signed.flatten())].tolist()}
@@ -89,7 +88,7 @@ class Illustrator:
         return {"change_image": f"{stem}_change.png"}
 
     def _shown(self, stem: str, value: torch.Tensor, signed: pictures.Pixels) -> Illustrations:
-        if not value.is_floating_point():
+        if not value.is_floating_point() and value.dim() < 3:
             return self._text(value, signed) if value.dim() == 1 else {}
         if _is_row(value):
             return self._row(value.flatten().tolist(), signed.flatten())

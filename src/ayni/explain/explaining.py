@@ -20,10 +20,11 @@ from torch import nn
 from ayni.explain.attribution import Attributed, Method, logits_in_batches, reference_of, why_not_attributable
 from ayni.explain.changes import compare_reasons, contrast, describe_change
 from ayni.explain.choosing import Wanted, choose_method
+from ayni.explain.curves import UncheckableError
 from ayni.explain.drawing import MAX_TOKENS, Illustrator
-from ayni.explain.explanation import CompressionChange, ExplainResult, Explanation
+from ayni.explain.explanation import CompressionChange, ExplainResult, Explanation, SanityChecks
 from ayni.explain.parts import Parts
-from ayni.explain.sanity import affordable_effort, check_attributions
+from ayni.explain.sanity import Effort, affordable_effort, check_attributions
 from ayni.files import explain_os_errors
 from ayni.task import Task, TaskFailedError
 
@@ -94,6 +95,17 @@ def explain(
     rows = sorted({*samples, *shown, *checked})
     values = chosen.method.attribute(model, inputs[rows], full.classes[rows])
     attribution_of_row = dict(zip(rows, values, strict=True))
+    checks, unchecked = _checked(
+        model,
+        Attributed(
+            parts=Parts(inputs=inputs[checked], reference=reference_of(model, inputs)),
+            values=torch.stack([attribution_of_row[row] for row in checked]),
+            classes=full.classes[checked],
+            method=chosen.method,
+        ),
+        effort,
+        rng,
+    )
     changed, change_of_row = _changed(
         model, variant, method=chosen.method, inputs=inputs, full=full, other=other, shown=shown
     )
@@ -127,20 +139,20 @@ def explain(
         num_disagreements=num_disagreements,
         method=chosen.method.sentence,
         method_key=chosen.method.key,
-        checks=check_attributions(
-            model,
-            Attributed(
-                parts=Parts(inputs=inputs[checked], reference=reference_of(model, inputs)),
-                values=torch.stack([attribution_of_row[row] for row in checked]),
-                classes=full.classes[checked],
-                method=chosen.method,
-            ),
-            effort=effort,
-            rng=rng,
-        ),
+        checks=checks,
         changed=changed,
-        note=" ".join(filter(None, [chosen.note, _note(inputs, num_test, feature_names)])),
+        note=" ".join(filter(None, [chosen.note, unchecked, _note(model, inputs, num_test, feature_names)])),
     )
+
+
+def _checked(
+    model: nn.Module, attributed: Attributed, effort: Effort, rng: np.random.Generator
+) -> tuple[SanityChecks | None, str]:
+    """The checks, or why there are none."""
+    try:
+        return check_attributions(model, attributed, effort=effort, rng=rng), ""
+    except UncheckableError as error:
+        return None, f"Not checked, so do not read much into it: {error}."
 
 
 def check_method(task: Task, model: nn.Module, wanted: Wanted) -> None:
@@ -265,9 +277,14 @@ def _names(method: Callable[[], Sequence[Any]] | None, what: str) -> list[str]:
 def _vocabulary_sizes(model: nn.Module, inputs: torch.Tensor) -> set[int]:
     """How many symbols the inputs may have: as a model that writes has classes, or as it embeds."""
     embedded = [module.num_embeddings for module in model.modules() if isinstance(module, nn.Embedding)]
-    with torch.no_grad():
-        output = model(inputs)
+    output = _output_of(model, inputs)
     return {*embedded[:1], *([output.shape[-1]] if output.dim() == 3 else [])}
+
+
+def _output_of(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        output: torch.Tensor = model(inputs)
+    return output
 
 
 def _last(label: Any) -> int:
@@ -275,12 +292,13 @@ def _last(label: Any) -> int:
     return int(torch.as_tensor(label).flatten()[-1])
 
 
-def _note(inputs: torch.Tensor, num_test: int, feature_names: Sequence[str]) -> str:
+def _note(model: nn.Module, inputs: torch.Tensor, num_test: int, feature_names: Sequence[str]) -> str:
     parts = []
     if len(inputs) < num_test:
         parts.append(f"Only the first {len(inputs)} of {num_test} test examples were looked at.")
-    if not inputs.is_floating_point():
+    if _output_of(model, inputs[:1]).dim() == 3:
         parts.append("Of a sequence the answer at its last place is explained.")
+    if not inputs.is_floating_point():
         if inputs[0].dim() == 1 and len(inputs[0]) > MAX_TOKENS:
             parts.append(f"Its last {MAX_TOKENS} of {len(inputs[0])} places are shown.")
     elif feature_names and len(feature_names) != (size := inputs[0].numel()):

@@ -48,7 +48,7 @@ class Parts:
 
     @property
     def _has_channels(self) -> bool:
-        return self.inputs.dim() == 4 and self.inputs.is_floating_point()
+        return self.inputs.dim() == 4
 
     @property
     def _value(self) -> float:

@@ -28,6 +28,7 @@ Not covered: re-initialising layer by layer; whether people understand the pictu
 """
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,9 @@ def check_attributions(
         attributed: What is checked; attributions of re-initialised models are made by the same method.
         effort: For the randomisation; the inputs are as many as they are.
         rng: Draws orders and parameters.
+
+    Raises:
+        UncheckableError: see `draw_curves`.
     """
     curves = draw_curves(model, attributed, rng=rng)
     correlation, notes = _randomisation(model, attributed.first(effort.num_forgotten), effort, rng)
@@ -232,4 +236,5 @@ def _completeness_error(model: nn.Module, attributed: Attributed) -> float | Non
         whole, blank = class_logits(model(inputs)), attributed.method.blank_logits(model, inputs)
     change = (whole - blank)[rows, attributed.classes]
     scale = float(change.abs().mean())
-    return float((attributed.values.flatten(1).sum(1) - change).abs().mean()) / scale if scale else None
+    error = float((attributed.values.flatten(1).sum(1) - change).abs().mean()) / scale if scale else math.nan
+    return error if math.isfinite(error) else None
