@@ -1,21 +1,34 @@
 """A simple model beside the trained one: is the network worth its energy?
 
 The task's own `baseline()` if it has one; else logistic regression when an example is a pair of a
-float array and a class number; else none, with the reason.
+float array and a class number; else none, with the reason. Beside rows of a table also a small decision
+tree, which people can read.
 
-The fitted model is handed to the task's own `evaluate`, so that the row has the same metrics as the
+A fitted model is handed to the task's own `evaluate`, so that the row has the same metrics as the
 others. It is fitted on the training split and measured on the test split, and sees no augmentation.
+What it weighs is a free explanation: it is kept as the largest coefficients of each class, the rules of
+the tree, or an array of weights that can be drawn as an image.
 
-Not covered: tuning of the baseline, regression, text (a task with text states its own baseline).
+Not covered: tuning of the baseline, regression, text (a task with text states its own baseline, and may
+state its coefficients).
 """
 
+import dataclasses
 import math
 import time
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ayni.data.simple_models import (
+    Coefficient,
+    SimpleModel,
+    Table,
+    fit_decision_tree,
+    fit_logistic_regression,
+    on_arrays,
+    strongest,
+)
 from ayni.errors import MissingExtraError
 from ayni.intervals import LEVEL, wilson_interval
 from ayni.task import Task, TaskFailedError
@@ -29,6 +42,15 @@ EVALUATION_BATCH_SIZE = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WeightImage:
+    """What a linear model weighs in an image for one answer."""
+
+    answer: str
+    image: str
+    """PNG, red where light speaks for the answer and blue where it speaks against it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
     """A simple model's result on the test split."""
 
@@ -39,6 +61,12 @@ class Baseline:
     seconds: float
     """Time to fit and evaluate."""
     note: str = ""
+    coefficients: Sequence[Coefficient] = ()
+    """Of a linear model the largest of each answer; empty where there are none to tell."""
+    rules: str = ""
+    """Of a decision tree, in lines."""
+    images: Sequence[WeightImage] = ()
+    """Of a linear model of images, one for each answer; whoever can draw adds them."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the interval with its level and method."""
@@ -54,14 +82,24 @@ class Baseline:
             "interval": interval,
             "seconds": self.seconds,
             "note": self.note,
+            "coefficients": [dataclasses.asdict(each) for each in self.coefficients],
+            "rules": self.rules,
+            "images": [dataclasses.asdict(each) for each in self.images],
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Baseline":
         """The baseline that `to_json` wrote."""
         found = data["interval"]
-        interval = (found["low"], found["high"]) if found else None
-        return cls(**{**data, "interval": interval})
+        # Runs from before there were explanations of baselines have neither coefficients nor images.
+        return cls(
+            **{
+                **data,
+                "interval": (found["low"], found["high"]) if found else None,
+                "coefficients": tuple(Coefficient(**each) for each in data.get("coefficients", ())),
+                "images": tuple(WeightImage(**each) for each in data.get("images", ())),
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +107,22 @@ class NoBaseline:
     """There is no simple model beside this one, and why."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baselines:
+    """The simple models beside a network, and what is needed to look into them."""
+
+    first: Baseline | NoBaseline
+    """The task's own, or logistic regression."""
+    tree: Baseline | None = None
+    """A decision tree; None where examples are no rows of a table, or none could be fitted."""
+    model: "torch.nn.Module | None" = None
+    """The logistic regression, from raw inputs to logits; None where `first` is none."""
+    weights: "np.ndarray[Any, Any] | None" = None
+    """Its weights [C, ...] in the shape of an input that is no row; two classes have one."""
+    weight_names: Sequence[str] = ()
+    """The answers that `weights` are for."""
 
 
 def fit_baseline(
@@ -93,30 +147,98 @@ def fit_baseline(
     started = time.perf_counter()
     if hasattr(task, "baseline"):
         return _stated_baseline(task.baseline, started)
+    return _fit_linear(task, seed=seed, takes_arrays=takes_arrays, split=split).first
+
+
+def fit_baselines(task: Task, *, seed: int, takes_arrays: bool = False) -> Baselines:
+    """The same, and a decision tree where examples are rows of a table; both with what they weigh.
+
+    Raises:
+        TaskFailedError, MissingExtraError: see `fit_baseline`.
+    """
+    started = time.perf_counter()
+    if hasattr(task, "baseline"):
+        found = Baselines(first=_stated_baseline(task.baseline, started))
+    else:
+        found = _fit_linear(task, seed=seed, takes_arrays=takes_arrays, split="test")
+    tree = _fit(task, fit_decision_tree, "test", seed=seed, takes_arrays=takes_arrays, rows_only=True)
+    return found if isinstance(tree, NoBaseline) else replace(found, tree=tree[0])
+
+
+def _fit_linear(task: Task, *, seed: int, takes_arrays: bool, split: str) -> Baselines:
+    found = _fit(task, fit_logistic_regression, split, seed=seed, takes_arrays=takes_arrays)
+    if isinstance(found, NoBaseline):
+        return Baselines(first=found)
+    baseline, fitted = found
+    return Baselines(
+        first=baseline, model=fitted.module, weights=fitted.weights, weight_names=fitted.weight_names
+    )
+
+
+def _fit(
+    task: Task,
+    fit: "Callable[[Table, int], SimpleModel]",
+    split: str,
+    *,
+    seed: int,
+    takes_arrays: bool,
+    rows_only: bool = False,
+) -> "tuple[Baseline, SimpleModel] | NoBaseline":
+    started = time.perf_counter()
     train, test = _dataset(task, "train"), _dataset(task, split)
     if reason := why_unsuitable(train):
         return NoBaseline(reason=reason)
+    name = fit.__name__.removeprefix("fit_").replace("_", " ")
     try:
-        model, note = _fit_logistic_regression(train, seed)
+        table, note = _table(task, train, seed)
+        if rows_only and not table.is_rows:
+            return NoBaseline(reason="an example is no row of a table")
+        fitted = fit(table, seed)
     except MissingExtraError:
         raise
     except Exception as error:  # Whatever scikit-learn, NumPy or the examples themselves raise.
-        return NoBaseline(reason=f"logistic regression could not be fitted ({_told(error)})")
+        return NoBaseline(reason=f"{name} could not be fitted ({_told(error)})")
     try:
-        metrics, num_right = _evaluate(task, model, test, takes_arrays=takes_arrays)
+        metrics, num_right = _evaluate(task, fitted.module, test, takes_arrays=takes_arrays)
     except Exception as error:
         return NoBaseline(
-            reason="the task's evaluate cannot be given logits of classes, which is what logistic "
-            f"regression answers ({_told(error)})"
+            reason="the task's evaluate cannot be given logits of classes, which is what "
+            f"{name} answers ({_told(error)})"
         )
-    is_share = math.isclose(next(iter(metrics.values())), num_right / len(test), abs_tol=1e-9)
-    return Baseline(
-        name="logistic regression",
+    # Tasks may count in float32.
+    is_share = math.isclose(next(iter(metrics.values())), num_right / len(test), abs_tol=1e-6)
+    baseline = Baseline(
+        name=name,
         metrics=metrics,
         interval=wilson_interval(num_right, len(test)) if is_share else None,
         seconds=time.perf_counter() - started,
-        note=note,
+        note=f"scikit-learn, {fitted.settings}, {note}{fitted.remark}",
+        coefficients=fitted.coefficients,
+        rules=fitted.rules,
     )
+    return baseline, fitted
+
+
+def _table(task: Task, train: Sequence[Any], seed: int) -> tuple[Table, str]:
+    """Training examples as arrays, with the task's names for classes and columns, and how many they are."""
+    import numpy as np
+
+    rows = np.arange(len(train))
+    if len(rows) > MAX_TRAIN_EXAMPLES:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_TRAIN_EXAMPLES, replace=False))
+    examples = [train[row] for row in rows.tolist()]
+    table = Table(
+        inputs=np.stack([np.asarray(x, dtype=np.float64) for x, _ in examples]),
+        labels=np.array([int(y) for _, y in examples]),
+        class_names=_names(task, "labels"),
+        feature_names=_names(task, "feature_names"),
+    )
+    return table, f"on {len(rows)} of {len(train)} training examples, without augmentation."
+
+
+def _names(task: Task, method: str) -> Sequence[str]:
+    stated = getattr(task, method, None)
+    return [] if stated is None else [str(name) for name in stated()]
 
 
 def why_unsuitable(dataset: Sequence[Any]) -> str:
@@ -140,12 +262,19 @@ def why_unsuitable(dataset: Sequence[Any]) -> str:
 
 
 def _stated_baseline(method: Any, started: float) -> Baseline | NoBaseline:
-    """What the task measured itself: names to numbers, and under "name" what the model is called."""
+    """What the task measured itself: names to numbers; "name" and "coefficients" are no metrics."""
     try:
         stated = dict(method())
     except Exception as error:
         return NoBaseline(reason=f"the task's baseline failed ({_told(error)})")
     name = str(stated.pop("name", "the task's own baseline"))
+    try:
+        coefficients = _stated_coefficients(stated.pop("coefficients", {}))
+    except (AttributeError, TypeError, ValueError) as error:
+        return NoBaseline(
+            reason="the task's baseline gives coefficients that are no mapping of answers to mappings of "
+            f"words to finite numbers ({_told(error)})"
+        )
     for key, value in stated.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             return NoBaseline(reason=f"the task's baseline gives {key} = {value!r}, expected a finite number")
@@ -155,76 +284,23 @@ def _stated_baseline(method: Any, started: float) -> Baseline | NoBaseline:
         interval=None,
         seconds=time.perf_counter() - started,
         note="Measured by the task itself.",
+        coefficients=coefficients,
     )
+
+
+def _stated_coefficients(stated: Any) -> Sequence[Coefficient]:
+    """The largest of each answer. Raises what a value of another kind raises."""
+    found: list[Coefficient] = []
+    for answer, weight_of in stated.items():
+        weights = {str(word): float(weight) for word, weight in weight_of.items()}
+        if not all(map(math.isfinite, weights.values())):
+            raise ValueError(f"a weight of {answer} is not finite")
+        found += strongest(str(answer), list(weights), list(weights.values()))
+    return tuple(found)
 
 
 def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def _fit_logistic_regression(train: Sequence[Any], seed: int) -> "tuple[torch.nn.Module, str]":
-    import numpy as np
-
-    try:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise MissingExtraError(extra="explain", package="scikit-learn") from error
-    rows = np.arange(len(train))
-    if len(rows) > MAX_TRAIN_EXAMPLES:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_TRAIN_EXAMPLES, replace=False))
-    inputs, labels = _arrays(train, rows.tolist())
-    shift, scale = _standardisation(inputs)
-    regression = LogisticRegression(tol=1e-3, max_iter=300)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        regression.fit((inputs.reshape(len(inputs), -1) - shift) / scale, labels)
-    note = f"scikit-learn, C = 1, on {len(rows)} of {len(train)} training examples, without augmentation."
-    if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
-        note += " It did not converge in 300 iterations."
-    return _as_module(regression, shift, scale), note
-
-
-def _arrays(dataset: Sequence[Any], rows: list[int]) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
-    """Inputs [N, ...] and class numbers [N]."""
-    import numpy as np
-
-    examples = [dataset[row] for row in rows]
-    return np.stack([np.asarray(x, dtype=np.float64) for x, _ in examples]), np.array(
-        [int(y) for _, y in examples]
-    )
-
-
-def _standardisation(inputs: "np.ndarray[Any, Any]") -> "tuple[Any, Any]":
-    """Shift and scale [D] of each feature of a table; of images one scale for all, to spare rare pixels."""
-    import numpy as np
-
-    flat = inputs.reshape(len(inputs), -1)
-    if inputs.ndim > 2:
-        return np.zeros(flat.shape[1]), np.full(flat.shape[1], np.abs(flat).max() or 1.0)
-    deviation = flat.std(axis=0)
-    return flat.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
-
-
-def _as_module(regression: Any, shift: Any, scale: Any) -> "torch.nn.Module":
-    """The same model as a torch module from raw inputs to logits, for the task's own `evaluate`.
-
-    Logits of two classes are (0, w x + b). Classes that the training split lacks get -1e9.
-    """
-    import numpy as np
-    import torch
-
-    weights, biases = regression.coef_, regression.intercept_
-    if len(regression.classes_) == 2:
-        weights, biases = np.vstack([0 * weights, weights]), np.array([0.0, biases[0]])
-    num_classes = int(regression.classes_.max()) + 1
-    linear = torch.nn.Linear(weights.shape[1], num_classes, dtype=torch.float64)
-    with torch.no_grad():
-        linear.weight.zero_()
-        linear.bias.fill_(-1e9)
-        linear.weight[regression.classes_] = torch.from_numpy(weights / scale)
-        linear.bias[regression.classes_] = torch.from_numpy(biases - (weights / scale) @ shift)
-    return torch.nn.Sequential(torch.nn.Flatten(), linear.float()).eval()
 
 
 def _evaluate(
@@ -244,7 +320,7 @@ def _evaluate(
     ]
     if takes_arrays:
         found = task.evaluate(
-            lambda inputs: model(torch.as_tensor(inputs)).detach().numpy(),
+            on_arrays(model),
             [(inputs.numpy(), labels.numpy()) for inputs, labels in batches],
         )
     else:
