@@ -20,6 +20,7 @@ COMMANDS = (
     "resume",
     "verify",
     "predict",
+    "explain",
     "simulate",
     "compress",
     "compress show",

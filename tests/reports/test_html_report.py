@@ -306,9 +306,24 @@ def test_seconds_without_a_meter_are_told_where_the_costs_are(view: dict[str, An
 
 
 def test_an_attribution_that_failed_its_check_is_not_praised(view: dict[str, Any]) -> None:
+    view["explain"]["checks"]["verdict"] = "not faithful"
+
+    page = render_report(view)
+
+    assert "do not name what the answers rest on" in page
+    marks = page.count('<span class="verdict bad"')
+    assert marks == 1 + len(view["explain"]["items"]), "beside the title and beside each picture"
+
+
+def test_a_run_from_before_there_were_curves_has_the_verdict_of_its_one_point(view: dict[str, Any]) -> None:
+    view["explain"]["checks"] = None
     view["explain"]["deletion"]["is_faithful"] = False
 
-    assert "does not name what the answers rest on" in render_report(view)
+    page = render_report(view)
+
+    assert "do not name what the answers rest on" in page
+    assert "Replacing the" in page
+    assert "deletion-curve" not in page
 
 
 def test_an_energy_account_that_does_not_add_up_is_not_called_whole(view: dict[str, Any]) -> None:

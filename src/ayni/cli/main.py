@@ -18,6 +18,7 @@ import ayni
 from ayni.cli import (
     compress,
     data,
+    explain,
     footprint,
     hub,
     init,
@@ -86,6 +87,7 @@ app.command("serve")(serve.serve)
 app.add_typer(hub.app, name="hub")
 app.command("verify")(verify.verify)
 app.command("predict")(predict.predict)
+app.command("explain")(explain.explain)
 app.command("simulate")(simulate.simulate)
 
 

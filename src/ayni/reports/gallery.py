@@ -128,9 +128,22 @@ def _shown(item: Mapping[str, Any]) -> dict[str, Any]:
         **item,
         "input": data_uri(item["input_image"]),
         "attribution": data_uri(item["attribution_image"]),
+        "change": data_uri(item["change_image"]),
         "has_pictures": bool(item["input_image"] or item["attribution_image"]),
         "text": text_parts(item["tokens"], item["values"]) if item["tokens"] and item["values"] else [],
         "bars": feature_parts(item["features"] or []),
+        **_changed(item),
+    }
+
+
+def _changed(item: Mapping[str, Any]) -> dict[str, list[Part]]:
+    """Of a disagreement the parts by what they said for the full model's answer against the variant's."""
+    values = item["change_values"] or []
+    tokens, features = item["tokens"] or [], item["features"] or []
+    changed = [{**each, "attribution": value} for each, value in zip(features, values, strict=False)]
+    return {
+        "change_text": text_parts(tokens, values) if len(tokens) == len(values) else [],
+        "change_bars": feature_parts(changed) if len(features) == len(values) else [],
     }
 
 

@@ -16,8 +16,8 @@ from ayni.files import write_atomically
 from ayni.reports import (
     audit_view,
     comparison,
+    explain_section,
     figures,
-    gallery,
     headline,
     latency_table,
     round_figures,
@@ -91,10 +91,7 @@ def render_report(view: Mapping[str, Any], *, version: str = "") -> str:
         attack_rows=audit_view.attack_rows(view),
         attack_plot=audit_view.attack_plot(view),
         exposed=audit_view.exposed_records(view),
-        galleries=gallery.galleries(view),
-        has_pictures=gallery.has_pictures(view),
-        legend=gallery.legend(view),
-        told=gallery.told,
+        **explain_section.section(view),
         steps=comparison.planned_steps(view),
         limits=comparison.limits(view),
     )

@@ -41,10 +41,14 @@ Write = Callable[[float], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One line: points (x, y) in the order of x, named at its right end."""
+    """One line: points (x, y) in the order of x, named at its right end below its last value.
+
+    `told` is written there instead of the last value, where that is not what matters.
+    """
 
     name: str
     points: Sequence[tuple[float, float]]
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +96,7 @@ class Figure:
 
 def line_plot(figure: Figure, series: Sequence[Series]) -> Markup:
     """Lines over one axis, each with its name and last value at its end; empty without points."""
-    drawn = [Series(name=one.name, points=_thinned(one.points)) for one in series if one.points]
+    drawn = [replace(one, points=_thinned(one.points)) for one in series if one.points]
     if not drawn:
         return Markup("")
     xs = [x for one in drawn for x, _ in one.points]
@@ -291,7 +295,7 @@ def _line(
     yield Markup('<circle class="dot dot-{}" cx="{:.1f}" cy="{:.1f}" r="4"/>').format(
         index % 4, last_x, last_y
     )
-    value = figure.write_y(series.points[-1][1])
+    value = series.told or figure.write_y(series.points[-1][1])
     yield svg_text(last_x + 9, label_y - 2, value, css="value")
     yield svg_text(last_x + 9, label_y + 13, series.name, css="label")
 

@@ -87,7 +87,9 @@ DATA_KEYS = (
     "splits",
     "augmentation",
 )
-BASELINE_KEYS = ("name", "metrics", "interval", "seconds", "note")
+BASELINE_KEYS = ("name", "metrics", "interval", "seconds", "note", "coefficients", "rules", "images")
+COEFFICIENT_KEYS = ("answer", "feature", "weight")
+WEIGHT_IMAGE_KEYS = ("answer", "image")
 PLAN_KEYS = ("rows", "totals", "offer", "limits", "alternatives", "violations", "risks")
 PLAN_ROW_KEYS = (
     "step",
@@ -148,7 +150,7 @@ def run_view(
         run_id: the run's name in `ayni runs list`.
         status: content of status.json.
         job: content of job.json; the validated spec is its "spec", or the whole of it.
-        results: finished steps by name, each as its `to_json` wrote it; "baseline" and "data" may be
+        results: finished steps by name, each as its `to_json` wrote it; "baseline", "tree" and "data" may be
             among them though they are not steps of their own, and "train" may have "notices" added.
         receipts: signed receipts in the order of their chain.
         transactions: the ledger's transactions of this run, oldest first.
@@ -181,7 +183,8 @@ def run_view(
         "pays": compressed.get("pays"),
         "search": search_view(compressed.get("search")),
         "warning": compressed.get("warning"),
-        "baseline": _baseline(results.get("baseline")),
+        "baseline": _baseline(results.get("baseline"), folder),
+        "tree": _baseline(results.get("tree"), folder),
         "no_baseline_reason": results.get("explain", {}).get("no_baseline_reason"),
         "audit": audit_view(results.get("audit"), folder),
         "explain": explain_view(results.get("explain"), folder),
@@ -221,10 +224,14 @@ def _train(result: Mapping[str, Any] | None, folder: Path) -> dict[str, Any] | N
     return train
 
 
-def _baseline(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _baseline(result: Mapping[str, Any] | None, folder: Path) -> dict[str, Any] | None:
     baseline = picked(result, BASELINE_KEYS)
     if baseline is not None:
         baseline["interval"] = picked(baseline["interval"], INTERVAL_KEYS)
+        baseline["coefficients"] = picked_all(baseline["coefficients"], COEFFICIENT_KEYS)
+        baseline["images"] = picked_all(baseline["images"], WEIGHT_IMAGE_KEYS)
+        for one in baseline["images"]:
+            one["image"] = absolute(one["image"], folder)
     return baseline
 
 

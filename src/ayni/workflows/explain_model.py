@@ -6,20 +6,20 @@ from typing import Any, Self
 
 from threadpoolctl import threadpool_limits
 
-from ayni.compress.artefacts import load_full_model
 from ayni.compress.open_form import open_form
 from ayni.compress.variants import CompressResult
-from ayni.data.baseline import Baseline, NoBaseline, fit_baseline
+from ayni.data.baseline import Baseline
 from ayni.data.card import DataCard, read_data_card
 from ayni.data.splits import SplitCheck, check_splits
 from ayni.explain.explaining import explain
 from ayni.explain.explanation import ExplainResult, Explanation
 from ayni.jobs.runs import Run
 from ayni.keras_weights import is_keras
-from ayni.train.learner import build_model
 from ayni.train.local import one_thread
 from ayni.train.result import TrainResult
 from ayni.workflows.augmentation_record import augmentation_record
+from ayni.workflows.simple_models import look_beside
+from ayni.workflows.trained_model import load_trained
 
 FOLDER = "explain"
 
@@ -33,6 +33,8 @@ class Understanding:
     no_baseline_reason: str | None
     data: DataCard
     splits: SplitCheck
+    tree: Baseline | None = None
+    """A decision tree beside rows of a table."""
     augmentation: Mapping[str, Any] | None = None
     """What the training batches went through, see augmentation_record.py."""
 
@@ -42,6 +44,7 @@ class Understanding:
             **self.explanations.to_json(),
             "baseline": None if self.baseline is None else self.baseline.to_json(),
             "no_baseline_reason": self.no_baseline_reason,
+            "tree": None if self.tree is None else self.tree.to_json(),
             "data": {
                 **self.data.to_json(),
                 "splits": self.splits.to_json(),
@@ -52,13 +55,16 @@ class Understanding:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The value that `to_json` wrote."""
-        own = ("baseline", "no_baseline_reason", "data")
+        own = ("baseline", "no_baseline_reason", "tree", "data")
+        # Runs from before there were trees have none.
+        tree = data.get("tree")
         card = dict(data["data"])
         splits, augmentation = SplitCheck.from_json(card.pop("splits")), card.pop("augmentation", None)
         return cls(
             explanations=ExplainResult.from_json({name: data[name] for name in data if name not in own}),
             baseline=None if data["baseline"] is None else Baseline.from_json(data["baseline"]),
             no_baseline_reason=data["no_baseline_reason"],
+            tree=None if tree is None else Baseline.from_json(tree),
             data=DataCard.from_json(card),
             splits=splits,
             augmentation=augmentation,
@@ -72,7 +78,8 @@ def explain_model(run: Run, trained: TrainResult, compressed: CompressResult | N
     chosen = (
         None if compressed is None or compressed.chosen is None else compressed.variant(compressed.chosen)
     )
-    uses_keras = is_keras(build_model(task, seed=spec.seed))
+    model = load_trained(run, task, trained)
+    uses_keras = is_keras(model)
     # On a machine that others use too, threads can wait for each other longer than they compute (dev/LOG.md).
     with one_thread(), threadpool_limits(1):
         found = (
@@ -80,7 +87,7 @@ def explain_model(run: Run, trained: TrainResult, compressed: CompressResult | N
             if uses_keras
             else explain(
                 task,
-                load_full_model(task, run.folder / trained.model_path),
+                model,
                 variant=None
                 if chosen is None
                 else open_form(run.folder / chosen.file, chosen.artefact.runtime, task.build_model),
@@ -90,11 +97,21 @@ def explain_model(run: Run, trained: TrainResult, compressed: CompressResult | N
                 wanted=spec.explain.method,
             )
         )
-        baseline = fit_baseline(task, seed=spec.seed, takes_arrays=uses_keras)
+        beside = look_beside(
+            task,
+            model,
+            better=spec.metric.better,
+            seed=spec.seed,
+            folder=run.folder / FOLDER,
+            takes_arrays=uses_keras,
+        )
     return Understanding(
-        explanations=replace(found, items=[_within_run(item) for item in found.items]),
-        baseline=baseline if isinstance(baseline, Baseline) else None,
-        no_baseline_reason=baseline.reason if isinstance(baseline, NoBaseline) else None,
+        explanations=replace(
+            found, items=[_within_run(item) for item in found.items], importance=beside.importance or None
+        ),
+        baseline=None if beside.baseline is None else _baseline_within_run(beside.baseline),
+        no_baseline_reason=beside.no_baseline_reason,
+        tree=beside.tree,
         data=read_data_card(task),
         splits=check_splits(task),
         augmentation=augmentation_record(run.job, task, trained),
@@ -130,6 +147,12 @@ def _within_run(item: Explanation) -> Explanation:
         attribution_image=_prefixed(item.attribution_image),
         attribution_file=_prefixed(item.attribution_file),
         change_image=_prefixed(item.change_image),
+    )
+
+
+def _baseline_within_run(baseline: Baseline) -> Baseline:
+    return replace(
+        baseline, images=tuple(replace(one, image=f"{FOLDER}/{one.image}") for one in baseline.images)
     )
 
 

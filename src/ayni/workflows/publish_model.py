@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ayni.compress.artefacts import load_full_model
 from ayni.compress.evidence.break_even import BreakEven
 from ayni.compress.variants import CompressResult, Variant
 from ayni.files import sha256_of_file
@@ -33,11 +32,10 @@ from ayni.hub.repositories import Published
 from ayni.hub.run_results import RESULTS_FILE, RunResult, sign_results
 from ayni.jobs.loading import Job
 from ayni.jobs.runs import Run
-from ayni.keras_weights import is_keras, load_weights
+from ayni.keras_weights import is_keras
 from ayni.reports import formats
 from ayni.signing import sha256_hex
 from ayni.task import Task
-from ayni.train.learner import build_model
 from ayni.train.privacy_accounting import PrivacySpent
 from ayni.train.result import TrainResult
 from ayni.workflows.adopt_model import NO_STRATEGY
@@ -47,6 +45,7 @@ from ayni.workflows.explain_model import Understanding
 from ayni.workflows.house import House
 from ayni.workflows.receipts import receipts_of
 from ayni.workflows.report_run import view_of
+from ayni.workflows.trained_model import load_trained
 
 NAMED_VERSIONS = ("ayni", "torch", "dask", "onnxruntime", "torch-pruning", "numpy", "opacus")
 KERAS_VERSIONS = ("ayni", "keras", "tensorflow", "tensorflow-cpu", "torch", "dask", "numpy")
@@ -163,7 +162,7 @@ def _variant_files(run: Run, variant: Variant) -> dict[str, Path | bytes]:
 def _config(run: Run, task: Task, trained: TrainResult, compressed: CompressResult | None) -> ModelConfig:
     job = run.job
     example = task.example_input()
-    model = _full_model(run, task, trained)
+    model = load_trained(run, task, trained)
     stated = getattr(task, "labels", None)
     labels = None if stated is None else tuple(stated())
     pipeline_tag, labels = _purpose(model, example, labels)
@@ -182,15 +181,6 @@ def _config(run: Run, task: Task, trained: TrainResult, compressed: CompressResu
         chosen=None if compressed is None else compressed.chosen,
         run=run.id,
     )
-
-
-def _full_model(run: Run, task: Task, trained: TrainResult) -> Any:
-    file = run.folder / trained.model_path
-    model: Any = build_model(task, seed=run.job.spec.seed)
-    if not is_keras(model):
-        return load_full_model(task, file)
-    load_weights(model, file, example=task.example_input())
-    return model
 
 
 def _purpose(

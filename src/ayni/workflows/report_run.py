@@ -40,7 +40,7 @@ def view_of(run: Run) -> dict[str, Any]:
         if (result := run.result(step)) is not None and "skipped" not in result:
             results[step] = result
     # What explaining found out about data and baseline has places of its own in the object.
-    for name in ("baseline", "data"):
+    for name in ("baseline", "tree", "data"):
         if (part := results.get("explain", {}).get(name)) is not None:
             results[name] = part
     if (train := results.get("train")) is not None:
