@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from ayni.hub.card_explanations import CardExplanations, explanations_section
+from ayni.hub.card_words import code, number, text
 from ayni.hub.config import FULL, WEIGHTS_FILE, ModelConfig
 from ayni.hub.licences import KNOWN_LICENCES, licence_identifier
 from ayni.hub.names import check_repository_name
@@ -169,6 +171,7 @@ class ModelCard:
     limits: tuple[str, ...] = ()
     audit: CardAudit | None = None
     privacy: CardPrivacy | None = None
+    explanations: CardExplanations | None = None
     task_is_built: bool = False
 
     def __post_init__(self) -> None:
@@ -184,6 +187,7 @@ def model_card(card: ModelCard) -> str:
         _results(card),
         _use(card),
         _footprint(card.footprint),
+        explanations_section(card.explanations),
         _data(card),
         _privacy(card.privacy),
         _audit(card.audit),
@@ -215,21 +219,6 @@ def card_metadata(card: ModelCard) -> dict[str, Any]:
     if results := [_result(card, variant) for variant in card.variants if variant.metrics]:
         metadata["model-index"] = [{"name": card.repository.partition("/")[2], "results": results}]
     return metadata
-
-
-def text(value: object) -> str:
-    """A value as one line of Markdown that means only its characters."""
-    line = " ".join(str(value).split())
-    escaped = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", line)
-    # At the start these would open a heading, a list or a rule.
-    escaped = re.sub(r"^([#+=-])", r"\\\1", escaped)
-    escaped = re.sub(r"^(\d+)([.)])(?= |$)", r"\1\\\2", escaped)
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def code(value: object) -> str:
-    """A value as inline code; backticks and table bars cannot end it."""
-    return f"`{' '.join(str(value).split()).replace('`', chr(39)).replace('|', '/')}`"
 
 
 def _emissions(footprint: CardFootprint) -> dict[str, Any]:
@@ -321,11 +310,6 @@ def _count(count: int | None) -> str:
 
 def _share(part: int | None, whole: int | None) -> str:
     return "?" if part is None or not whole else f"{100 * part / whole:.3g} %"
-
-
-def number(value: float | None) -> str:
-    """Four significant digits, or a question mark for what is not known."""
-    return "?" if value is None else f"{value:.4g}"
 
 
 def _use(card: ModelCard) -> str:

@@ -36,6 +36,9 @@ _CREATIVE_COMMONS = {
 }
 KNOWN_LICENCES = frozenset(_CREATIVE_COMMONS.union(_PERMISSIVE.split(), _OWN_TERMS.split()))
 
+# Terms of their own that let data be passed on.
+_OPEN_DATA = ("etalab-2.0", "gfdl")
+
 # Copyleft whose work may be passed on only under the same or a listed licence.
 _COPYLEFT = {
     "gpl-2.0": ("gpl-2.0", "gpl-3.0"),
@@ -142,6 +145,21 @@ def allowed_model_licences(data_licence: str) -> list[str] | None:
     allowed = [f"{family}-{each}" for family in families.get(match[1], []) for each in later]
     # Creative Commons names the GPL as compatible with BY-SA 4.0, in this direction only.
     return [*allowed, "gpl-3.0"] if data == "cc-by-sa-4.0" else allowed
+
+
+def why_not_shown(data_licence: str | None) -> str:
+    """Why single records of data under this licence are not to be passed on; empty when they may be.
+
+    A picture of an attribution is an adaptation of the record, so terms that forbid those forbid it.
+    """
+    if data_licence is None:
+        return "the licence of the data is not known"
+    data = licence_identifier(data_licence)
+    if "-nd-" in data:
+        return f"the licence of the data, {data}, forbids adaptations"
+    if data in _CREATIVE_COMMONS or data in _PERMISSIVE.split() or data in _OPEN_DATA:
+        return ""
+    return f"the licence of the data, {data}, is none that is known to let records be passed on"
 
 
 def licence_identifier(licence: str) -> str:

@@ -285,6 +285,10 @@ class PublishSpec(_Section):
     licence: LicenceName | None = None
     """Licence of the model, named as on the Hugging Face Hub (apache-2.0); not given = unknown."""
 
+    pictures: bool = False
+    """Show explained test examples on the card. Off, because they leave with the model: not everybody who
+    may use a model may see records."""
+
     despite_audit: bool = False
     """Publish also what failed its audit; the card says that it did."""
 

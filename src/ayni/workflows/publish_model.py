@@ -40,6 +40,7 @@ from ayni.train.privacy_accounting import PrivacySpent
 from ayni.train.result import TrainResult
 from ayni.workflows.adopt_model import NO_STRATEGY
 from ayni.workflows.audit_model import AuditFound
+from ayni.workflows.card_explanations import card_explanations
 from ayni.workflows.card_limits import card_limits
 from ayni.workflows.explain_model import Understanding
 from ayni.workflows.house import House
@@ -83,6 +84,9 @@ def publish_model(
         files |= _variant_files(run, variant)
     files |= {f"receipts/{path.name}": path for path in receipt_paths(run.folder / "receipts")}
     card = _card(run, config, trained, compressed, explained)
+    section, pictures = card_explanations(run, explained)
+    files |= pictures
+    card = replace(card, explanations=section)
     if audited is not None:
         card = replace(card, audit=_card_audit(audited))
     files["README.md"] = model_card(card).encode()
