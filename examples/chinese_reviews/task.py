@@ -78,22 +78,24 @@ class ChineseReviews:
         """What the numbers of the input stand for."""
         return ["", "?", *vocabulary()]
 
-    def baseline(self) -> Mapping[str, str | float]:
-        """Logistic regression on TF-IDF of characters and pairs of them."""
+    def baseline(self) -> Mapping[str, object]:
+        """Logistic regression on TF-IDF of characters and pairs of them, with what each of them weighs."""
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
 
         texts, moods = (list(part) for part in zip(*read_reviews()["train"], strict=True))
-        counting = make_pipeline(
-            TfidfVectorizer(analyzer="char", ngram_range=(1, 2), sublinear_tf=True, min_df=3),
-            LogisticRegression(C=5, max_iter=200),
-        )
+        counter = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), sublinear_tf=True, min_df=3)
+        counting = make_pipeline(counter, LogisticRegression(C=5, max_iter=200))
         counting.fit([text[:NUM_CHARACTERS] for text in texts], moods)
         texts, moods = (list(part) for part in zip(*read_reviews()["test"], strict=True))
         return {
             "name": "TF-IDF of characters and logistic regression",
             "accuracy": counting.score([text[:NUM_CHARACTERS] for text in texts], moods),
+            # Of two classes there is one row of weights: those for the second.
+            "coefficients": {
+                MOODS[1]: dict(zip(counter.get_feature_names_out(), counting[-1].coef_[0], strict=True))
+            },
         }
 
     def data_card(self) -> Mapping[str, str | int]:

@@ -10,7 +10,8 @@ from ayni.hub.licences import why_not_shown
 IMAGE = CardExample(
     index=7,
     label="4",
-    answer="4 (99 %)",
+    answer="4",
+    confidence="99 %",
     input_image="explanations/sample_00007_input.png",
     attribution_image="explanations/sample_00007_attribution.png",
 )
@@ -27,11 +28,12 @@ def test_an_image_has_its_pictures_a_description_and_the_verdict_in_its_row() ->
     section = explanations_section(FOUND)
 
     head, _, row = section.splitlines()[-3:]
-    assert head == "| example | label | answer | input | attribution | checks |"
+    assert head == "| example | label | answer | checks | input | attribution |"
     assert row == (
-        "| 7 | 4 | 4 (99 %) | ![test example 7, labelled 4](explanations/sample_00007_input.png) | "
-        "![what spoke for and against 4 (99 %) in test example 7 "
-        "(checked)](explanations/sample_00007_attribution.png) | checked |"
+        "| 7 | 4 | 4 (99 %) | checked | "
+        '<img src="explanations/sample_00007_input.png" alt="test example 7, labelled 4" width="96"> | '
+        '<img src="explanations/sample_00007_attribution.png" '
+        'alt="what spoke for and against 4 in test example 7 (checked)" width="96"> |'
     )
     assert "**Checked:** The attributions name" in section
     assert "- Deleting first halves it." in section
@@ -49,13 +51,19 @@ def test_what_flipped_and_the_variants_answer_are_told() -> None:
 
 def test_words_of_a_text_cannot_become_markdown() -> None:
     evil = CardExample(
-        index=1, label="a | b", answer="![x](http://x)", strongest="`</td>|<script> +1.0, \n# title -2"
+        index=1,
+        label='a | "><script>',
+        answer="![x](http://x)",
+        confidence="9 %",
+        input_image="explanations/one.png",
+        strongest="`</td>|<script> +1.0, \n# title -2",
     )
 
     section = explanations_section(replace(FOUND, examples=[evil]))
 
     rows = [line for line in section.splitlines() if line.startswith("| 1 ")]
-    assert len(rows) == 1 and rows[0].count(" | ") == 4
+    assert len(rows) == 1 and rows[0].count(" | ") == 5
+    assert "&quot;&gt;&lt;script&gt;" in rows[0] and "<script>" not in rows[0].partition("`")[0]
     assert "![x](http" not in section and "\n# title" not in section
 
 

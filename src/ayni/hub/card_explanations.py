@@ -6,10 +6,13 @@ wherever the card is: on the hub, on a mirror, in a folder.
 Not covered: which examples may be shown; whoever publishes decides that.
 """
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ayni.hub.card_words import code, text
+
+PICTURE_WIDTH = 96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,8 @@ class CardExample:
     index: int
     label: str
     answer: str
+    confidence: str
+    """The full model's, in its answer."""
     other_answer: str | None = None
     """Of the chosen variant, where it differs."""
     input_image: str | None = None
@@ -77,7 +82,7 @@ def _reading(examples: Sequence[CardExample]) -> str:
 
 
 def _table(found: CardExplanations) -> str:
-    columns = ["example", "label", "answer", "input", "attribution", "what flipped", "strongest", "checks"]
+    columns = ["example", "label", "answer", "checks", "input", "attribution", "what flipped", "strongest"]
     rows = [_row(each, found.mark) for each in found.examples]
     # Columns that nobody fills are left out.
     kept = [place for place, _ in enumerate(columns) if any(row[place] for row in rows)]
@@ -87,7 +92,7 @@ def _table(found: CardExplanations) -> str:
 
 
 def _row(example: CardExample, mark: str) -> list[str]:
-    answer = text(example.answer)
+    answer = f"{text(example.answer)} ({text(example.confidence)})"
     if example.other_answer is not None:
         answer += f", variant {text(example.other_answer)}"
     about = f"test example {example.index}"
@@ -95,15 +100,19 @@ def _row(example: CardExample, mark: str) -> list[str]:
         str(example.index),
         text(example.label),
         answer,
+        text(mark),
         _picture(f"{about}, labelled {example.label}", example.input_image),
         _picture(
             f"what spoke for and against {example.answer} in {about} ({mark})", example.attribution_image
         ),
         _picture(f"what spoke for {example.answer} in {about} and not the variant's", example.change_image),
         code(example.strongest) if example.strongest else "",
-        text(mark),
     ]
 
 
 def _picture(told: str, path: str | None) -> str:
-    return "" if path is None else f"![{text(told)}]({path})"
+    """HTML, because Markdown has no size: pictures side by side fit on the page."""
+    if path is None:
+        return ""
+    alt = html.escape(" ".join(told.split())).replace("|", "/")
+    return f'<img src="{path}" alt="{alt}" width="{PICTURE_WIDTH}">'

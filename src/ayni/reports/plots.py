@@ -113,7 +113,7 @@ def line_plot(figure: Figure, series: Sequence[Series]) -> Markup:
     parts = [*_frame(figure, x_axis, y_axis)]
     # A value and a name below it are two lines of text.
     ends = spread_apart(
-        [y_axis.position(one.points[-1][1]) for one in drawn], gap=2 * LINE, lowest=HEIGHT - BOTTOM
+        [y_axis.position(one.points[-1][1]) for one in drawn], gap=2 * LINE, lowest=HEIGHT - BOTTOM - LINE
     )
     for index, (one, label_y) in enumerate(zip(drawn, ends, strict=True)):
         parts += _line(figure, one, x_axis, y_axis, index=index, label_y=label_y)

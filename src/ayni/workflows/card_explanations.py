@@ -73,7 +73,8 @@ def _example(item: Explanation) -> CardExample:
     return CardExample(
         index=item.index,
         label=formats.visible(item.label),
-        answer=f"{formats.visible(item.prediction)} ({formats.share(item.confidence, 1)})",
+        answer=formats.visible(item.prediction),
+        confidence=formats.share(item.confidence, 1),
         other_answer=formats.visible(item.variant_prediction or "") if differs else None,
         input_image=images[0],
         attribution_image=images[1],
