@@ -100,6 +100,10 @@ class ManualTopics:
         """What each output of the model means."""
         return list(self.topics)
 
+    def symbols(self) -> list[str]:
+        """What the numbers of the input stand for."""
+        return ["", "?", *vocabulary()]
+
     def data_card(self) -> Mapping[str, str | int]:
         """Where the text comes from and what may be done with it."""
         return {

@@ -68,6 +68,29 @@ def test_samples_are_drawn_named_and_attributed_to_the_corner_that_decides(tmp_p
     assert result.checks.verdict == "faithful"
 
 
+def test_the_symbols_of_a_text_have_the_names_that_the_task_gives(tmp_path: Path) -> None:
+    class Words:
+        def build_model(self) -> nn.Module:
+            torch.manual_seed(0)
+            return nn.Sequential(nn.Embedding(4, 3), nn.Flatten(), nn.Linear(9, 2))
+
+        def dataset(self, split: str) -> list[Any]:
+            return [(torch.tensor([1 + row % 3, 2, 0]), torch.tensor(row % 2)) for row in range(12)]
+
+        def labels(self) -> list[str]:
+            return ["praise", "complaint"]
+
+        def symbols(self) -> list[str]:
+            return ["", "fine", "food", "bad"]
+
+    task: Any = Words()
+    result = explain(task, task.build_model(), variant=None, num_samples=2, seed=0, folder=tmp_path)
+
+    for item in result.items:
+        assert item.tokens == [["fine", "food", "bad"][item.index % 3], "food", ""]
+        assert item.prediction in ("praise", "complaint")
+
+
 def test_disagreements_are_counted_over_all_and_shown_up_to_the_number_asked(tmp_path: Path) -> None:
     result = explained(Corners(), tmp_path, variant=always_bottom_right)
 

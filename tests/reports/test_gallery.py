@@ -56,3 +56,12 @@ def test_the_legend_explains_only_what_is_shown(view: dict[str, Any]) -> None:
     assert "underlined" in str(gallery.legend(view))
     view["explain"]["items"] = []
     assert gallery.legend(view) is None
+
+
+def test_words_stand_apart_letters_do_not_and_padding_is_left_out() -> None:
+    words = gallery.text_parts(["good", "", "food"], [0.5, 0.9, -0.2])
+    letters = gallery.text_parts(["a", "b"], [0.5, 0.1])
+    pieces = gallery.text_parts([" good", " food"], [0.5, 0.1])
+
+    assert [(part.text, part.is_apart) for part in words] == [("good", True), ("food", True)]
+    assert not any(part.is_apart for part in [*letters, *pieces])

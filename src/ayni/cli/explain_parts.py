@@ -73,6 +73,7 @@ def _strongest(item: Mapping[str, Any]) -> str:
         named = [(one["name"], one["attribution"]) for one in item["features"]]
     elif item["tokens"] and item["values"]:
         named = list(zip(item["tokens"], item["values"], strict=True))
+        named = [(name, value) for name, value in named if name]
     else:
         return ""
     strongest = sorted(named, key=lambda pair: -abs(pair[1]))[:NUM_STRONGEST]

@@ -55,8 +55,8 @@ def explain(
     """Explain `num_samples` test examples, and as many disagreements if there are that many.
 
     Args:
-        task: What is learned; its optional `labels()` names the classes (and the symbols of a text, when
-            there are as many), `feature_names()` the numbers of a row.
+        task: What is learned; its optional `labels()` names the classes, `symbols()` those of a text
+            (`labels()` too, when there are as many), `feature_names()` the numbers of a row.
         model: The full model, on the CPU; put into evaluation mode.
         variant: The chosen variant, from an input tensor to logits; None when none qualified.
         num_samples: Pictures of each kind; 0 compares the variant with the full model and explains nothing.
@@ -202,10 +202,11 @@ def _illustrator(
     with explain_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     class_names = _names(getattr(task, "labels", None), "labels")
+    symbol_names = _names(getattr(task, "symbols", None), "symbols") or class_names
     return Illustrator(
         folder=folder,
         class_names=class_names,
-        symbol_names=class_names if len(class_names) in _vocabulary_sizes(model, inputs[:1]) else [],
+        symbol_names=symbol_names if len(symbol_names) in _vocabulary_sizes(model, inputs[:1]) else [],
         feature_names=feature_names if len(feature_names) == inputs[0].numel() else [],
     )
 

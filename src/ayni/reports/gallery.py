@@ -37,6 +37,8 @@ class Part:
     """The attribution with its sign."""
     is_line_end: bool = False
     is_word_end: bool = False
+    is_apart: bool = False
+    """A blank stands between this and the next, which is no part of the text."""
     value: str = ""
     """Of a feature its value in this example."""
 
@@ -84,18 +86,28 @@ def data_uri(path: str | None) -> str | None:
 
 
 def text_parts(tokens: Sequence[str], values: Sequence[float]) -> list[Part]:
-    """The symbols of a text, each with its sign and strength."""
+    """The symbols of a text, each with its sign and strength; those without a text (padding) are left out."""
     strongest = max(map(abs, values), default=0.0)
+    is_words = _are_words(tokens)
     return [
         Part(
             # A blank alone is made visible, and one at the end of a word.
             text=formats.visible(token),
             is_line_end=token.endswith("\n"),
             is_word_end=token.endswith(" "),
+            is_apart=is_words,
             **_weight(value, strongest),
         )
         for token, value in zip(tokens, values, strict=True)
+        if token
     ]
+
+
+def _are_words(tokens: Sequence[str]) -> bool:
+    """Whether a blank belongs between symbols: some are longer than a character, and none brings its own."""
+    return any(len(token) > 1 for token in tokens) and not any(
+        token[:1].isspace() or token[-1:].isspace() for token in tokens
+    )
 
 
 def feature_parts(features: Sequence[Mapping[str, Any]]) -> list[Part]:

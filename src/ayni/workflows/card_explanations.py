@@ -87,6 +87,7 @@ def _strongest(item: Explanation) -> str:
     if item.features:
         named = [(each.name, each.attribution) for each in item.features]
     else:
-        named = list(zip(item.tokens or (), item.values or (), strict=True))
+        parts = zip(item.tokens or (), item.values or (), strict=True)
+        named = [(token, value) for token, value in parts if token]
     strongest = sorted(named, key=lambda pair: -abs(pair[1]))[:NUM_STRONGEST]
     return ", ".join(f"{formats.visible(name)} {formats.signed(value)}" for name, value in strongest if value)
