@@ -30,6 +30,7 @@ COMMANDS = (
     "data card",
     "data augment",
     "data audit",
+    "data corrupt",
     "data generate",
     "footprint run",
     "footprint verify",

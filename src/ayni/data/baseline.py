@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 MAX_TRAIN_EXAMPLES = 10_000
 EVALUATION_BATCH_SIZE = 256
+LINEAR = "logistic regression"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +240,24 @@ def _table(task: Task, train: Sequence[Any], seed: int) -> tuple[Table, str]:
 def _names(task: Task, method: str) -> Sequence[str]:
     stated = getattr(task, method, None)
     return [] if stated is None else [str(name) for name in stated()]
+
+
+def linear_classifier(task: Task, *, seed: int) -> "torch.nn.Module | NoBaseline":
+    """Logistic regression on the training split, as a module from raw inputs to logits; or why there is none.
+
+    Raises:
+        TaskFailedError: the task's dataset raised.
+        MissingExtraError: scikit-learn is needed and absent.
+    """
+    train = _dataset(task, "train")
+    if reason := why_unsuitable(train):
+        return NoBaseline(reason=reason)
+    try:
+        return fit_logistic_regression(_table(task, train, seed)[0], seed).module
+    except MissingExtraError:
+        raise
+    except Exception as error:  # Whatever scikit-learn, NumPy or the examples themselves raise.
+        return NoBaseline(reason=f"{LINEAR} could not be fitted ({_told(error)})")
 
 
 def why_unsuitable(dataset: Sequence[Any]) -> str:

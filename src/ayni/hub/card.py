@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from ayni.hub.card_explanations import CardExplanations, explanations_section
+from ayni.hub.card_robustness import CardRobustness, robustness_section
 from ayni.hub.card_words import code, number, text
 from ayni.hub.config import FULL, WEIGHTS_FILE, ModelConfig
 from ayni.hub.licences import KNOWN_LICENCES, licence_identifier
@@ -154,6 +155,7 @@ class ModelCard:
         limits: sentences on what the model is not good for.
         audit: of the model against its training data; None when nobody looked.
         privacy: differential privacy of the training; None when none is promised.
+        robustness: what corrupted images do to the model; None when nobody looked.
     """
 
     repository: str
@@ -172,6 +174,7 @@ class ModelCard:
     audit: CardAudit | None = None
     privacy: CardPrivacy | None = None
     explanations: CardExplanations | None = None
+    robustness: CardRobustness | None = None
     task_is_built: bool = False
 
     def __post_init__(self) -> None:
@@ -191,6 +194,7 @@ def model_card(card: ModelCard) -> str:
         _data(card),
         _privacy(card.privacy),
         _audit(card.audit),
+        robustness_section(card.robustness),
         _lineage(card),
         _limits(card),
     ]
@@ -450,8 +454,10 @@ def _lineage(card: ModelCard) -> str:
 
 
 def _limits(card: ModelCard) -> str:
-    unaudited = "bias or robustness" if card.audit else "bias, robustness or privacy"
-    general = (
-        f"The numbers above hold for the named test data only. The model was not audited for {unaudited}."
-    )
+    unaudited = ["bias"]
+    unaudited += [] if card.robustness else ["robustness"]
+    unaudited += [] if card.audit else ["privacy"]
+    *first, last = unaudited
+    named = f"{', '.join(first)} or {last}" if first else last
+    general = f"The numbers above hold for the named test data only. The model was not audited for {named}."
     return "## Limits\n\n" + "\n".join(f"- {text(each)}" for each in (*card.limits, general))

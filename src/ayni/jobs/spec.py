@@ -23,6 +23,7 @@ from pydantic import (
 
 from ayni.compress.config import CompressConfig
 from ayni.data.config import DataConfig
+from ayni.data.corruptions.config import CorruptionsConfig
 from ayni.errors import UserError
 from ayni.footprint.grid.carbon import carbon_intensity, country_intensity
 from ayni.hub.licences import check_licence
@@ -113,6 +114,9 @@ class ExplainSpec(_Section):
     ] = "auto"
     """How. auto takes integrated gradients, of symbols on their embedding, and ablation where there are no
     gradients; any other must fit the model."""
+
+    corruptions: CorruptionsConfig | None = None
+    """How the model answers corrupted test images; not given = nobody looks. For classifiers of images."""
 
 
 class AuditSpec(_Section):

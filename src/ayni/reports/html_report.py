@@ -20,6 +20,7 @@ from ayni.reports import (
     figures,
     headline,
     latency_table,
+    robustness_page,
     round_figures,
     variant_rows,
     variants,
@@ -92,6 +93,7 @@ def render_report(view: Mapping[str, Any], *, version: str = "") -> str:
         attack_plot=audit_view.attack_plot(view),
         exposed=audit_view.exposed_records(view),
         **explain_section.section(view),
+        robustness=robustness_page.section(view["robustness"]),
         steps=comparison.planned_steps(view),
         limits=comparison.limits(view),
     )

@@ -16,6 +16,7 @@ from ayni.reports.compress_keys import INTERVAL_KEYS, search_view, variant_view
 from ayni.reports.explain_view import explain_view
 from ayni.reports.footprint_view import footprint_view
 from ayni.reports.picking import absolute, picked, picked_all
+from ayni.reports.robustness_view import robustness_view
 
 SCHEMA = "ayni/run/1"
 
@@ -187,6 +188,7 @@ def run_view(
         "tree": _baseline(results.get("tree"), folder),
         "no_baseline_reason": results.get("explain", {}).get("no_baseline_reason"),
         "audit": audit_view(results.get("audit"), folder),
+        "robustness": robustness_view(results.get("explain", {}).get("robustness")),
         "explain": explain_view(results.get("explain"), folder),
         "footprint": footprint_view(receipts, folder=folder),
         "receipts": [str(path) for path in receipt_paths(receipts, folder)],

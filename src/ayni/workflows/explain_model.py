@@ -10,6 +10,7 @@ from ayni.compress.open_form import open_form
 from ayni.compress.variants import CompressResult
 from ayni.data.baseline import Baseline
 from ayni.data.card import DataCard, read_data_card
+from ayni.data.corruptions.robustness import Robustness
 from ayni.data.splits import SplitCheck, check_splits
 from ayni.explain.explaining import explain
 from ayni.explain.explanation import ExplainResult, Explanation
@@ -17,7 +18,11 @@ from ayni.jobs.runs import Run
 from ayni.keras_weights import is_keras
 from ayni.train.local import one_thread
 from ayni.train.result import TrainResult
+from ayni.workflows import corrupt_model
 from ayni.workflows.augmentation_record import augmentation_record
+from ayni.workflows.corrupt_model import corrupt_run
+from ayni.workflows.house import House
+from ayni.workflows.progress import Progress
 from ayni.workflows.simple_models import look_beside
 from ayni.workflows.trained_model import load_trained
 
@@ -38,6 +43,9 @@ class Understanding:
     augmentation: Mapping[str, Any] | None = None
     """What the training batches went through, see augmentation_record.py."""
 
+    robustness: Robustness | None = None
+    """None when the job does not ask for corruptions."""
+
     def to_json(self) -> dict[str, Any]:
         """The explanations' own keys, with `baseline` and `data` beside them."""
         return {
@@ -45,6 +53,7 @@ class Understanding:
             "baseline": None if self.baseline is None else self.baseline.to_json(),
             "no_baseline_reason": self.no_baseline_reason,
             "tree": None if self.tree is None else self.tree.to_json(),
+            "robustness": None if self.robustness is None else self.robustness.to_json(),
             "data": {
                 **self.data.to_json(),
                 "splits": self.splits.to_json(),
@@ -55,7 +64,7 @@ class Understanding:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The value that `to_json` wrote."""
-        own = ("baseline", "no_baseline_reason", "tree", "data")
+        own = ("baseline", "no_baseline_reason", "tree", "data", "robustness")
         # Runs from before there were trees have none.
         tree = data.get("tree")
         card = dict(data["data"])
@@ -68,11 +77,16 @@ class Understanding:
             data=DataCard.from_json(card),
             splits=splits,
             augmentation=augmentation,
+            robustness=None
+            if (robustness := data.get("robustness")) is None
+            else Robustness.from_json(robustness),
         )
 
 
-def explain_model(run: Run, trained: TrainResult, compressed: CompressResult | None) -> Understanding:
-    """Attributions of test examples and of disagreements, the baseline, and the data's card and splits."""
+def explain_model(
+    run: Run, house: House, trained: TrainResult, compressed: CompressResult | None, *, progress: Progress
+) -> Understanding:
+    """Attributions of examples and disagreements, baseline, corrupted images, the data's card and splits."""
     spec = run.job.spec
     task = run.job.task.load()
     chosen = (
@@ -105,6 +119,18 @@ def explain_model(run: Run, trained: TrainResult, compressed: CompressResult | N
             folder=run.folder / FOLDER,
             takes_arrays=uses_keras,
         )
+    robustness = None
+    if spec.explain.corruptions is not None:
+        robustness = corrupt_run(
+            run,
+            task,
+            house.hub,
+            trained,
+            compressed,
+            advanced=lambda share: progress.advanced(
+                "explain", done=share, text=f"corrupted images, {share:.0%}"
+            ),
+        )
     return Understanding(
         explanations=replace(
             found, items=[_within_run(item) for item in found.items], importance=beside.importance or None
@@ -115,6 +141,7 @@ def explain_model(run: Run, trained: TrainResult, compressed: CompressResult | N
         data=read_data_card(task),
         splits=check_splits(task),
         augmentation=augmentation_record(run.job, task, trained),
+        robustness=robustness,
     )
 
 
@@ -124,6 +151,8 @@ def text_of(understanding: Understanding) -> str:
     parts = [f"{len(found.items)} examples"]
     if found.num_disagreements is not None:
         parts.append(f"the variant differs on {found.num_disagreements} of {found.num_compared}")
+    if understanding.robustness is not None:
+        parts.append(corrupt_model.text_of(understanding.robustness))
     if understanding.splits.has_leak:
         parts.append("the splits share examples: see the report")
     return ", ".join(parts)

@@ -31,6 +31,7 @@ from ayni.market.planning import BudgetTooSmallError, Plan, StepEstimate, make_p
 from ayni.market.pool_store import PoolStore
 from ayni.train.probe import Probe, probe
 from ayni.units import microcredits_to_credits
+from ayni.workflows.corrupt_model import find_reference
 from ayni.workflows.house import House
 from ayni.workflows.initial_weights import find_initial_weights, find_model
 from ayni.workflows.offer import limits_of, offer_of
@@ -52,6 +53,9 @@ PRUNE = 0.5
 EXPLAIN = 3.0
 EXPLAIN_PER_SAMPLE = 0.1
 PUBLISH = 0.5
+# All corruptions of an image of 32 x 32 pixels take 5 ms, of 224 x 224 pixels fifty times as long.
+CORRUPT_AN_IMAGE = 0.005
+NUM_SETTINGS = 75
 # Exchange, validation and waiting for each other, beside the steps themselves.
 ROUND_OVERHEAD = 1.15
 # A teacher's forward pass beside the student's step, and smaller batches, in steps of training.
@@ -82,6 +86,7 @@ def plan_job(job: Job, house: House) -> Plan:
     conditions = conditions_of_job(job, house)
     counters, power = house.make_counters(spec), house.make_power_model(spec)
     find_model(job, house.hub)
+    find_reference(spec, house.hub)
     init_path = find_initial_weights(job, house.hub)
     measured = probe(task, spec.train, init_path=init_path, trains=spec.model is None)
     check_before_training(spec, task, measured)
@@ -180,6 +185,10 @@ def _seconds_of_steps(spec: JobSpec, measured: Probe, cores: int) -> Mapping[str
         seconds = spec.audit.shadow_models * (busy - spec.train.learners * START_OF_A_LEARNER)
         steps["audit"] = (seconds, seconds)
     explain = EXPLAIN + EXPLAIN_PER_SAMPLE * spec.explain.samples
+    if (corruptions := spec.explain.corruptions) is not None:
+        # Clean images and the 75 settings, each answered by up to three models.
+        answers = 3 * (1 + NUM_SETTINGS) * measured.evaluate_seconds_per_example
+        explain += corruptions.samples * (CORRUPT_AN_IMAGE + answers)
     steps["explain"] = (explain, explain)
     if spec.publish is not None:
         steps["publish"] = (PUBLISH, PUBLISH)

@@ -32,6 +32,7 @@ from ayni.train.probe import Probe
 from ayni.train.stream import EmptyDatasetError
 from ayni.train.training import checked_privacy
 from ayni.workflows.audit_model import check_auditable
+from ayni.workflows.corrupt_model import check_corruptible
 
 NUM_TEST_EXAMPLES = 64
 # Optional methods of a task that give names, and what each name is for.
@@ -79,13 +80,15 @@ def check_before_training(spec: JobSpec, task: Task, probed: Probe) -> None:
         PrivacyTargetError, UnsafeLayerError, NotPerExampleError: train.privacy cannot be kept.
         NotAuditableError: an audit is asked for and cannot be done.
         MethodDoesNotFitError: explain.method cannot explain this model.
+        NotCorruptibleError: corruptions are asked for and cannot be made or measured.
         CannotCompressError: a step goes with models of another framework.
         UserError: a step of compression is impossible for this model; the message names it.
     """
     read_data_card(task)
     for method in NAMED_BY:
         _check_names(task, method)
-    uses_keras = is_keras(build_model(task, seed=spec.seed))
+    model = build_model(task, seed=spec.seed)
+    uses_keras = is_keras(model)
     _check_example_input(task, kind=np.ndarray if uses_keras else torch.Tensor)
     _check_metric(spec, task, probed)
     _check_test_split(spec, task)
@@ -95,6 +98,8 @@ def check_before_training(spec: JobSpec, task: Task, probed: Probe) -> None:
         check_auditable(spec, task)
     if spec.explain.samples and not uses_keras:
         check_method(task, build_model(task, seed=spec.seed), spec.explain.method)
+    if spec.explain.corruptions is not None:
+        check_corruptible(spec, task, model)
     if spec.compress is not None:
         check_terms(spec.compress.score, list(probed.metrics))
         with tempfile.TemporaryDirectory(prefix="ayni-trial-") as folder:

@@ -42,6 +42,7 @@ from ayni.workflows.adopt_model import NO_STRATEGY
 from ayni.workflows.audit_model import AuditFound
 from ayni.workflows.card_explanations import card_explanations
 from ayni.workflows.card_limits import card_limits
+from ayni.workflows.card_robustness import card_robustness
 from ayni.workflows.explain_model import Understanding
 from ayni.workflows.house import House
 from ayni.workflows.receipts import receipts_of
@@ -272,6 +273,7 @@ def _card(
         limits=() if compressed is None else card_limits(compressed),
         task_is_built=job.task.is_built,
         privacy=_card_privacy(trained),
+        robustness=card_robustness(explained.robustness, is_private=trained.privacy is not None),
     )
 
 

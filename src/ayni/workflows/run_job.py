@@ -96,8 +96,9 @@ def run_job(run: Run, house: House, *, progress: Progress, approve: Approve | No
         explained = steps.do(
             "explain",
             explain_model.Understanding,
-            lambda: explain_model.explain_model(run, trained, compressed),
+            lambda: explain_model.explain_model(run, house, trained, compressed, progress=progress),
             text=explain_model.text_of,
+            total=None if spec.explain.corruptions is None else 1.0,
         )
         if spec.publish is None:
             steps.skip("publish", reason="the job names no repository")

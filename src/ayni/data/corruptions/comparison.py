@@ -33,18 +33,19 @@ class CorruptionSummary:
     """The four numbers of a model with their 95 % intervals. Errors are shares, the others percent.
 
     Attributes:
-        model, reference: Names; the two last numbers mean nothing without that of the reference.
+        model, reference: Names; the two last numbers mean nothing without that of the reference, and there
+            are none when it is None.
         clean_error: Of the images as they are.
         mean_error: Over the 75 settings.
         mce_percent: Mean corruption error; 100 is as bad as the reference. None without any kind.
         relative_mce_percent: The same of what the corruptions add to the clean error.
-        ce_percent: By kind; None where the reference makes no error.
+        ce_percent: By kind; None where the reference makes no error, or where there is no reference.
         left_out: Kinds that add nothing to the reference's error, and are not in the relative number.
         intervals: Of the four numbers by name; empty when single answers are not known.
     """
 
     model: str
-    reference: str
+    reference: str | None
     num_examples: int
     clean_error: float
     mean_error: float
@@ -69,29 +70,35 @@ class CorruptionSummary:
         return cls(**{**data, "left_out": tuple(data["left_out"]), "intervals": intervals})
 
 
-def mean_corruption_error(of: CorruptionErrors, *, reference: CorruptionErrors) -> CorruptionSummary:
-    """The four numbers of a model against a reference that saw the same images.
+def mean_corruption_error(
+    of: CorruptionErrors, *, reference: CorruptionErrors | None = None
+) -> CorruptionSummary:
+    """The numbers of a model, against a reference that saw the same images where there is one.
 
     Raises:
         ValueError: the two were measured on different numbers of examples.
     """
-    if of.num_examples != reference.num_examples:
+    if reference is not None and of.num_examples != reference.num_examples:
         raise ValueError(
             f"{of.model} was measured on {of.num_examples} examples and {reference.model} on "
             f"{reference.num_examples}: expected the same ones"
         )
-    own, others = _Shares.of(of), _Shares.of(reference)
-    ce, relative = _ratios(own.sums, others.sums), _ratios(own.added, others.added)
+    own = _Shares.of(of)
+    ce = relative = np.full(len(KINDS), np.nan)
+    if reference is not None:
+        others = _Shares.of(reference)
+        ce, relative = _ratios(own.sums, others.sums), _ratios(own.added, others.added)
+    left_out = [] if reference is None else np.flatnonzero(np.isnan(relative)).tolist()
     return CorruptionSummary(
         model=of.model,
-        reference=reference.model,
+        reference=None if reference is None else reference.model,
         num_examples=of.num_examples,
         clean_error=of.clean_error,
         mean_error=of.mean_error,
         mce_percent=_mean(ce),
         relative_mce_percent=_mean(relative),
         ce_percent=dict(zip(KINDS, map(_known, ce), strict=True)),
-        left_out=tuple(kind for kind, ratio in zip(KINDS, relative, strict=True) if np.isnan(ratio)),
+        left_out=tuple(KINDS[index] for index in left_out),
         intervals=_intervals(of, reference),
     )
 
@@ -132,20 +139,18 @@ def _known(ratio: float) -> float | None:
     return None if np.isnan(ratio) else float(ratio)
 
 
-def _intervals(of: CorruptionErrors, reference: CorruptionErrors) -> dict[str, Interval]:
-    if of.wrong is None or reference.wrong is None:
+def _intervals(of: CorruptionErrors, reference: CorruptionErrors | None) -> dict[str, Interval]:
+    """Of what is known answer by answer: a reference that was read from a file gives no ratios."""
+    if of.wrong is None:
         return {}
     num = of.num_examples
     counts = np.random.default_rng(0).multinomial(num, np.full(num, 1 / num), size=_NUM_DRAWS) / num
     own = _Shares.from_settings(counts @ of.wrong.T.astype(float))
-    others = _Shares.from_settings(counts @ reference.wrong.T.astype(float))
-    with np.errstate(invalid="ignore"):
-        found = {
-            "clean_error": own.clean,
-            "mean_error": own.mean,
-            "mce_percent": _nanmean(_ratios(own.sums, others.sums)),
-            "relative_mce_percent": _nanmean(_ratios(own.added, others.added)),
-        }
+    found = {"clean_error": own.clean, "mean_error": own.mean}
+    if reference is not None and reference.wrong is not None:
+        others = _Shares.from_settings(counts @ reference.wrong.T.astype(float))
+        found["mce_percent"] = _nanmean(_ratios(own.sums, others.sums))
+        found["relative_mce_percent"] = _nanmean(_ratios(own.added, others.added))
     return {
         name: (float(low), float(high))
         for name, values in found.items()

@@ -19,6 +19,8 @@ from ayni.data.corruptions.kinds import KINDS, SEVERITIES, CorruptionInputError,
 from ayni.data.records import Records
 
 _BATCH = 256
+# How far rounding may leave the range, as a share of it.
+_SLACK = 1e-4
 Classify: TypeAlias = Callable[[NDArray[np.float32]], NDArray[Any]]
 """From inputs [N, ...], as the task has them, to scores [N, K] or class numbers [N]."""
 
@@ -86,12 +88,11 @@ def measure_errors(
     every model.
 
     Raises:
-        CorruptionInputError: inputs are no images, or leave `value_range`.
+        CorruptionInputError: inputs are no images, or leave `value_range` (the row is named).
     """
+    check_images(records.inputs, value_range=value_range)
     layout = _Layout.of(records.inputs.shape[1:])
     low, high = value_range
-    if not high > low:
-        raise CorruptionInputError(f"value_range is {value_range}, expected black below white.")
     wrong_of = {name: np.zeros((1 + len(_SETTINGS), len(records)), dtype=bool) for name in models}
     num_batches = -(-len(records) // _BATCH)
     for number in range(num_batches):
@@ -106,14 +107,39 @@ def measure_errors(
     return [_summed(name, wrong_JN) for name, wrong_JN in wrong_of.items()]
 
 
+def check_images(inputs: NDArray[np.float32], *, value_range: tuple[float, float] = (0.0, 1.0)) -> None:
+    """Refuse what is no image.
+
+    Args:
+        inputs: [N, ...], finite.
+        value_range: What black and white are; rounding may leave it by a little.
+
+    Raises:
+        CorruptionInputError: the shape is that of no image, or values leave the range (the row is named).
+    """
+    _Layout.of(inputs.shape[1:])
+    low, high = value_range
+    if not high > low:
+        raise CorruptionInputError(f"value_range is {value_range}, expected black below white.")
+    slack = _SLACK * (high - low)
+    flat = inputs.reshape(len(inputs), -1)
+    # Written so that NaN is beyond the range.
+    beyond = ~((flat.min(axis=1) >= low - slack) & (flat.max(axis=1) <= high + slack))
+    if beyond.any():
+        row = int(np.argmax(beyond))
+        raise CorruptionInputError(
+            f"The image of row {row} has values from {flat[row].min():g} to {flat[row].max():g}, expected "
+            f"{low:g} to {high:g} ({beyond.sum()} of {len(inputs)} images leave the range). A task whose "
+            "images have another range says so by `value_range = (black, white)`."
+        )
+
+
 _SETTINGS = tuple((kind, severity) for kind in KINDS for severity in SEVERITIES)
 
 
 def _all_settings(images: torch.Tensor, *, seed: int) -> Iterator[torch.Tensor]:
     # Rounding of a division may leave the range by an ulp.
-    slack = 1e-4
-    if -slack <= float(images.min()) and float(images.max()) <= 1 + slack:
-        images = images.clamp(0, 1)
+    images = images.clamp(0, 1)
     yield images
     for kind, severity in _SETTINGS:
         yield corrupt(images, kind=kind, severity=severity, seed=seed)
