@@ -12,6 +12,7 @@ Not covered: writing, and files that change while they are read.
 """
 
 import hashlib
+import importlib.util
 import json
 import re
 import urllib.error
@@ -36,8 +37,9 @@ _PACKAGE_OF_SCHEME = {
     "abfs": "adlfs",
     "az": "adlfs",
     "oss": "ossfs",
-    "hdfs": "pyarrow",
+    "hdfs": "hdfs-native",
 }
+_EXTRA_OF_PACKAGE = {"s3fs": "s3", "hdfs-native": "hdfs"}
 _SECONDS = 60.0
 
 
@@ -50,6 +52,14 @@ class NoSuchSourceError(UserError):
             f"There are no data at {source}: {reason}. A source is a file, a folder, a URL that fsspec "
             "knows, or a data set on a hub (hub:owner/name, or the address of its page)."
         )
+
+
+class MissingFileSystemError(UserError):
+    """A URL's file system needs a package that no extra of Ayni brings."""
+
+    def __init__(self, url: str, package: str) -> None:
+        self.package = package
+        super().__init__(f"{url} needs the package {package!r}. Run: pip install {package}")
 
 
 class FileTree(Protocol):
@@ -118,14 +128,12 @@ class RemoteFiles:
         try:
             self._files, root = fsspec.url_to_fs(url)
         except ImportError as error:
-            package = _PACKAGE_OF_SCHEME.get(scheme, scheme)
-            extra = "hdfs" if scheme == "hdfs" else "s3" if package == "s3fs" else "all"
-            raise MissingExtraError(extra=extra, package=package) from error
+            raise _missing_package(url, _PACKAGE_OF_SCHEME.get(scheme, scheme)) from error
         except (ValueError, OSError) as error:
-            if scheme == "hdfs":
-                # pyarrow is there and the Hadoop client (libhdfs) is not.
-                raise NoSuchSourceError(url, f"{error} (HDFS needs libhdfs of a Hadoop client)") from error
-            raise NoSuchSourceError(url, str(error)) from error
+            if scheme == "hdfs" and importlib.util.find_spec("hdfs_native") is None:
+                # fsspec falls back on pyarrow, which needs a Java machine and libhdfs of a Hadoop client.
+                raise _missing_package(url, "hdfs-native") from error
+            raise NoSuchSourceError(url, str(error).partition("\n")[0]) from error
         self.name = url
         self._root = str(root).rstrip("/")
 
@@ -140,11 +148,19 @@ class RemoteFiles:
         except Exception as error:  # each file system raises its own
             raise NoSuchSourceError(self.name, f"{type(error).__name__}: {error}") from error
         if not found:
-            raise NoSuchSourceError(self.name, "it is empty or not there")
+            raise NoSuchSourceError(self.name, self._why_empty())
         if [path.lstrip("/") for path in found] == [self._root.lstrip("/")]:
             return [self._root.rsplit("/", 1)[-1]]
         inner = (path.lstrip("/").removeprefix(self._root.lstrip("/")).lstrip("/") for path in found)
         return sorted(path for path in inner if not _is_hidden(PurePosixPath(path).parts))
+
+    def _why_empty(self) -> str:
+        """File systems tell of what they could not reach only when asked for one thing."""
+        try:
+            self._files.info(self._root)
+        except Exception as error:  # each file system raises its own
+            return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return "it is empty"
 
     def read(self, path: str) -> bytes:
         """The content of a file."""
@@ -195,7 +211,7 @@ def open_files(source: str) -> FileTree:
 
     Raises:
         NoSuchSourceError: nothing is there, or the place is not understood.
-        MissingExtraError: the file system's package is not installed.
+        MissingExtraError, MissingFileSystemError: the file system's package is not installed.
     """
     if (named := _HUB_NAME.fullmatch(source)) is not None:
         address = read_settings().hub_url
@@ -227,6 +243,12 @@ def fetched(files: FileTree) -> FileTree:
     if isinstance(files, LocalFiles | GivenFiles):
         return files
     return GivenFiles(name=files.name, files={path: files.read(path) for path in files.paths()})
+
+
+def _missing_package(url: str, package: str) -> UserError:
+    if package in _EXTRA_OF_PACKAGE:
+        return MissingExtraError(extra=_EXTRA_OF_PACKAGE[package], package=package)
+    return MissingFileSystemError(url, package)
 
 
 def _file_hashes(files: FileTree) -> Iterator[tuple[str, str]]:
