@@ -223,6 +223,12 @@ def test_a_hub_that_is_not_there_is_said_to_be_unreachable() -> None:
         open_files("http://127.0.0.1:9/datasets/a/b")
 
 
+@pytest.mark.parametrize("url", ["hdfs://127.0.0.1:9/set", "hdfs://127.0.0.1:900000/set"])
+def test_a_name_node_that_does_not_answer_is_said_to_be_unreachable_at_once(url: str) -> None:
+    with pytest.raises(NoSuchSourceError, match="the name node cannot be reached"):
+        open_files(url)
+
+
 @pytest.mark.parametrize(
     ("url", "module", "message"),
     [

@@ -15,6 +15,7 @@ import hashlib
 import importlib.util
 import json
 import re
+import socket
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -41,6 +42,7 @@ _PACKAGE_OF_SCHEME = {
 }
 _EXTRA_OF_PACKAGE = {"s3fs": "s3", "hdfs-native": "hdfs"}
 _SECONDS = 60.0
+_SECONDS_TO_CONNECT = 10.0
 
 
 class NoSuchSourceError(UserError):
@@ -125,6 +127,8 @@ class RemoteFiles:
         import fsspec
 
         scheme = url.partition("://")[0]
+        if scheme == "hdfs":
+            _check_answers(url)
         try:
             self._files, root = fsspec.url_to_fs(url)
         except ImportError as error:
@@ -243,6 +247,21 @@ def fetched(files: FileTree) -> FileTree:
     if isinstance(files, LocalFiles | GivenFiles):
         return files
     return GivenFiles(name=files.name, files={path: files.read(path) for path in files.paths()})
+
+
+def _check_answers(url: str) -> None:
+    """A client of HDFS tries a name node that does not answer again for minutes.
+
+    Raises:
+        NoSuchSourceError: nothing listens at the URL's host and port. Without a port it is the name of a
+            service, which the client's own configuration resolves.
+    """
+    try:
+        place = urllib.parse.urlsplit(url)
+        if place.hostname and place.port:
+            socket.create_connection((place.hostname, place.port), timeout=_SECONDS_TO_CONNECT).close()
+    except (OSError, ValueError) as error:
+        raise NoSuchSourceError(url, f"the name node cannot be reached ({error})") from error
 
 
 def _missing_package(url: str, package: str) -> UserError:
