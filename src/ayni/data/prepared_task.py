@@ -29,7 +29,7 @@ from ayni.data.augmentation.tables import augment_rows
 from ayni.data.augmentation.text import augment_tokens
 from ayni.data.config import DataConfig
 from ayni.data.preparation import DataChangedError, DataPreparation
-from ayni.data.sources.collection import Collection
+from ayni.data.sources.collection import Collection, SourceError
 from ayni.data.sources.file_trees import content_hash, fetched, open_files
 from ayni.data.sources.reading import read_collection, rows_of_splits
 from ayni.errors import UserError
@@ -178,6 +178,14 @@ class _Examples:
     def __init__(self, collection: Collection, config: DataConfig) -> None:
         self.collection = collection
         self._rows = rows_of_splits(collection, config)
+        shares = {"train": 1.0, "validation": config.validation_share, "test": config.test_share}
+        empty = [split for split, share in shares.items() if share and not len(self._rows[split])]
+        if empty:
+            raise SourceError(
+                str(config.source),
+                f"{len(collection)} examples are too few: nothing is left for {' and '.join(empty)}. Add "
+                "some, or name splits in the source.",
+            )
 
     def of_split(self, split: str, encode: Any) -> "_Split":
         return _Split(self.collection, self._rows[split], encode)

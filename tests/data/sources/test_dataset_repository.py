@@ -109,7 +109,7 @@ def test_a_column_of_texts_is_found_beside_others() -> None:
         (
             {"README.md": CARD, "data/train-0.jsonl": STRANGE, "data/test.jsonl": LINES},
             {},
-            "row 2: the label is 7, the card names the classes 0, 1",
+            r"set, data/train-0\.jsonl, row 3: the label is 7, the card names the classes 0, 1",
         ),
     ],
 )

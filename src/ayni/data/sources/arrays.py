@@ -8,6 +8,7 @@ Not covered: memory-mapped files.
 """
 
 import io
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,12 @@ def _arrays_of(files: FileTree) -> tuple[dict[str, NDArray[Any]], str]:
             loaded = np.load(io.BytesIO(files.read(path)), allow_pickle=False)
             stem = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
             arrays |= dict(loaded) if path.endswith(".npz") else {stem: loaded}
-        except (ValueError, OSError, EOFError) as error:
-            raise SourceError(f"{files.name}, {path}", f"it cannot be read as arrays ({error}).") from error
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            # NumPy's own text advises to load pickled objects, which could run code.
+            place = files.name if files.name.endswith(path) else f"{files.name}, {path}"
+            raise SourceError(
+                place, "it holds no plain arrays of NumPy: it is damaged, or of pickled objects."
+            ) from error
     return arrays, files.name
 
 

@@ -58,7 +58,7 @@ class DatasetRepositorySource:
             if image_column is None
             else _images(tables, splits, image_column, config)
         )
-        return _named(collection, names)
+        return _named(collection, names, tables, config)
 
 
 def card_of(files: FileTree) -> Mapping[str, Any]:
@@ -237,19 +237,30 @@ def _class_names(card: Mapping[str, Any], config: DataConfig) -> dict[str, str]:
     return {}
 
 
-def _named(collection: Collection, names: Mapping[str, str]) -> Collection:
+def _place_of(label: str, tables: list[Table], config: DataConfig) -> str:
+    """File and row where a label stands first."""
+    for table in tables:
+        for row, value in enumerate(table.columns[config.label]):
+            if str(value) == label:
+                return f"{table.place}, row {row + table.first_row}"
+    return tables[0].place
+
+
+def _named(
+    collection: Collection, names: Mapping[str, str], tables: list[Table], config: DataConfig
+) -> Collection:
     """The collection with the card's names of classes.
 
     Raises:
-        SourceError: a label is none of them.
+        SourceError: a label is none of them; file and row are named.
     """
     if not names or set(collection.classes) & set(names.values()):
         return collection
     strange = [label for label in collection.classes if label not in names]
     if strange:
-        row = int(np.flatnonzero(collection.labels == collection.classes.index(strange[0]))[0])
         raise SourceError(
-            f"row {row}", f"the label is {strange[0]}, the card names the classes {', '.join(names)}."
+            _place_of(strange[0], tables, config),
+            f"the label is {strange[0]}, the card names the classes {', '.join(names)}.",
         )
     numbers = np.array([list(names).index(label) for label in collection.classes], dtype=np.int64)
     present = sorted(set(numbers.tolist()))

@@ -82,7 +82,13 @@ def decode(content: bytes, *, place: str) -> "Image":
     try:
         opened = Image.open(io.BytesIO(content))
         opened.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:
+        # Its own text names an object in memory.
+        raise SourceError(
+            place,
+            "the image cannot be read (it is damaged or of a kind that is not known). Replace or remove it.",
+        ) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise SourceError(place, f"the image cannot be read ({error}). Replace or remove it.") from error
     image: Image.Image = opened
     if image.mode in ("1", "L", "I;16", "I", "F"):

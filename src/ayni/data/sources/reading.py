@@ -51,6 +51,8 @@ def guess_format(files: FileTree) -> Format:
         SourceError: no file is of a kind that is known.
     """
     paths = [path.lower() for path in files.paths()]
+    if not paths:
+        raise SourceError(files.name, "the folder is empty: there are no files in it.")
     has_card = "readme.md" in paths or files.name.startswith(("http://", "https://"))
     if isinstance(files, HubFiles) or has_card or any(path.endswith((".jsonl", ".ndjson")) for path in paths):
         return "dataset"
