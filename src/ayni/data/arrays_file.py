@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from ayni.data.records import Records, RecordsError
 from ayni.files import write_atomically
 
-INPUT_NAMES = ("inputs", "x", "X", "x_train", "images", "features", "data")
-LABEL_NAMES = ("labels", "y", "Y", "y_train", "targets", "classes")
+INPUT_NAMES = ("inputs", "x", "X", "images", "data", "features")
+LABEL_NAMES = ("labels", "y", "Y", "targets", "target", "label", "classes")
 # What an image file of bytes has at its brightest.
 _BYTE = 255
+# Floats, whole numbers with and without sign, and truth values.
+NUMBER_KINDS = "fiub"
 
 
 def read_records(path: Path) -> Records:
@@ -32,8 +34,8 @@ def read_records(path: Path) -> Records:
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            inputs = arrays[_named(arrays.files, INPUT_NAMES, path)]
-            labels = arrays[_named(arrays.files, LABEL_NAMES, path)]
+            inputs = arrays[_named(arrays.files, (*INPUT_NAMES, "x_train"), path)]
+            labels = arrays[_named(arrays.files, (*LABEL_NAMES, "y_train"), path)]
     except TypeError as error:  # of `with`: a single array is no file with several
         raise RecordsError(
             f"{path} holds a single array: expected an .npz with inputs and labels."
@@ -42,12 +44,20 @@ def read_records(path: Path) -> Records:
         raise RecordsError(f"There is no file {path}.") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise RecordsError(f"{path} cannot be read as an .npz of plain numbers: {error}.") from error
+    if inputs.dtype.kind not in NUMBER_KINDS:
+        raise RecordsError(f"The inputs of {path} are {inputs.dtype}: expected numbers.")
     if labels.dtype.kind not in "iu":
         raise RecordsError(f"The labels of {path} are {labels.dtype}: expected whole numbers.")
     try:
-        return Records(inputs=_as_floats(inputs, path), labels=labels.astype(np.int64))
+        return Records(inputs=as_fractions(inputs), labels=labels.astype(np.int64))
     except RecordsError as error:
         raise RecordsError(f"{path}: {error}") from error
+
+
+def as_fractions(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Numbers as float32; bytes (uint8), which are levels of an image, as 0 to 1."""
+    floats: NDArray[np.float32] = values.astype(np.float32)
+    return floats / np.float32(_BYTE) if values.dtype == np.uint8 else floats
 
 
 def write_records(records: Records, path: Path) -> None:
@@ -64,10 +74,3 @@ def _named(found: list[str], wanted: tuple[str, ...], path: Path) -> str:
     raise RecordsError(
         f"{path} has the arrays {', '.join(found) or 'none'}: expected one called {wanted[0]}."
     )
-
-
-def _as_floats(values: NDArray[Any], path: Path) -> NDArray[np.float32]:
-    if values.dtype.kind not in "fiub":
-        raise RecordsError(f"The inputs of {path} are {values.dtype}: expected numbers.")
-    floats: NDArray[np.float32] = values.astype(np.float32)
-    return floats / np.float32(_BYTE) if values.dtype == np.uint8 else floats

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ayni.data.arrays_file import INPUT_NAMES, LABEL_NAMES, NUMBER_KINDS, as_fractions
 from ayni.data.config import DataConfig
 from ayni.data.sources.collection import Collection, SourceError, number_classes
 from ayni.data.sources.file_trees import FileTree
 
-_INPUTS = ("inputs", "x", "X", "images", "data", "features")
-_LABELS = ("labels", "y", "Y", "targets", "target", "label")
 _SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
 _MOST_CHANNELS = 4
 
@@ -79,19 +78,19 @@ def _arrays_of(files: FileTree) -> tuple[dict[str, NDArray[Any]], str]:
 
 def _pairs(arrays: dict[str, NDArray[Any]], label: str, place: str) -> Any:
     """Inputs and labels of each split; of "" when there are none."""
-    label_names = (label, *_LABELS)
+    label_names = (label, *LABEL_NAMES)
     for split, endings in _SPLITS.items():
         for ending in endings:
             inputs = next(
-                (arrays[f"{name}_{ending}"] for name in _INPUTS if f"{name}_{ending}" in arrays), None
+                (arrays[f"{name}_{ending}"] for name in INPUT_NAMES if f"{name}_{ending}" in arrays), None
             )
             labels = next(
                 (arrays[f"{name}_{ending}"] for name in label_names if f"{name}_{ending}" in arrays), None
             )
             if inputs is not None and labels is not None:
                 yield split, (inputs, labels)
-    if not any(f"{name}_train" in arrays for name in _INPUTS):
-        inputs = next((arrays[name] for name in _INPUTS if name in arrays), None)
+    if not any(f"{name}_train" in arrays for name in INPUT_NAMES):
+        inputs = next((arrays[name] for name in INPUT_NAMES if name in arrays), None)
         labels = next((arrays[name] for name in label_names if name in arrays), None)
         if inputs is None or labels is None:
             raise SourceError(
@@ -111,7 +110,7 @@ def _check_pair(inputs: NDArray[Any], labels: NDArray[Any], place: str) -> None:
         )
     if labels.dtype.kind not in "iu":
         raise SourceError(place, f"labels are {labels.dtype}, expected whole numbers.")
-    if inputs.dtype.kind not in "fiub":
+    if inputs.dtype.kind not in NUMBER_KINDS:
         raise SourceError(place, f"inputs are {inputs.dtype}, expected numbers.")
     if inputs.dtype.kind == "f" and inputs.size:
         bad = ~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1)
@@ -124,9 +123,7 @@ def _check_pair(inputs: NDArray[Any], labels: NDArray[Any], place: str) -> None:
 
 def _as_inputs(inputs: NDArray[Any], place: str) -> tuple[NDArray[np.float32], bool]:
     """Float inputs, and whether they are images, which get their channels first."""
-    values = inputs.astype(np.float32)
-    if inputs.dtype == np.uint8:
-        values /= 255
+    values = as_fractions(inputs)
     is_image = inputs.ndim == 3 or (
         inputs.ndim == 4 and (inputs.shape[1] <= _MOST_CHANNELS or inputs.shape[3] <= _MOST_CHANNELS)
     )
