@@ -18,8 +18,8 @@ The verdict:
 
 Better beyond chance: the 95 % interval over examples of the difference of areas lies on the right side
 of 0, and the gain is at least MIN_GAIN of what was left to gain: from the area of random ink down to 0, or up
-to the highest probability on the curve. Chance alone is not enough. The map of an untrained network, shown for
-a trained one, may beat random ink by luck of its weights: of 72 such maps on three networks of digits the
+to the highest probability on the curve. Chance alone is not enough. The map of an untrained network, shown
+for a trained one, may beat random ink by luck of its weights: of 72 such maps on three networks of digits the
 weaker of the two gains was 17 % at most, of the networks' own maps 51 to 80 %. Of a model that learned
 nothing even the best order changes next to nothing, and there is no decision to explain.
 
