@@ -48,12 +48,36 @@ def random_round(rng: Random, *, one_bid_each: bool = False) -> MarketRound:
             restart_hours=rng.choice([0.0, 0.1, 0.5]),
             credit_scale_reference_hours=10.0,
             size_exponent=rng.choice([0.0, 0.25, 0.5, 1.0]),
+            wide_gangs_wait=rng.choice([True, False]),
         ),
         credits={member: float(rng.randint(-15, 15)) for member in members},
         carbon_budgets={members[0]: 500.0} if rng.choice([True, False, False]) else {},
         leases=[lease] if rng.choice([True, False, False]) else [],
         slot_prices=[float(rng.randint(0, 9)) for _ in range(num_slots)] if rng.choice([True, False]) else [],
         seed=rng.randint(0, 1000),
+    )
+
+
+def crowded_round(rng: Random, *, one_bid_each: bool = False) -> MarketRound:
+    """A random round of one or two rows where many gangs take more than half of one and wait for hours."""
+    market = random_round(rng, one_bid_each=one_bid_each)
+    bids = [
+        replace(
+            bid,
+            gang=rng.choice([1, 2, 2, 3, 3, 4]),
+            can_suspend=rng.random() < 0.1,
+            residency=None,
+            classes=(),
+            worth_microcredits=bid.worth_microcredits * rng.choice([1, 3, 9]),
+        )
+        for bid in market.bids
+    ]
+    return replace(
+        market,
+        bids=bids,
+        offers=[replace(offer, count=rng.randint(2, 5)) for offer in market.offers[:2]],
+        policy=replace(market.policy, wide_gangs_wait=True, greenest_within=None),
+        carbon_budgets={},
     )
 
 

@@ -15,11 +15,14 @@ import numpy as np
 from ayni.market import critical_values, free_machines, greedy, place_search, worlds
 from ayni.market.compiled import LARGEST_UNCOMPILED_WORK, fast
 from ayni.market.greedy import Choices, Contest, State
-from ayni.market.round_arrays import NO_COST, Facts, Floats, Integers, Records, RoundArrays
+from ayni.market.round_arrays import NO_COST, NO_ROW, Facts, Floats, Integers, Records, RoundArrays
 from ayni.market.rounds import MarketRound
 
 SEARCHED_ROWS = 64
 """Rows that the search for a place looks at, by and large; for the estimate of the work alone."""
+
+MOST_BIDS_WITH_LANES = 1_000
+"""Rounds of more bids give wide gangs their hours at once: payments would take too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,8 @@ def hold_auction(
         fast(place_search.reserve_own, work=work)(facts, machines, grams_left_M, order_N, own, room, best)
     if market.policy.greenest_within is not None:
         _set_equal_costs(facts, own, market.policy.greenest_within, work, num_threads)
+    if market.policy.wide_gangs_wait:
+        _let_wide_gangs_wait(market, facts, own, grams_left_M)
     keys_N = (facts.bids["limit"] - facts.bids["offset"]) * facts.bids["scale"]
     has_caps = market.policy.share_cap is not None
     resources_RQ = _resources(arrays) if has_caps else np.zeros((len(arrays.row_offers), 0))
@@ -150,6 +155,19 @@ def _set_equal_costs(facts: Facts, own: Records, greenest_within: float, work: i
     allowed_N = np.floor(cost_N * (1 + greenest_within)).astype(np.int64)
     facts.bids["equal_cost"] = np.where(cost_N < NO_COST, np.minimum(allowed_N, own["cost"]), -1)
     own["group"] = np.where(own["cost"] <= facts.bids["equal_cost"], 0, 1)
+
+
+def _let_wide_gangs_wait(market: MarketRound, facts: Facts, own: Records, grams_left_M: Floats) -> None:
+    """Enter whose hours are chosen at last (see `lanes`), by nothing that a bid is worth."""
+    bids, most_free_R = facts.bids, facts.rows["most_free"]
+    can_wait_N = (bids["gang"] > 1) & (bids["suspends"] == 0) & (own["row"] == NO_ROW)
+    can_wait_N &= np.isinf(grams_left_M[bids["member"]])
+    if len(bids) > MOST_BIDS_WITH_LANES or market.policy.greenest_within is not None:
+        return
+    gang_N = bids["gang"][:, None]
+    in_lane_NR = (gang_N <= most_free_R) & (2 * gang_N > most_free_R) & (facts.ratio_SR[bids["pattern"]] > 0)
+    bids["can_wait"] = can_wait_N & in_lane_NR.any(axis=1)
+    facts.settings["has_lanes"] = bids["can_wait"].any()
 
 
 def _share_out(run: Callable[[int, int], None], num: int, num_threads: int) -> None:

@@ -26,6 +26,9 @@ class ClearingPolicy:
     size_exponent: bids go in the order of worth over work to this power. 0.5 has the best guarantee for the
     worst case (Lehmann, O'Callaghan and Shoham, 2002). Less lets large jobs go sooner, which pools of few
     machines gain by; more lets dense ones go sooner, and leaves wide gangs without a place.
+    wide_gangs_wait: whether gangs that take more than half of a row are promised hours there first, which are
+    chosen when all bids had their turns (`lanes`). More of them fit; each pays at least what the dearest
+    hours of the row would cost it. Rounds of at most 1,000 bids; not together with greenest_within.
     """
 
     carbon_microcredits_per_kilogram: int = 190_000
@@ -38,6 +41,7 @@ class ClearingPolicy:
     greenest_within: float | None = None
     restart_hours: float = 0.1
     size_exponent: float = 0.5
+    wide_gangs_wait: bool = False
 
     def __post_init__(self) -> None:
         amounts = (

@@ -31,8 +31,18 @@ from ayni.market.greedy import (
     take,
 )
 from ayni.market.place_search import is_no_place, search_all, set_own
-from ayni.market.round_arrays import NO_COST, Integers
-from ayni.market.worlds import MINE, TAKEN, World, go_on, known_from, leave_out, place_is_free, reset_world
+from ayni.market.round_arrays import NO_COST, NO_ROW, Integers
+from ayni.market.worlds import (
+    MINE,
+    TAKEN,
+    World,
+    go_on,
+    has_lanes,
+    known_from,
+    leave_out,
+    place_is_free,
+    reset_world,
+)
 
 
 @kernel
@@ -65,6 +75,20 @@ def is_mine_free(contest: Contest, world: World, bid: int) -> bool:
 def my_least(contest: Contest, world: World, bid: int) -> int:
     """The reserve of the best place that is free for the bid itself; NO_COST = there is none."""
     facts, mine = contest.facts, world.mine
+    if has_lanes(contest):
+        place, grams_left = world.best, world.state.grams_left_M[facts.bids[bid]["member"]]
+        set_own(contest.own, bid, place)
+        search_all(
+            facts,
+            world.state.machines,
+            grams_left,
+            bid,
+            facts.settings[0]["nothing_known"],
+            facts.settings[0]["any_cost"],
+            world.room,
+            place,
+        )
+        return NO_COST if place[0]["row"] == NO_ROW else reserve_of(facts, place[0], bid)
     is_there = is_mine_free(contest, world, bid)
     while not is_there and world.num_I[MINE] == len(mine):
         look_for_mine(contest, world, bid, known_from(facts, bid, mine[len(mine) - 1]))
@@ -78,6 +102,8 @@ def my_least(contest: Contest, world: World, bid: int) -> int:
 def may_mine_be_lost(contest: Contest, world: World, bid: int) -> bool:
     """Whether the last turn may have taken the best place of the bid itself, or its carbon budget."""
     at = world.num_I[MINE]
+    if has_lanes(contest):
+        return bool(world.num_I[TAKEN] != NO_ROW)
     if at == len(world.mine) or world.mine[at]["row"] == world.num_I[TAKEN]:
         return True
     return world.state.grams_left_M[contest.facts.bids[bid]["member"]] < np.inf

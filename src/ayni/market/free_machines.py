@@ -11,16 +11,22 @@ from ayni.market.compiled import kernel
 from ayni.market.round_arrays import Integers, Record, Records
 
 MASK_BITS = 62
+MOST_IN_LANE = 8
+"""Wide gangs whose hours in a row may wait (see `lanes`); the time that this takes doubles with each."""
 
 
 class Machines(NamedTuple):
     """Free machines by row and slot (the tail last), and a summary that tells at a glance where none are.
 
-    Bit b of mask_R[r] says that some slot of bin b (see `bin_slots`) has a free machine.
+    Bit b of mask_R[r] says that some slot of bin b (see `bin_slots`) has a free machine. The first
+    num_lane_R[r] of lane_RK[r] are bids that were promised hours in row r, which take no machines yet
+    (see `lanes`).
     """
 
     free_RT: Integers
     mask_R: Integers
+    lane_RK: Integers
+    num_lane_R: Integers
 
 
 @kernel
@@ -35,7 +41,9 @@ def machines_of(free_RT: Integers) -> Machines:
     most_free_RB = np.maximum.reduceat(free_RT, first_B, axis=1)
     bits_B = np.left_shift(1, np.arange(len(first_B)), dtype=np.int64)
     mask_R: Integers = np.where(most_free_RB > 0, bits_B, 0).sum(axis=1)
-    return Machines(free_RT.copy(), mask_R)
+    num_rows = len(free_RT)
+    lane_RK = np.zeros((num_rows, MOST_IN_LANE), dtype=np.int64)
+    return Machines(free_RT.copy(), mask_R, lane_RK, np.zeros(num_rows, dtype=np.int64))
 
 
 @kernel

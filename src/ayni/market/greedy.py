@@ -28,7 +28,8 @@ import numpy as np
 
 from ayni.market.compiled import kernel
 from ayni.market.free_machines import Machines, move_machines
-from ayni.market.place_costs import hours_of, least_cost_of
+from ayni.market.lanes import join_lane, settle_lanes
+from ayni.market.place_costs import hours_of, least_cost_of, num_slots_of
 from ayni.market.place_search import OVER_BUDGET, Room, no_places, search_all, set_own
 from ayni.market.round_arrays import NO_COST, NO_ROW, Facts, Floats, Integers, Record, Records
 
@@ -96,7 +97,7 @@ def no_choices(num_bids: int, num_rows: int) -> Choices:
 def copy_of(state: State) -> State:
     """A state that can be changed on its own."""
     return State(
-        Machines(state.machines.free_RT.copy(), state.machines.mask_R.copy()),
+        Machines._make(array.copy() for array in state.machines),
         state.grams_left_M.copy(),
         state.share_MQ.copy(),
     )
@@ -152,11 +153,15 @@ def take(contest: Contest, state: State, bid: int, places: Records, at: int) -> 
     """Take the machines and the carbon of a place; others' machines count towards the member's cap."""
     facts, row, gang = contest.facts, places[at]["row"], contest.facts.bids[bid]["gang"]
     member, num_slots = facts.bids[bid]["member"], 0
-    move_machines(state.machines, places, at, -gang)
-    state.grams_left_M[member] -= places[at]["grams"]
-    if facts.rows[row]["member"] != member and not is_entitled(contest, bid):
+    if places[at]["in_lane"]:
+        join_lane(state.machines, row, bid)
+        num_slots = num_slots_of(places[at]["hours"] / facts.settings[0]["slot_hours"])
+    else:
+        move_machines(state.machines, places, at, -gang)
         for piece in range(places[at]["num_pieces"]):
             num_slots += places[at]["ends"][piece] - places[at]["starts"][piece]
+    state.grams_left_M[member] -= places[at]["grams"]
+    if facts.rows[row]["member"] != member and not is_entitled(contest, bid):
         for resource in range(state.share_MQ.shape[1]):
             state.share_MQ[member, resource] += gang * num_slots * contest.resources_RQ[row, resource]
 
@@ -213,6 +218,8 @@ def clear_greedily(contest: Contest, state: State, choices: Choices, room: Room,
         for bid in contest.order_N:
             if has_turn(contest, choices, bid, phase):
                 choose(contest, state, bid, phase, room, best, choices)
+    if contest.facts.settings[0]["has_lanes"]:
+        settle_lanes(contest.facts, state.machines, choices.places, room.ends_S)
 
 
 @kernel

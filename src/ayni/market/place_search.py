@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ayni.market.compiled import kernel
-from ayni.market.free_machines import Machines, is_free, may_fit, move_machines
+from ayni.market.free_machines import MOST_IN_LANE, Machines, is_free, may_fit, move_machines
+from ayni.market.lanes import fits_lane, goes_in_lane, leaves_lane, make_ends
 from ayni.market.place_costs import (
     ask_of,
     carbon_charge,
@@ -51,6 +52,7 @@ class Room(NamedTuple):
     """Room for what is looked at, so that a search allocates nothing; notes_I are its side remarks.
 
     looked_at holds one place. starts_T and ends_T are of unbroken work in one row, is_free_T its slots.
+    ends_S is for `lanes`.
     """
 
     looked_at: Records
@@ -58,6 +60,7 @@ class Room(NamedTuple):
     ends_T: Integers
     is_free_T: Integers
     notes_I: Integers
+    ends_S: Integers
 
 
 def no_places(num: int) -> Records:
@@ -71,7 +74,7 @@ def make_room(facts: Facts) -> Room:
     """Room for one search at a time."""
     num_slots = facts.free_RT.shape[1]
     starts_T, ends_T, is_free_T = np.zeros((3, num_slots), dtype=np.int64)
-    return Room(no_places(1), starts_T, ends_T, is_free_T, np.zeros(1, dtype=np.int64))
+    return Room(no_places(1), starts_T, ends_T, is_free_T, np.zeros(1, dtype=np.int64), make_ends())
 
 
 @kernel
@@ -212,7 +215,9 @@ def is_better(place: Record, best: Record) -> bool:
 
 
 @kernel
-def enter_if_better(facts: Facts, grams_left: float, bid: int, row: int, room: Room, best: Records) -> bool:
+def enter_if_better(
+    facts: Facts, machines: Machines, grams_left: float, bid: int, row: int, room: Room, best: Records
+) -> bool:
     """Enter the place that is looked at in best if it is allowed and better than the last; whether it was.
 
     best holds as many places as it has room for, from the best on. The runs, hours, grams and cost of the one
@@ -228,11 +233,46 @@ def enter_if_better(facts: Facts, grams_left: float, bid: int, row: int, room: R
     if place["grams"] > grams_left:
         room.notes_I[OVER_BUDGET] = 1
         return False
+    if not place["in_lane"] and not leaves_lane(facts, machines, bid, place, room.ends_S):
+        return False
     while at > 0 and is_better(place, best[at - 1]):
         best[at] = best[at - 1]
         at -= 1
     best[at] = place
     return True
+
+
+@kernel
+def search_lane(
+    facts: Facts,
+    machines: Machines,
+    grams_left: float,
+    bid: int,
+    row: int,
+    most_cost: int,
+    room: Room,
+    best: Records,
+) -> bool:
+    """As `search_row` for a bid whose hours in the row may wait; all of them cost the same."""
+    hours, looked_at = hours_of(facts, bid, row), room.looked_at[0]
+    looked_at["cost"], looked_at["hours"] = most_cost_of(facts, bid, row, hours), hours
+    if looked_at["cost"] > most_cost:
+        return False
+    looked_at["num_pieces"], looked_at["starts"][0], looked_at["ends"][0] = 1, 0, 0
+    if machines.num_lane_R[row] < MOST_IN_LANE:
+        if not fits_lane(facts, machines, row, bid, room.ends_S):
+            return False
+        looked_at["in_lane"], looked_at["grams"] = 1, 0.0
+        return enter_if_better(facts, machines, grams_left, bid, row, room, best)
+    # The lane has as many promises as it can: its hours are chosen now.
+    looked_at["in_lane"], is_found = 0, False
+    slots = hours / facts.settings[0]["slot_hours"]
+    for index in range(find_starts(facts, machines, bid, row, slots, 0, machines.free_RT.shape[1], room)):
+        looked_at["starts"][0], looked_at["ends"][0] = room.starts_T[index], room.ends_T[index]
+        looked_at["grams"] = grams_of(facts, bid, row, room.starts_T[index], slots)
+        if enter_if_better(facts, machines, grams_left, bid, row, room, best):
+            is_found = True
+    return is_found
 
 
 @kernel
@@ -253,7 +293,10 @@ def search_row(
     Unbroken work must use a slot of [first, end). Places that cost more than most_cost or emit more than
     grams_left are left out.
     """
+    if goes_in_lane(facts, bid, row):
+        return search_lane(facts, machines, grams_left, bid, row, most_cost, room, best)
     hours, is_found, looked_at = hours_of(facts, bid, row), False, room.looked_at[0]
+    looked_at["in_lane"] = 0
     slots, least = hours / facts.settings[0]["slot_hours"], cost_without_carbon(facts, bid, row, hours)
     worst = len(best) - 1
     earliest = max(0, first - num_slots_of(slots) + 1)
@@ -267,7 +310,7 @@ def search_row(
         looked_at["num_pieces"], looked_at["starts"][0] = 1, room.starts_T[index]
         looked_at["ends"][0], looked_at["hours"] = room.ends_T[index], hours
         looked_at["grams"], looked_at["cost"] = grams, cost
-        if enter_if_better(facts, grams_left, bid, row, room, best):
+        if enter_if_better(facts, machines, grams_left, bid, row, room, best):
             is_found = True
     if facts.bids[bid]["suspends"] and split_work(facts, bid, row, hours, room):
         worked = looked_at["hours"]
@@ -276,7 +319,7 @@ def search_row(
             cost += slot_charge(facts, bid, row, looked_at["starts"][piece], looked_at["ends"][piece])
         looked_at["cost"] = cost
         can_be = cost <= most_cost and is_free(machines, row, facts.bids[bid]["gang"], looked_at)
-        if can_be and enter_if_better(facts, grams_left, bid, row, room, best):
+        if can_be and enter_if_better(facts, machines, grams_left, bid, row, room, best):
             is_found = True
     return is_found
 

@@ -61,6 +61,7 @@ BIDS = np.dtype(
         ("member", np.int64),
         ("pattern", np.int64),
         ("suspends", np.int64),
+        ("can_wait", np.int64),  # its hours may be chosen at last, see `lanes`
         ("equal_cost", np.int64),  # up to which places count as equal to the cheapest; -1 = none do
         ("scale", np.float64),  # these three make its place in the order, see `greedy.key_of`
         ("offset", np.float64),
@@ -86,6 +87,7 @@ SETTINGS = np.dtype(
         ("nothing_known", np.int64),  # these two are arguments of searches, see `place_search.search_all`
         ("any_cost", np.int64),
         ("most_slot_price", np.float64),
+        ("has_lanes", np.int64),
     ],
     align=True,
 )
@@ -100,6 +102,7 @@ PLACES = np.dtype(
         ("grams", np.float64),
         ("cost", np.int64),
         ("group", np.int64),  # 0 = counts as equal to the cheapest
+        ("in_lane", np.int64),  # hours of the row that are chosen at last, see `lanes`
     ],
     align=True,
 )

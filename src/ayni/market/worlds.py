@@ -107,6 +107,9 @@ def reset_world(world: World, state: State, choices: Choices) -> None:
         for slot in range(num_slots):
             world.state.machines.free_RT[row, slot] = state.machines.free_RT[row, slot]
         world.state.machines.mask_R[row] = state.machines.mask_R[row]
+        world.state.machines.num_lane_R[row] = state.machines.num_lane_R[row]
+        for index in range(state.machines.num_lane_R[row]):
+            world.state.machines.lane_RK[row, index] = state.machines.lane_RK[row, index]
         if world.rows[row]["gained"] or world.rows[row]["lost"]:
             world.rows[row]["gained"] = world.rows[row]["lost"] = 0
             for slot in range(num_slots):
@@ -123,8 +126,19 @@ def reset_world(world: World, state: State, choices: Choices) -> None:
 
 
 @kernel
-def differ(world: World, places: Records, at: int, machines: int) -> None:
+def has_lanes(contest: Contest) -> bool:
+    """Whether bids that may wait for their hours are in the round: then every turn is taken anew here.
+
+    What was promised in a lane can rule out any place in its row, which no difference of machines tells.
+    """
+    return bool(contest.facts.settings[0]["has_lanes"])
+
+
+@kernel
+def differ(contest: Contest, world: World, places: Records, at: int, machines: int) -> None:
     """Note that machines more (or fewer) are free at a place than in the round as it was."""
+    if has_lanes(contest):
+        return
     row = places[at]["row"]
     for piece in range(places[at]["num_pieces"]):
         for slot in range(places[at]["starts"][piece], places[at]["ends"][piece]):
@@ -301,7 +315,7 @@ def decide_anew(contest: Contest, world: World, bid: int) -> None:
     """Let a bid choose that had not chosen in this phase of the round as it was."""
     if decide(contest, world.state, bid, world.room, world.best) == MARKET:
         take_here(contest, world, bid, world.best, 0)
-        differ(world, world.best, 0, -contest.facts.bids[bid]["gang"])
+        differ(contest, world, world.best, 0, -contest.facts.bids[bid]["gang"])
     world.touched_M[contest.facts.bids[bid]["member"]] = 1
 
 
@@ -309,7 +323,7 @@ def decide_anew(contest: Contest, world: World, bid: int) -> None:
 def leave_out(contest: Contest, world: World, choices: Choices, bid: int) -> None:
     """Note that a bid does not take here what it took in this phase of the round as it was."""
     if choices.notes[bid]["kind"] == MARKET:
-        differ(world, choices.places, bid, contest.facts.bids[bid]["gang"])
+        differ(contest, world, choices.places, bid, contest.facts.bids[bid]["gang"])
     world.touched_M[contest.facts.bids[bid]["member"]] = 1
 
 
@@ -332,7 +346,7 @@ def choose_again(contest: Contest, world: World, choices: Choices, bid: int) -> 
         new = MARKET
     if new == MARKET:
         take_here(contest, world, bid, world.best, 0)
-        differ(world, world.best, 0, -contest.facts.bids[bid]["gang"])
+        differ(contest, world, world.best, 0, -contest.facts.bids[bid]["gang"])
     leave_out(contest, world, choices, bid)
 
 
@@ -341,6 +355,12 @@ def go_on(contest: Contest, world: World, choices: Choices, bid: int, phase: int
     """Let another bid have its turn in the world without the one."""
     world.num_I[TAKEN] = NO_ROW
     was_put_off = choices.notes[bid]["was_put_off"] == 1
+    if has_lanes(contest):
+        if phase == MARKET_PHASE:
+            world.put_off_N[bid] = 1 if is_capped(contest, world.state, bid) else 0
+        if (phase == LAST_PHASE) == (world.put_off_N[bid] == 1):
+            decide_anew(contest, world, bid)
+        return
     if phase == MARKET_PHASE:
         is_touched = world.touched_M[contest.facts.bids[bid]["member"]]
         is_put_off = is_capped(contest, world.state, bid) if is_touched else was_put_off
