@@ -14,6 +14,7 @@ from ayni.compress.frameworks import CannotCompressError
 from ayni.jobs.loading import load_job
 from ayni.jobs.runs import Run
 from ayni.train.keras_replica import UnsupportedByKerasError
+from ayni.workflows.corrupt_model import CorruptRequest, measure_models
 from ayni.workflows.house import House
 from ayni.workflows.progress import SilentProgress
 from ayni.workflows.run_job import run_job
@@ -104,6 +105,26 @@ def test_a_keras_job_is_done_from_plan_to_seal(house: House, job_file: Path, tmp
     config = json.loads((snapshot.folder / "config.json").read_text())
     assert (config["ayni"]["library"], config["pipeline_tag"]) == ("keras", "tabular-classification")
     assert "library_name: keras" in (snapshot.folder / "README.md").read_text()
+
+
+def test_corrupted_images_are_shown_to_a_model_of_keras(house: House, job_file: Path) -> None:
+    images = (
+        TASK.replace("keras.Sequential([", "keras.Sequential([keras.layers.Flatten(), ")
+        .replace("rng.random((160, 2), dtype=np.float32)", "rng.random((60, 8, 8, 1), dtype=np.float32)")
+        .replace("int(point[1] > point[0])", "int(point[4:].mean() > point[:4].mean())")
+        .replace("np.zeros((1, 2), np.float32)", "np.zeros((1, 8, 8, 1), np.float32)")
+    )
+    (job_file.parent / "task.py").write_text(images)
+
+    run = work(house, job_file, "explain.corruptions={samples: 30}")
+
+    explained: Any = run.result("explain")
+    names = [model["model"] for model in explained["robustness"]["models"]]
+    assert names == ["full", "logistic regression"] and explained["robustness"]["num_examples"] == 30
+    asked = CorruptRequest(models=["me/points"], reference=run.id, samples=30, seed=1)
+    published = measure_models(asked, runs=house.runs, hub=house.hub, advanced=lambda share: None)
+    assert published.models[0].errors.errors == published.models[1].errors.errors
+    assert published.to_json()["models"][0]["errors"] == explained["robustness"]["models"][0]["errors"]
 
 
 def test_a_published_keras_model_answers_as_the_trained_one(

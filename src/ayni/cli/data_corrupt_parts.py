@@ -18,9 +18,13 @@ def measured_parts(found: Json) -> list[RenderableType]:
     """The four numbers of each model, its errors by kind, and where the page is."""
     reference = found["reference"]
     models = plain_table("model", "clean error", "corrupted", "mCE", "relative mCE")
+    # A long name is folded, so that the numbers are not.
+    models.columns[0].no_wrap = False
     for row in robustness_view.model_rows(found):
         name = f"{row.name} (reference)" if row.is_reference else row.name
-        models.add_row(name, row.clean, row.absolute, row.mce, row.relative)
+        # Value and interval on lines of their own: side by side they would be wrapped anywhere.
+        cells = (row.clean, row.absolute, row.mce, row.relative)
+        models.add_row(name, *(cell.replace(" (", "\n(") for cell in cells))
     names = [model["model"] for model in found["models"]]
     kinds = plain_table("error by kind", *names, *([] if reference is None else [f"CE of {names[0]}"]))
     for kind in robustness_view.kind_rows(found):

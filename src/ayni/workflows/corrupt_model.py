@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ayni.compress.variants import CompressResult
@@ -225,7 +226,13 @@ def _linear(task: Task, *, seed: int) -> OpenModel:
     model = linear_classifier(task, seed=seed)
     if isinstance(model, NoBaseline):
         raise ReferenceError(f"There is no baseline to be the reference: {model.reason}.")
-    return OpenModel(name=LINEAR, task=task, classify=classifier(model, task, name=LINEAR))
+
+    def answer(inputs: Any) -> torch.Tensor:
+        # Inputs of tasks of Keras are arrays.
+        found: torch.Tensor = model(torch.as_tensor(inputs).float())
+        return found
+
+    return OpenModel(name=LINEAR, task=task, classify=classifier(answer, task, name=LINEAR))
 
 
 def _with_data(task: Task, config: DataConfig | None) -> Task:

@@ -121,7 +121,7 @@ def classifier(model: Any, task: Task, *, name: str) -> Classify:
         with torch.no_grad():
             answer = model(torch.from_numpy(inputs).to(example.dtype) if takes_tensors else inputs)
         if isinstance(answer, torch.Tensor):
-            answer = answer.float().numpy()
+            answer = answer.detach().float().numpy()
         return np.asarray(answer)
 
     shown = np.asarray(example.numpy() if takes_tensors else example)
