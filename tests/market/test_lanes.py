@@ -17,9 +17,10 @@ from ayni.market.clearing import clear_round
 from ayni.market.clearing_policy import ClearingPolicy
 from ayni.market.free_machines import machines_of
 from ayni.market.horizon import Horizon
-from ayni.market.lanes import NO_BID, NO_SLOT, earliest_end, fits_lane, join_lane, make_ends
+from ayni.market.lanes import NO_BID, NO_SLOT, earliest_end, fits_lane, join_lane
 from ayni.market.machine_classes import MachineClass
 from ayni.market.offers import Offer
+from ayni.market.place_search import make_room
 from ayni.market.round_arrays import Facts, make_round_arrays
 from ayni.market.rounds import MarketRound
 
@@ -132,10 +133,10 @@ def test_whether_promises_can_be_kept_is_decided_as_by_trying_all_orders(rng: Ra
     for number in range(len(bids) - 1):
         join_lane(machines, 0, number)
 
-    is_kept = fits_lane(facts, machines, 0, len(bids) - 1, make_ends())
+    is_kept = fits_lane(facts, machines, 0, len(bids) - 1, make_room(facts).notes_I)
 
     assert is_kept == any(_fits_in(facts, machines, order) for order in permutations(range(len(bids))))
-    assert not is_kept or fits_lane(facts, machines, 0, NO_BID, make_ends())
+    assert not is_kept or fits_lane(facts, machines, 0, NO_BID, make_room(facts).notes_I)
 
 
 def _fits_in(facts: Facts, machines: Any, order: tuple[int, ...]) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ayni.market import critical_values, free_machines, greedy, place_search, worlds
+from ayni.market import critical_values, free_machines, greedy, lanes, place_search, worlds
 from ayni.market.compiled import LARGEST_UNCOMPILED_WORK, fast
 from ayni.market.greedy import Choices, Contest, State
 from ayni.market.round_arrays import NO_COST, NO_ROW, Facts, Floats, Integers, Records, RoundArrays
@@ -95,6 +95,8 @@ def hold_auction(
     fast(greedy.clear_greedily, work=work)(contest, end, choices, room, best_and_next)
     fast(greedy.note_wanted, work=work)(contest, choices, 0, num_bids)
     payment_N = _price(contest, start, choices, work, num_threads)
+    if facts.settings[0]["has_lanes"]:
+        fast(lanes.settle_lanes, work=work)(facts, end.machines, choices.places, room.notes_I)
     return Auction(
         arrays=arrays,
         contest=contest,

@@ -170,7 +170,7 @@ def make_option(market: MarketRound, auction: "Auction", place: "Record", *, num
     from ayni.market.place_costs import to_whole
 
     # All fields at once, in the order of PLACES: each look at one alone takes a third as long.
-    row, _, num_pieces, starts, ends, hours, grams, _, _, _ = place.item()
+    row, _, num_pieces, starts, ends, hours, grams, _, _ = place.item()
     arrays, bid = auction.arrays, market.bids[number]
     facts, offer = arrays.facts, arrays.row_offers[row][0]
     ask = to_whole(bid.gang * hours * offer.ask_microcredits_per_machine_hour)

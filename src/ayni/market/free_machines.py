@@ -11,6 +11,8 @@ from ayni.market.compiled import kernel
 from ayni.market.round_arrays import Integers, Record, Records
 
 MASK_BITS = 62
+NUM_IN_LANE, LANE = 1, 2
+"""Columns of `Machines.mask_RW`: how many bids wait in a row's lane, and the first of them."""
 MOST_IN_LANE = 8
 """Wide gangs whose hours in a row may wait (see `lanes`); the time that this takes doubles with each."""
 
@@ -18,15 +20,13 @@ MOST_IN_LANE = 8
 class Machines(NamedTuple):
     """Free machines by row and slot (the tail last), and a summary that tells at a glance where none are.
 
-    Bit b of mask_R[r] says that some slot of bin b (see `bin_slots`) has a free machine. The first
-    num_lane_R[r] of lane_RK[r] are bids that were promised hours in row r, which take no machines yet
-    (see `lanes`).
+    Bit b of mask_RW[r, 0] says that some slot of bin b (see `bin_slots`) has a free machine. mask_RW[r, 1]
+    counts bids that were promised hours in row r and have no machines yet (see `lanes`); they stand behind
+    it. One array holds both, because each more that kernels are handed takes time in large rounds.
     """
 
     free_RT: Integers
-    mask_R: Integers
-    lane_RK: Integers
-    num_lane_R: Integers
+    mask_RW: Integers
 
 
 @kernel
@@ -40,10 +40,9 @@ def machines_of(free_RT: Integers) -> Machines:
     first_B = np.arange(0, free_RT.shape[1], bin_slots(free_RT.shape[1] - 1))
     most_free_RB = np.maximum.reduceat(free_RT, first_B, axis=1)
     bits_B = np.left_shift(1, np.arange(len(first_B)), dtype=np.int64)
-    mask_R: Integers = np.where(most_free_RB > 0, bits_B, 0).sum(axis=1)
-    num_rows = len(free_RT)
-    lane_RK = np.zeros((num_rows, MOST_IN_LANE), dtype=np.int64)
-    return Machines(free_RT.copy(), mask_R, lane_RK, np.zeros(num_rows, dtype=np.int64))
+    mask_RW = np.zeros((len(free_RT), LANE + MOST_IN_LANE), dtype=np.int64)
+    mask_RW[:, 0] = np.where(most_free_RB > 0, bits_B, 0).sum(axis=1)
+    return Machines(free_RT.copy(), mask_RW)
 
 
 @kernel
@@ -57,16 +56,16 @@ def set_mask(machines: Machines, row: int, first: int, end: int) -> None:
             if machines.free_RT[row, slot] > 0:
                 is_free = True
         if is_free:
-            machines.mask_R[row] |= 1 << index
+            machines.mask_RW[row, 0] |= 1 << index
         else:
-            machines.mask_R[row] &= ~(1 << index)
+            machines.mask_RW[row, 0] &= ~(1 << index)
 
 
 @kernel
 def may_fit(machines: Machines, row: int, first: int, end: int, num_slots: int) -> bool:
     """Whether the row may have so many free slots on end within [first, end); False is certain."""
     width = bin_slots(machines.free_RT.shape[1] - 1)
-    bits = machines.mask_R[row] >> (first // width)
+    bits = machines.mask_RW[row, 0] >> (first // width)
     num_bins = (min(end, machines.free_RT.shape[1]) - 1) // width + 1 - first // width
     if num_bins < 1:
         return False
@@ -94,13 +93,13 @@ def is_free(machines: Machines, row: int, gang: int, place: Record) -> bool:
 def move_machines(machines: Machines, places: Records, at: int, num: int) -> None:
     """Add machines (negative: take them) in all slots of a place."""
     row, width = places[at]["row"], bin_slots(machines.free_RT.shape[1] - 1)
-    mask = machines.mask_R[row]
+    mask = machines.mask_RW[row, 0]
     for piece in range(places[at]["num_pieces"]):
         for slot in range(places[at]["starts"][piece], places[at]["ends"][piece]):
             left = machines.free_RT[row, slot] + num
             machines.free_RT[row, slot] = left
             mask = mask | (1 << (slot // width)) if left > 0 else mask & ~(1 << (slot // width))
-    machines.mask_R[row] = mask
+    machines.mask_RW[row, 0] = mask
     if width > 1:
         for piece in range(places[at]["num_pieces"]):
             set_mask(machines, row, places[at]["starts"][piece], places[at]["ends"][piece])

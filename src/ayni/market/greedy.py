@@ -28,7 +28,7 @@ import numpy as np
 
 from ayni.market.compiled import kernel
 from ayni.market.free_machines import Machines, move_machines
-from ayni.market.lanes import join_lane, settle_lanes
+from ayni.market.lanes import join_lane
 from ayni.market.place_costs import hours_of, least_cost_of, num_slots_of
 from ayni.market.place_search import OVER_BUDGET, Room, no_places, search_all, set_own
 from ayni.market.round_arrays import NO_COST, NO_ROW, Facts, Floats, Integers, Record, Records
@@ -153,7 +153,7 @@ def take(contest: Contest, state: State, bid: int, places: Records, at: int) -> 
     """Take the machines and the carbon of a place; others' machines count towards the member's cap."""
     facts, row, gang = contest.facts, places[at]["row"], contest.facts.bids[bid]["gang"]
     member, num_slots = facts.bids[bid]["member"], 0
-    if places[at]["in_lane"]:
+    if places[at]["num_pieces"] == 0:
         join_lane(state.machines, row, bid)
         num_slots = num_slots_of(places[at]["hours"] / facts.settings[0]["slot_hours"])
     else:
@@ -218,8 +218,6 @@ def clear_greedily(contest: Contest, state: State, choices: Choices, room: Room,
         for bid in contest.order_N:
             if has_turn(contest, choices, bid, phase):
                 choose(contest, state, bid, phase, room, best, choices)
-    if contest.facts.settings[0]["has_lanes"]:
-        settle_lanes(contest.facts, state.machines, choices.places, room.ends_S)
 
 
 @kernel

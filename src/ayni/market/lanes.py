@@ -23,10 +23,8 @@ Shapes: see `round_arrays`; K promises in a lane. Not covered: gangs of half a r
 suspended, members with carbon budgets, and bids with own machines reserved: they get their hours at once.
 """
 
-import numpy as np
-
 from ayni.market.compiled import kernel
-from ayni.market.free_machines import MOST_IN_LANE, Machines, move_machines
+from ayni.market.free_machines import LANE, NUM_IN_LANE, Machines, move_machines
 from ayni.market.place_costs import (
     carbon_charge,
     end_slot_of,
@@ -89,7 +87,9 @@ def earliest_end(facts: Facts, machines: Machines, bid: int, row: int, free_from
 @kernel
 def in_lane(machines: Machines, row: int, index: int, newcomer: int) -> int:
     """The bid with this index in a lane that the newcomer joins."""
-    return int(machines.lane_RK[row, index] if index < machines.num_lane_R[row] else newcomer)
+    return int(
+        machines.mask_RW[row, LANE + index] if index < machines.mask_RW[row, NUM_IN_LANE] else newcomer
+    )
 
 
 @kernel
@@ -117,7 +117,7 @@ def fits_lane(facts: Facts, machines: Machines, row: int, newcomer: int, ends_S:
 
     ends_S is room for the earliest end of each set. Cost: O(2^K K) searches for a start, and mostly K.
     """
-    num = machines.num_lane_R[row] + (0 if newcomer == NO_BID else 1)
+    num = machines.mask_RW[row, NUM_IN_LANE] + (0 if newcomer == NO_BID else 1)
     if num == 0 or fits_by_deadlines(facts, machines, row, newcomer, num):
         return True
     ends_S[0] = 0
@@ -144,7 +144,7 @@ def add_free(machines: Machines, row: int, place: Record, num: int) -> None:
 def leaves_lane(facts: Facts, machines: Machines, bid: int, place: Record, ends_S: Integers) -> bool:
     """Whether all promises of a row can be kept if the bid takes a place there."""
     row = place["row"]
-    if machines.num_lane_R[row] == 0:
+    if machines.mask_RW[row, NUM_IN_LANE] == 0:
         return True
     gang = facts.bids[bid]["gang"]
     add_free(machines, row, place, -gang)
@@ -156,22 +156,22 @@ def leaves_lane(facts: Facts, machines: Machines, bid: int, place: Record, ends_
 @kernel
 def join_lane(machines: Machines, row: int, bid: int) -> None:
     """Promise the bid hours in a row."""
-    machines.lane_RK[row, machines.num_lane_R[row]] = bid
-    machines.num_lane_R[row] += 1
+    machines.mask_RW[row, LANE + machines.mask_RW[row, NUM_IN_LANE]] = bid
+    machines.mask_RW[row, NUM_IN_LANE] += 1
 
 
 @kernel
 def settle_first(facts: Facts, machines: Machines, row: int, places: Records, ends_S: Integers) -> None:
     """Give the first bid of a lane the cheapest hours that keep the other promises, and take it out."""
-    bid = machines.lane_RK[row, 0]
-    for index in range(1, machines.num_lane_R[row]):
-        machines.lane_RK[row, index - 1] = machines.lane_RK[row, index]
-    machines.num_lane_R[row] -= 1
+    bid = machines.mask_RW[row, LANE + 0]
+    for index in range(1, machines.mask_RW[row, NUM_IN_LANE]):
+        machines.mask_RW[row, LANE + index - 1] = machines.mask_RW[row, LANE + index]
+    machines.mask_RW[row, NUM_IN_LANE] -= 1
     slots = hours_of(facts, bid, row) / facts.settings[0]["slot_hours"]
     place, best_start, least = places[bid], NO_SLOT, NO_SLOT
     start = earliest_start(facts, machines, bid, row, 0)
     while start != NO_SLOT:
-        place["starts"][0], place["ends"][0] = start, end_of(facts, bid, row, start)
+        place["num_pieces"], place["starts"][0], place["ends"][0] = 1, start, end_of(facts, bid, row, start)
         cost = carbon_charge(facts, grams_of(facts, bid, row, start, slots))
         cost += slot_charge(facts, bid, row, start, place["ends"][0])
         if cost < least and leaves_lane(facts, machines, bid, place, ends_S):
@@ -186,10 +186,5 @@ def settle_first(facts: Facts, machines: Machines, row: int, places: Records, en
 def settle_lanes(facts: Facts, machines: Machines, places: Records, ends_S: Integers) -> None:
     """Choose the hours of all that were promised some: by row, in the order of the promises."""
     for row in range(len(facts.rows)):
-        while machines.num_lane_R[row] > 0:
+        while machines.mask_RW[row, NUM_IN_LANE] > 0:
             settle_first(facts, machines, row, places, ends_S)
-
-
-def make_ends() -> Integers:
-    """Room for the earliest end of each set in a lane."""
-    return np.zeros(1 << MOST_IN_LANE, dtype=np.int64)

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ayni.market.compiled import kernel
-from ayni.market.free_machines import MOST_IN_LANE, Machines, is_free, may_fit, move_machines
-from ayni.market.lanes import fits_lane, goes_in_lane, leaves_lane, make_ends
+from ayni.market.free_machines import MOST_IN_LANE, NUM_IN_LANE, Machines, is_free, may_fit, move_machines
+from ayni.market.lanes import fits_lane, goes_in_lane, leaves_lane
 from ayni.market.place_costs import (
     ask_of,
     carbon_charge,
@@ -44,7 +44,7 @@ from ayni.market.round_arrays import (
     Records,
 )
 
-OVER_BUDGET = 0
+OVER_BUDGET = 1 << MOST_IN_LANE
 """Index into the notes of a search: something better was left out for its member's carbon budget."""
 
 
@@ -52,7 +52,7 @@ class Room(NamedTuple):
     """Room for what is looked at, so that a search allocates nothing; notes_I are its side remarks.
 
     looked_at holds one place. starts_T and ends_T are of unbroken work in one row, is_free_T its slots.
-    ends_S is for `lanes`.
+    notes_I is also where `lanes` keeps the ends of its sets, before the remark.
     """
 
     looked_at: Records
@@ -60,7 +60,6 @@ class Room(NamedTuple):
     ends_T: Integers
     is_free_T: Integers
     notes_I: Integers
-    ends_S: Integers
 
 
 def no_places(num: int) -> Records:
@@ -74,7 +73,7 @@ def make_room(facts: Facts) -> Room:
     """Room for one search at a time."""
     num_slots = facts.free_RT.shape[1]
     starts_T, ends_T, is_free_T = np.zeros((3, num_slots), dtype=np.int64)
-    return Room(no_places(1), starts_T, ends_T, is_free_T, np.zeros(1, dtype=np.int64), make_ends())
+    return Room(no_places(1), starts_T, ends_T, is_free_T, np.zeros(OVER_BUDGET + 1, dtype=np.int64))
 
 
 @kernel
@@ -233,7 +232,8 @@ def enter_if_better(
     if place["grams"] > grams_left:
         room.notes_I[OVER_BUDGET] = 1
         return False
-    if not place["in_lane"] and not leaves_lane(facts, machines, bid, place, room.ends_S):
+    is_crowded = machines.mask_RW[row, NUM_IN_LANE] > 0 and place["num_pieces"] > 0
+    if is_crowded and not leaves_lane(facts, machines, bid, place, room.notes_I):
         return False
     while at > 0 and is_better(place, best[at - 1]):
         best[at] = best[at - 1]
@@ -258,14 +258,13 @@ def search_lane(
     looked_at["cost"], looked_at["hours"] = most_cost_of(facts, bid, row, hours), hours
     if looked_at["cost"] > most_cost:
         return False
-    looked_at["num_pieces"], looked_at["starts"][0], looked_at["ends"][0] = 1, 0, 0
-    if machines.num_lane_R[row] < MOST_IN_LANE:
-        if not fits_lane(facts, machines, row, bid, room.ends_S):
+    if machines.mask_RW[row, NUM_IN_LANE] < MOST_IN_LANE:
+        if not fits_lane(facts, machines, row, bid, room.notes_I):
             return False
-        looked_at["in_lane"], looked_at["grams"] = 1, 0.0
+        looked_at["num_pieces"], looked_at["grams"] = 0, 0.0
         return enter_if_better(facts, machines, grams_left, bid, row, room, best)
     # The lane has as many promises as it can: its hours are chosen now.
-    looked_at["in_lane"], is_found = 0, False
+    looked_at["num_pieces"], is_found = 1, False
     slots = hours / facts.settings[0]["slot_hours"]
     for index in range(find_starts(facts, machines, bid, row, slots, 0, machines.free_RT.shape[1], room)):
         looked_at["starts"][0], looked_at["ends"][0] = room.starts_T[index], room.ends_T[index]
@@ -296,7 +295,6 @@ def search_row(
     if goes_in_lane(facts, bid, row):
         return search_lane(facts, machines, grams_left, bid, row, most_cost, room, best)
     hours, is_found, looked_at = hours_of(facts, bid, row), False, room.looked_at[0]
-    looked_at["in_lane"] = 0
     slots, least = hours / facts.settings[0]["slot_hours"], cost_without_carbon(facts, bid, row, hours)
     worst = len(best) - 1
     earliest = max(0, first - num_slots_of(slots) + 1)

@@ -95,14 +95,13 @@ PLACES = np.dtype(
     [
         ("row", np.int64),  # NO_ROW = no place
         ("rank", np.int64),  # of the row for the bid; -1, before all, for reserved own machines
-        ("num_pieces", np.int64),
+        ("num_pieces", np.int64),  # 0 = hours of the row that are chosen at last, see `lanes`
         ("starts", np.int64, (MAX_PIECES,)),
         ("ends", np.int64, (MAX_PIECES,)),
         ("hours", np.float64),
         ("grams", np.float64),
         ("cost", np.int64),
         ("group", np.int64),  # 0 = counts as equal to the cheapest
-        ("in_lane", np.int64),  # hours of the row that are chosen at last, see `lanes`
     ],
     align=True,
 )

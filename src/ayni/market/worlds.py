@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ayni.market.compiled import kernel
-from ayni.market.free_machines import is_free
+from ayni.market.free_machines import LANE, NUM_IN_LANE, is_free
 from ayni.market.greedy import (
     LAST_PHASE,
     MARKET,
@@ -106,10 +106,9 @@ def reset_world(world: World, state: State, choices: Choices) -> None:
     for row in range(num_rows):
         for slot in range(num_slots):
             world.state.machines.free_RT[row, slot] = state.machines.free_RT[row, slot]
-        world.state.machines.mask_R[row] = state.machines.mask_R[row]
-        world.state.machines.num_lane_R[row] = state.machines.num_lane_R[row]
-        for index in range(state.machines.num_lane_R[row]):
-            world.state.machines.lane_RK[row, index] = state.machines.lane_RK[row, index]
+        world.state.machines.mask_RW[row, 0] = state.machines.mask_RW[row, 0]
+        for index in range(NUM_IN_LANE, LANE + state.machines.mask_RW[row, NUM_IN_LANE]):
+            world.state.machines.mask_RW[row, index] = state.machines.mask_RW[row, index]
         if world.rows[row]["gained"] or world.rows[row]["lost"]:
             world.rows[row]["gained"] = world.rows[row]["lost"] = 0
             for slot in range(num_slots):
