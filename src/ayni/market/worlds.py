@@ -125,19 +125,8 @@ def reset_world(world: World, state: State, choices: Choices) -> None:
 
 
 @kernel
-def has_lanes(contest: Contest) -> bool:
-    """Whether bids that may wait for their hours are in the round: then every turn is taken anew here.
-
-    What was promised in a lane can rule out any place in its row, which no difference of machines tells.
-    """
-    return bool(contest.facts.settings[0]["has_lanes"])
-
-
-@kernel
-def differ(contest: Contest, world: World, places: Records, at: int, machines: int) -> None:
+def differ(world: World, places: Records, at: int, machines: int) -> None:
     """Note that machines more (or fewer) are free at a place than in the round as it was."""
-    if has_lanes(contest):
-        return
     row = places[at]["row"]
     for piece in range(places[at]["num_pieces"]):
         for slot in range(places[at]["starts"][piece], places[at]["ends"][piece]):
@@ -314,15 +303,16 @@ def decide_anew(contest: Contest, world: World, bid: int) -> None:
     """Let a bid choose that had not chosen in this phase of the round as it was."""
     if decide(contest, world.state, bid, world.room, world.best) == MARKET:
         take_here(contest, world, bid, world.best, 0)
-        differ(contest, world, world.best, 0, -contest.facts.bids[bid]["gang"])
+        if not contest.facts.settings[0]["has_lanes"]:
+            differ(world, world.best, 0, -contest.facts.bids[bid]["gang"])
     world.touched_M[contest.facts.bids[bid]["member"]] = 1
 
 
 @kernel
 def leave_out(contest: Contest, world: World, choices: Choices, bid: int) -> None:
     """Note that a bid does not take here what it took in this phase of the round as it was."""
-    if choices.notes[bid]["kind"] == MARKET:
-        differ(contest, world, choices.places, bid, contest.facts.bids[bid]["gang"])
+    if choices.notes[bid]["kind"] == MARKET and not contest.facts.settings[0]["has_lanes"]:
+        differ(world, choices.places, bid, contest.facts.bids[bid]["gang"])
     world.touched_M[contest.facts.bids[bid]["member"]] = 1
 
 
@@ -345,7 +335,7 @@ def choose_again(contest: Contest, world: World, choices: Choices, bid: int) -> 
         new = MARKET
     if new == MARKET:
         take_here(contest, world, bid, world.best, 0)
-        differ(contest, world, world.best, 0, -contest.facts.bids[bid]["gang"])
+        differ(world, world.best, 0, -contest.facts.bids[bid]["gang"])
     leave_out(contest, world, choices, bid)
 
 
@@ -354,7 +344,8 @@ def go_on(contest: Contest, world: World, choices: Choices, bid: int, phase: int
     """Let another bid have its turn in the world without the one."""
     world.num_I[TAKEN] = NO_ROW
     was_put_off = choices.notes[bid]["was_put_off"] == 1
-    if has_lanes(contest):
+    if contest.facts.settings[0]["has_lanes"]:
+        # A promise in a lane can rule out any place in its row, which no difference of machines tells.
         if phase == MARKET_PHASE:
             world.put_off_N[bid] = 1 if is_capped(contest, world.state, bid) else 0
         if (phase == LAST_PHASE) == (world.put_off_N[bid] == 1):
