@@ -1,6 +1,6 @@
 """What the explain step found, as the run's object has it.
 
-Not covered: drawing it; `gallery.py` does.
+Not covered: drawing it; gallery.py and explain_section.py do.
 """
 
 from collections.abc import Mapping
