@@ -51,7 +51,7 @@ def test_both_curves_are_drawn_with_their_areas(view: dict[str, Any]) -> None:
     deletion, insertion = curve_plots(view)
 
     area = view["explain"]["checks"]["deletion"]["area_attributed"]
-    assert f"area {area:.3f}" in deletion
+    assert f">{area:.3f}<" in deletion
     assert 'id="deletion-curve-title"' in deletion and 'id="insertion-curve-title"' in insertion
     assert deletion.count("<polyline") == insertion.count("<polyline") == 2
 

@@ -155,16 +155,17 @@ def weight_pictures(baseline: Mapping[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def _curve(curve: Mapping[str, Any], *, key: str, title: str, x_label: str, better: str) -> Markup:
-    areas = {name: f"area {curve[f'area_{name}']:.3f}" for name in ("attributed", "random")}
+    areas = {name: f"{curve[f'area_{name}']:.3f}" for name in ("attributed", "random")}
     figure = Figure(
         key=f"{key}-curve",
         title=title,
         description=(
-            f"Mean probability of the answer over {curve['num_examples']} examples. {areas['attributed']} in "
-            f"the order of the attribution, {areas['random']} in random order. {better}"
+            f"Mean probability of the answer over {curve['num_examples']} examples. Area below: "
+            f"{areas['attributed']} in the order of the attribution, {areas['random']} in random order. "
+            f"{better}"
         ),
         x_label=x_label,
-        y_label=f"{title.partition(':')[0]}: probability of the answer",
+        y_label=f"{title.partition(':')[0]}: mean probability, and area",
         write_x=_percent,
         write_y=_percent,
         y_from=0.0,
@@ -179,7 +180,7 @@ def _curve(curve: Mapping[str, Any], *, key: str, title: str, x_label: str, bett
                 told=areas["attributed"],
             ),
             Series(
-                name="random ink",
+                name="random",
                 points=list(zip(curve["fractions"], curve["random"], strict=True)),
                 told=areas["random"],
             ),
