@@ -1,4 +1,4 @@
-"""What benchmarks of derived data share: splits of scikit-learn's digits, a small CNN, and its trainer.
+"""What benchmarks of derived data share: splits of scikit-learn's digits, a CNN, and its trainer.
 
 A split gives the partner 70 examples a class, oneself 10, and tests on all others. The trainer takes the
 same number of steps for every arm, with a share of derived examples in each batch.
@@ -22,7 +22,10 @@ NUM_OWN, NUM_PARTNER, NUM_STEPS, BATCH = 10, 70, 500, 64
 LEARNING_RATE = 2e-3
 # Of a batch: chosen on other seeds than those of the benchmark.
 DERIVED_SHARE = 0.5
-POLICY = AugmentConfig(policy="digits")
+# Policy, network and rate were chosen on seeds 100 to 103 by the accuracy of augmentation alone, without any
+# generator: a smaller network with a falling rate learnt too little from augmented batches in 500 steps, and
+# every arm with them looked as if derived data did harm (92.6 % there; this is 94.5 %).
+POLICY = AugmentConfig(policy="randaugment", border="low")
 
 
 @cache
@@ -71,9 +74,8 @@ def train_cnn(work: ClassifierWork) -> Predict:
 def _trained(work: ClassifierWork) -> nn.Module:
     torch.manual_seed(work.seed)
     generator = torch.Generator().manual_seed(work.seed)
-    model = small_cnn()
+    model = cnn()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, work.num_steps)
     policy = POLICY.made_policy()
     num_derived = 0 if work.derived is None else round(DERIVED_SHARE * BATCH)
     for _ in range(work.num_steps):
@@ -87,7 +89,6 @@ def _trained(work: ClassifierWork) -> nn.Module:
         loss: Any = functional.cross_entropy(model(inputs), labels)
         loss.backward()
         optimizer.step()
-        schedule.step()
     return model.eval()
 
 
@@ -96,16 +97,14 @@ def _drawn(records: Records, num: int, generator: torch.Generator) -> tuple[torc
     return torch.from_numpy(records.inputs[rows]), torch.from_numpy(records.labels[rows])
 
 
-def small_cnn() -> nn.Module:
-    """About 40,000 weights."""
+def cnn() -> nn.Module:
+    """About 29,000 weights."""
     return nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1),
+        nn.Conv2d(1, 32, 3, padding=1),
         nn.ReLU(),
-        nn.Conv2d(16, 32, 3, padding=1),
+        nn.Conv2d(32, 64, 3, padding=1),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(512, 64),
-        nn.ReLU(),
-        nn.Linear(64, 10),
+        nn.Linear(1024, 10),
     )

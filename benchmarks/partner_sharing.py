@@ -3,7 +3,7 @@
 Every arm trains the same CNN for as many steps on the same splits (benchmarks/digits_arms.py), and is
 compared with the same classical augmentation alone. At equal energy that one trains on for as long as the
 arm took, the partner's generator included. JUDGED was named on seeds of its own (100 and up), never on those
-of the benchmark: of the generators whose audit passed there, the one that gained most. What it shares is
+of the benchmark: of the generators that no audit failed there, the one that gained most. What it shares is
 audited on each seed with the partner's examples as members and the test examples as strangers.
 
 The honest other side runs beside it: generators that learn from the member's own 10 a class.
@@ -34,8 +34,8 @@ GENERATORS = {
     "gan": GeneratorSettings(kind="gan"),
     "flow": GeneratorSettings(kind="flow"),
 }
-JUDGED = "shrunk gaussian"
-ALSO_WITHOUT_AUGMENTATION = ("shrunk gaussian", "flow")
+JUDGED = "gaussian"
+ALSO_WITHOUT_AUGMENTATION = (JUDGED, "flow")
 STEPS_OF_GENERATORS = 1500
 AUGMENTED, BOUND = "augmented", "partner's own data"
 MIN_POINTS, MAX_NEAR_COPIES = 1.5, 0.001
