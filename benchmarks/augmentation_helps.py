@@ -12,7 +12,7 @@ not free: CPU seconds stand beside).
 
 import statistics
 import time
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.registry import Benchmark, Outcome
 
@@ -109,9 +109,10 @@ def _policy(candidate: str) -> Any:
     """A ready-made policy, or two of them one after the other, with its border."""
     from ayni.data.augmentation.policy import POLICIES, Policy
 
-    names, border = candidate.split("/")
+    names, beyond = candidate.split("/")
+    border: Literal["low", "reflect"] = "low" if beyond == "low" else "reflect"
     operations = tuple(operation for part in names.split("_") for operation in POLICIES[part])
-    return Policy(name=candidate, operations=operations, border=border)  # type: ignore[arg-type]
+    return Policy(name=candidate, operations=operations, border=border)
 
 
 def _folds() -> tuple[Any, Any, dict[str, Any]]:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ayni.compress.artefacts import load_full_model
-from ayni.compress.open_form import open_form
 from ayni.compress.variants import CompressResult
 from ayni.errors import UserError
 from ayni.files import sha256_of_file
@@ -30,6 +29,7 @@ from ayni.task import Task, TaskReference
 from ayni.train.result import TrainResult
 from ayni.workflows.audit_data import NotTrainedError
 from ayni.workflows.load_variant import load_variant
+from ayni.workflows.open_models import open_run_model
 from ayni.workflows.trained_model import load_trained
 
 OWN_TASK = "--task path/to/task.py:Object"
@@ -117,15 +117,13 @@ def _of_run(run: Run, task: str | None) -> ExplainSource:
         raise NotTrainedError(run.id)
     run.check_task_unchanged()
     own = run.job.task.load()
-    compressed = _compressed(run)
+    trained, compressed = TrainResult.from_json(result), _compressed(run)
     chosen = compressed.variant(compressed.chosen) if compressed and compressed.chosen else None
     return ExplainSource(
         name=f"run {run.id}",
         task=own,
-        model=load_trained(run, own, TrainResult.from_json(result)),
-        variant=None
-        if chosen is None
-        else open_form(run.folder / chosen.file, chosen.artefact.runtime, own.build_model),
+        model=load_trained(run, own, trained),
+        variant=None if chosen is None else open_run_model(run, own, trained, chosen),
         variant_name=None if chosen is None else chosen.name,
         better=run.job.spec.metric.better,
         seed=run.job.spec.seed,

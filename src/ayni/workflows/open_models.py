@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ayni.compress.artefacts import load_full_model
 from ayni.compress.keras.keras_runtime import open_quantized
 from ayni.compress.keras.litert import LiteRtRuntime
 from ayni.compress.open_form import open_form
@@ -28,12 +27,11 @@ from ayni.hub.loading import load_task
 from ayni.hub.prediction import UnknownVariantError
 from ayni.hub.publishing import Hub
 from ayni.jobs.runs import Run, Runs
-from ayni.keras_weights import is_keras, load_weights
 from ayni.task import Task, TaskFailedError
-from ayni.train.learner import build_model
 from ayni.train.result import TrainResult
 from ayni.workflows.audit_data import NotTrainedError
 from ayni.workflows.load_variant import load_variant
+from ayni.workflows.trained_model import load_trained
 
 
 class NotAClassifierError(UserError):
@@ -98,12 +96,7 @@ def open_run_model(run: Run, task: Task, trained: TrainResult, chosen: Variant |
         if runtime == "keras":
             return open_quantized(task, file)
         return open_form(file, runtime, task.build_model)
-    model: Any = build_model(task, seed=run.job.spec.seed)
-    path = run.folder / trained.model_path
-    if not is_keras(model):
-        return load_full_model(task, path)
-    load_weights(model, path, example=task.example_input())
-    return model
+    return load_trained(run, task, trained)
 
 
 def classifier(model: Any, task: Task, *, name: str) -> Classify:

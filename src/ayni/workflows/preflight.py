@@ -97,7 +97,7 @@ def check_before_training(spec: JobSpec, task: Task, probed: Probe) -> None:
     if spec.audit is not None:
         check_auditable(spec, task)
     if spec.explain.samples and not uses_keras:
-        check_method(task, build_model(task, seed=spec.seed), spec.explain.method)
+        check_method(task, model, spec.explain.method)
     if spec.explain.corruptions is not None:
         check_corruptible(spec, task, model)
     if spec.compress is not None:
