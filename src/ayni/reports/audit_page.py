@@ -113,7 +113,7 @@ def _pairs(audit: Mapping[str, Any], folder: Path) -> Sequence[Mapping[str, Any]
 
 def _write(body: str, folder: Path, **values: Any) -> Path:
     path = folder / PAGE_FILE
-    template = _environment().get_template("audit_page.html.j2")
+    template = _environment().get_template("data_page.html.j2")
     page = template.render(body=body, subject="leak audit", facts=_facts(values), **values)
     write_atomically(path, page.encode())
     return path

@@ -24,7 +24,7 @@ def write_robustness_page(result: robustness_view.Json, *, folder: Path, version
     first = result["models"][0]["model"]
     page = (
         _environment()
-        .get_template("audit_page.html.j2")
+        .get_template("data_page.html.j2")
         .render(
             body="robustness.html.j2",
             subject="robustness",
