@@ -15,6 +15,8 @@ from ayni.jobs.loading import load_job
 from ayni.jobs.runs import Run
 from ayni.train.keras_replica import UnsupportedByKerasError
 from ayni.workflows.corrupt_model import CorruptRequest, measure_models
+from ayni.workflows.explain_again import NotExplainableError, explain_again
+from ayni.workflows.explain_source import find_explain_source
 from ayni.workflows.house import House
 from ayni.workflows.progress import SilentProgress
 from ayni.workflows.run_job import run_job
@@ -167,6 +169,11 @@ def test_variants_of_a_keras_job_are_published_and_answer_alike(
     for name in names:
         [answer] = predict(snapshot, [point_file(tmp_path)], name, load_variant=load_variant)
         assert (name, answer["label"]) == (name, "above")
+    for what in (run.id, "me/points"):
+        source = find_explain_source(what, task=None, hub=house.hub, runs=house.runs)
+        assert source.variant is not None and source.variant_name == compressed["chosen"]
+        with pytest.raises(NotExplainableError, match="model of Keras"):
+            explain_again(source, method="auto", num_samples=1, seed=0, folder=tmp_path / "explained")
 
 
 @pytest.mark.slow
