@@ -2,13 +2,15 @@
 
 For each promise that is proved the number of rounds that break it must be 0: nobody pays more than the bid
 or than alone, payments cover asks and carbon, machines are never promised twice, caps and deadlines hold,
-more worth never loses, and no lie of a member with one bid pays. What is not proved is measured: lies of
+more worth never loses, and no lie of a member with one bid pays. Each is counted over random rounds and over
+rounds in which most bidders own machines and go first. What is not proved is measured: lies of
 members with several bids about one of them, and sellers that ask for more than their cost.
 
 Not covered: lies over several rounds, and several bids of a member that lie together.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -16,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from ayni.market.clearing import clear_round
-from ayni.market.rounds import Clearing
+from ayni.market.rounds import Clearing, MarketRound
 from benchmarks.pool_rounds import pool_round
-from benchmarks.random_rounds import broken_promises, non_monotone, profitable, random_round
+from benchmarks.random_rounds import broken_promises, non_monotone, owners_round, profitable, random_round
 from benchmarks.registry import Benchmark, Outcome
 
 SEED = 20260301
@@ -29,13 +31,16 @@ FACTORS = (1.1, 1.25, 1.5, 2.0)
 def measure(quick: bool) -> Outcome:
     """1,000 random rounds for each promise; quick takes 60."""
     num_rounds, num_pools = (60, 3) if quick else (1_000, 20)
-    broken = _count_broken(num_rounds)
-    one, several = _count_lies(num_rounds, one_bid_each=True), _count_lies(num_rounds, one_bid_each=False)
+    broken = _count_broken(random_round, num_rounds) + _count_broken(owners_round, num_rounds)
+    one, several = (_count_lies(random_round, num_rounds, one_bid_each=each) for each in (True, False))
+    owners = _count_lies(owners_round, num_rounds, one_bid_each=True)
     values: dict[str, Any] = {
         "num_rounds": num_rounds,
         "broken": dict(broken),
         "num_lies_that_pay_one_bid": one["pays"],
         "num_liars_one_bid": one["liars"],
+        "num_lies_that_pay_one_bid_of_owners": owners["pays"],
+        "num_liars_one_bid_of_owners": owners["liars"],
         "num_liars_several_bids": several["liars"],
         "share_of_liars_that_gain_several_bids": several["gainers"] / max(1, several["liars"]),
         "mean_best_gain_over_honest_gain_several_bids": several["gain"] / max(1, several["honest"]),
@@ -43,26 +48,30 @@ def measure(quick: bool) -> Outcome:
     for factor in FACTORS:
         low, mean, high = _seller_regret(factor, num_pools)
         values |= {f"seller_gain_at_{factor}": mean, f"seller_gain_at_{factor}_interval": (low, high)}
-    return Outcome(values=values, seeds=(SEED,), met=not broken and one["pays"] == 0 and num_rounds >= 1_000)
+    return Outcome(
+        values=values,
+        seeds=(SEED,),
+        met=not broken and one["pays"] + owners["pays"] == 0 and num_rounds >= 1_000,
+    )
 
 
-def _count_broken(num_rounds: int) -> Counter[str]:
+def _count_broken(draw: Callable[[Random], MarketRound], num_rounds: int) -> Counter[str]:
     """Rounds that break each promise."""
     broken: Counter[str] = Counter()
     for index in range(num_rounds):
-        market = random_round(Random(SEED + index))
+        market = draw(Random(SEED + index))
         result = clear_round(market).result
         broken.update(set(broken_promises(market, result)))
         broken.update({"more worth never loses or pays more" for _ in non_monotone(market, result)})
     return broken
 
 
-def _count_lies(num_rounds: int, *, one_bid_each: bool) -> Counter[str]:
+def _count_lies(draw: Callable[..., MarketRound], num_rounds: int, *, one_bid_each: bool) -> Counter[str]:
     """How many lies pay, of one bid in each round; gains are the best of each liar, in micro-credits."""
     found: Counter[str] = Counter()
     for index in range(num_rounds):
         rng = Random(2 * SEED + index)
-        market = random_round(rng, one_bid_each=one_bid_each)
+        market = draw(rng, one_bid_each=one_bid_each)
         liar = rng.randrange(len(market.bids))
         member = market.bids[liar].member
         if not one_bid_each and sum(bid.member == member for bid in market.bids) < 2:

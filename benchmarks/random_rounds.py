@@ -81,6 +81,20 @@ def crowded_round(rng: Random, *, one_bid_each: bool = False) -> MarketRound:
     )
 
 
+def owners_round(rng: Random, *, one_bid_each: bool = False) -> MarketRound:
+    """A random round in which members have their own machines first, and most bidders have some."""
+    market = rng.choice([random_round, crowded_round])(rng, one_bid_each=one_bid_each)
+    bidders = [bid.member for bid in market.bids]
+    return replace(
+        market,
+        offers=[
+            replace(offer, member=rng.choice(bidders) if rng.random() < 0.8 else offer.member)
+            for offer in market.offers
+        ],
+        policy=replace(market.policy, own_first=True),
+    )
+
+
 def _offer(rng: Random, index: int, num_slots: int, members: list[str]) -> Offer:
     ratio = rng.choice([1.0, 1.7, 2.0])
     return Offer(
@@ -215,13 +229,20 @@ def misreports(market: MarketRound, index: int, rng: Random) -> Iterator[MarketR
     yield with_bid(market, index, worth_microcredits=max(0, bid.worth_microcredits + rng.randint(-9, 9)))
     yield with_bid(market, index, work_reference_hours=bid.work_reference_hours * 1.1)
     if not bid.can_suspend:
-        yield from _tighter(market, index, bid)
+        yield from _tighter(market, index, bid, rng)
 
 
-def _tighter(market: MarketRound, index: int, bid: Bid) -> Iterator[MarketRound]:
-    if bid.deadline - bid.release > HOUR:
+def _tighter(market: MarketRound, index: int, bid: Bid, rng: Random) -> Iterator[MarketRound]:
+    hours = int((bid.deadline - bid.release) / HOUR)
+    if hours > 1:
         yield with_bid(market, index, deadline=bid.deadline - HOUR)
         yield with_bid(market, index, release=bid.release + HOUR)
+    if hours > 2:
+        late, early = rng.randrange(hours - 1), rng.randrange(1, hours)
+        yield with_bid(market, index, release=bid.release + late * HOUR)
+        yield with_bid(market, index, deadline=bid.release + early * HOUR)
+    if bid.carbon_cap_grams is None:
+        yield with_bid(market, index, carbon_cap_grams=rng.choice([100.0, 300.0, 600.0]))
     yield with_bid(market, index, residency=frozenset({"DE"}))
 
 

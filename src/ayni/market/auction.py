@@ -12,10 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ayni.market import critical_values, free_machines, greedy, lanes, place_search, worlds
+from ayni.market import (
+    critical_values,
+    free_machines,
+    greedy,
+    lanes,
+    own_machines_first,
+    place_search,
+    worlds,
+)
 from ayni.market.compiled import LARGEST_UNCOMPILED_WORK, fast
 from ayni.market.greedy import Choices, Contest, State
-from ayni.market.round_arrays import NO_COST, NO_ROW, Facts, Floats, Integers, Records, RoundArrays
+from ayni.market.round_arrays import NO_COST, Facts, Floats, Integers, Records, RoundArrays
 from ayni.market.rounds import MarketRound
 
 SEARCHED_ROWS = 64
@@ -27,10 +35,15 @@ MOST_BIDS_WITH_LANES = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Auction:
-    """What was decided, on arrays. start is the state before the first turn, end that after the last."""
+    """What was decided, on arrays.
+
+    own_N are places that bids could have had on their members' own machines. start is the state when those
+    who go first have chosen, end that after the last turn.
+    """
 
     arrays: RoundArrays
     contest: Contest
+    own_N: Records
     start: State
     end: State
     choices: Choices
@@ -39,6 +52,9 @@ class Auction:
 
     def winning_limit(self, bid: int) -> int | None:
         """The least limit with which a bid wins while the others stay as they are; None = none would do."""
+        if self.arrays.facts.bids[bid]["goes_first"]:
+            least = int(self.choices.notes[bid]["least"])
+            return None if least == NO_COST else least
         find = fast(critical_values.winning_limit, work=self.work)
         state = greedy.copy_of(self.start)
         world = worlds.make_world(self.contest, state, self.choices)
@@ -73,24 +89,29 @@ def hold_auction(
     if market.policy.own_first:
         # By deadline, release and tie: never by worth, or bids could steer what a member has by right.
         order_N = np.lexsort((facts.bids["tie"], facts.bids["first"], facts.bids["last"]))
-        fast(place_search.reserve_own, work=work)(facts, machines, grams_left_M, order_N, own, room, best)
+        reserve = fast(own_machines_first.reserve_own, work=work)
+        reserve(facts, machines, grams_left_M, order_N, own, room, best)
     if market.policy.greenest_within is not None:
         _set_equal_costs(facts, own, market.policy.greenest_within, work, num_threads)
+    if market.policy.own_first:
+        turns = own_machines_first.turns_of(market, arrays, own, facts.free_RT - machines.free_RT)
+        machines = free_machines.machines_of(machines.free_RT - turns.held_RT)
     if market.policy.wide_gangs_wait:
-        _let_wide_gangs_wait(market, facts, own, grams_left_M)
+        _let_wide_gangs_wait(market, facts, grams_left_M)
     keys_N = (facts.bids["limit"] - facts.bids["offset"]) * facts.bids["scale"]
     has_caps = market.policy.share_cap is not None
     resources_RQ = _resources(arrays) if has_caps else np.zeros((len(arrays.row_offers), 0))
     contest = Contest(
         facts=facts,
-        own=own,
         order_N=np.lexsort((facts.bids["tie"], -keys_N)),
         resources_RQ=resources_RQ,
         cap_M=_caps(market, arrays),
     )
     start = State(machines, grams_left_M, _shares_of_leases(market, arrays, resources_RQ))
-    end = greedy.copy_of(start)
     choices = greedy.no_choices(num_bids, len(facts.rows))
+    if market.policy.own_first:
+        fast(own_machines_first.serve_owners, work=work)(contest, start, turns, choices, room, best)
+    end = greedy.copy_of(start)
     best_and_next = place_search.no_places(1 + greedy.NUM_NEXT)
     fast(greedy.clear_greedily, work=work)(contest, end, choices, room, best_and_next)
     fast(greedy.note_wanted, work=work)(contest, choices, 0, num_bids)
@@ -100,6 +121,7 @@ def hold_auction(
     return Auction(
         arrays=arrays,
         contest=contest,
+        own_N=own,
         start=start,
         end=end,
         choices=choices,
@@ -113,7 +135,6 @@ def _price(contest: Contest, start: State, choices: Choices, work: int, num_thre
     order_N, num_bids = contest.order_N, len(contest.order_N)
     in_order = contest._replace(
         facts=contest.facts._replace(bids=contest.facts.bids[order_N]),
-        own=contest.own[order_N],
         order_N=np.arange(num_bids, dtype=np.int64),
     )
     choices_in_order = Choices._make(choice_N[order_N] for choice_N in choices)
@@ -126,8 +147,8 @@ def _price(contest: Contest, start: State, choices: Choices, work: int, num_thre
         price(in_order, state, choices_in_order, world, paid_N, first, last)
 
     _share_out(price_part, num_bids, num_threads if work > LARGEST_UNCOMPILED_WORK else 1)
-    payment_N = np.zeros(num_bids, dtype=np.int64)
-    payment_N[order_N] = paid_N
+    payment_N = np.where(choices.notes["kind"] == greedy.TAKEN, choices.notes["least"], 0)
+    payment_N[order_N] += paid_N
     return payment_N
 
 
@@ -159,10 +180,10 @@ def _set_equal_costs(facts: Facts, own: Records, greenest_within: float, work: i
     own["group"] = np.where(own["cost"] <= facts.bids["equal_cost"], 0, 1)
 
 
-def _let_wide_gangs_wait(market: MarketRound, facts: Facts, own: Records, grams_left_M: Floats) -> None:
+def _let_wide_gangs_wait(market: MarketRound, facts: Facts, grams_left_M: Floats) -> None:
     """Enter whose hours are chosen at last (see `lanes`), by nothing that a bid is worth."""
     bids, most_free_R = facts.bids, facts.rows["most_free"]
-    can_wait_N = (bids["gang"] > 1) & (bids["suspends"] == 0) & (own["row"] == NO_ROW)
+    can_wait_N = (bids["gang"] > 1) & (bids["suspends"] == 0) & (bids["goes_first"] == 0)
     can_wait_N &= np.isinf(grams_left_M[bids["member"]])
     if len(bids) > MOST_BIDS_WITH_LANES or market.policy.greenest_within is not None:
         return

@@ -1,8 +1,10 @@
 """A round of the market: offers and bids go in; who runs where, when and for how much comes out.
 
-    1  a member's bids have its own machines reserved, whatever they are worth (entitlement)
-    2  greedy by weight * worth / work ** exponent: each bid takes the cheapest place and hours that are free
-       (ask, carbon charge, transfer, expected rerun and the prices of slots), gangs whole or not at all
+    1  members that own machines take turns, those with the cheapest first; until its turn a member's machines
+       are held for it, whatever its bids are worth (entitlement)
+    2  all others, greedy by weight * worth / work ** exponent: each bid takes the cheapest place and hours
+       that are free (ask, carbon charge, transfer, expected rerun and the prices of slots), gangs whole or
+       not at all
     3  payments: the least worth with which each winner still wins, never below ask and carbon charge
     4  sellers get their ask times the metered work; the rest is the cooperative's surplus
 
@@ -132,8 +134,8 @@ def _result(market: MarketRound, auction: "Auction", *, says_why: bool) -> Clear
             if says_why:
                 refused.append(refusal_of(market, auction, number))
             continue
-        option = make_option(market, auction, place_taken(auction, number), number=number)
-        alone = int(auction.contest.own[number]["cost"])
+        option = make_option(market, auction, auction.choices.places[number], number=number)
+        alone = int(auction.own_N[number]["cost"])
         allocations.append(
             Allocation(
                 bid=bid.id,
@@ -141,7 +143,7 @@ def _result(market: MarketRound, auction: "Auction", *, says_why: bool) -> Clear
                 seller=auction.arrays.row_offers[option.row][0].member,
                 option=option,
                 payment_microcredits=int(auction.payment_N[number]),
-                alone_microcredits=alone if auction.contest.own[number]["row"] >= 0 else None,
+                alone_microcredits=alone if auction.own_N[number]["row"] >= 0 else None,
             )
         )
     worths = {bid.id: bid.limit_microcredits for bid in market.bids}
@@ -154,14 +156,6 @@ def _result(market: MarketRound, auction: "Auction", *, says_why: bool) -> Clear
             worths[allocation.bid] - allocation.option.cost_microcredits for allocation in allocations
         ),
     )
-
-
-def place_taken(auction: "Auction", bid: int) -> "Record":
-    """The place that a bid got, which must have got one."""
-    from ayni.market.greedy import MARKET
-
-    is_on_market = int(auction.choices.notes[bid]["kind"]) == MARKET
-    return (auction.choices.places if is_on_market else auction.contest.own)[bid]
 
 
 def make_option(market: MarketRound, auction: "Auction", place: "Record", *, number: int) -> Option:
@@ -215,13 +209,12 @@ def _rows(auction: "Auction") -> tuple[CapacityRow, ...]:
 
 def _machines_taken(auction: "Auction") -> "Integers":
     """Machines that the round gave away, by row and slot, counted from the choices."""
-    from ayni.market.greedy import MARKET, OWN
+    from ayni.market.greedy import TAKEN
 
-    kind_N, taken_RT = auction.choices.notes["kind"], auction.arrays.capacity_RT * 0
-    for kind, all_places in ((MARKET, auction.choices.places), (OWN, auction.contest.own)):
-        places, gangs = all_places[kind_N == kind], auction.arrays.facts.bids["gang"][kind_N == kind].tolist()
-        columns = (places[name].tolist() for name in ("row", "num_pieces", "starts", "ends"))
-        for gang, row, num_pieces, starts, ends in zip(gangs, *columns, strict=True):
-            for start, end in zip(starts[:num_pieces], ends[:num_pieces], strict=True):
-                taken_RT[row, start:end] += gang
+    is_taken_N, taken_RT = auction.choices.notes["kind"] == TAKEN, auction.arrays.capacity_RT * 0
+    places, gangs = auction.choices.places[is_taken_N], auction.arrays.facts.bids["gang"][is_taken_N].tolist()
+    columns = (places[name].tolist() for name in ("row", "num_pieces", "starts", "ends"))
+    for gang, row, num_pieces, starts, ends in zip(gangs, *columns, strict=True):
+        for start, end in zip(starts[:num_pieces], ends[:num_pieces], strict=True):
+            taken_RT[row, start:end] += gang
     return taken_RT

@@ -14,27 +14,23 @@ import numpy as np
 from ayni.market.compiled import kernel
 from ayni.market.greedy import (
     LAST_PHASE,
-    MARKET,
-    MARKET_PHASE,
-    OWN,
-    OWN_PHASE,
+    MAIN_PHASE,
+    TAKEN,
     Choices,
     Contest,
     State,
     has_turn,
     is_before,
     is_capped,
-    is_entitled,
     least_limit_before,
-    release_all_own,
     reserve_of,
     take,
 )
-from ayni.market.place_search import is_no_place, search_all, set_own
+from ayni.market.place_search import is_no_place, search_all, set_none
 from ayni.market.round_arrays import NO_COST, NO_ROW, Integers
 from ayni.market.worlds import (
+    LAST_ROW,
     MINE,
-    TAKEN,
     World,
     go_on,
     known_from,
@@ -49,7 +45,7 @@ def look_for_mine(contest: Contest, world: World, bid: int, known_cost: int) -> 
     """Find the best places that are free for the bid itself, whatever it can pay."""
     facts, mine = contest.facts, world.mine
     grams_left, machines = world.state.grams_left_M[facts.bids[bid]["member"]], world.state.machines
-    set_own(contest.own, bid, mine)
+    set_none(mine)
     world.num_I[MINE] = 0
     search_all(facts, machines, grams_left, bid, known_cost, facts.settings[0]["any_cost"], world.room, mine)
 
@@ -75,7 +71,7 @@ def my_least_anew(contest: Contest, world: World, bid: int) -> int:
     """As `my_least`, by a search that knows nothing of earlier turns."""
     facts = contest.facts
     place, grams_left = world.best, world.state.grams_left_M[facts.bids[bid]["member"]]
-    set_own(contest.own, bid, place)
+    set_none(place)
     search_all(
         facts,
         world.state.machines,
@@ -101,7 +97,7 @@ def my_least(contest: Contest, world: World, bid: int) -> int:
         is_there = is_mine_free(contest, world, bid)
     if is_there:
         return reserve_of(facts, mine[world.num_I[MINE]], bid)
-    return reserve_of(facts, contest.own[bid], bid) if is_entitled(contest, bid) else NO_COST
+    return NO_COST
 
 
 @kernel
@@ -109,8 +105,8 @@ def may_mine_be_lost(contest: Contest, world: World, bid: int) -> bool:
     """Whether the last turn may have taken the best place of the bid itself, or its carbon budget."""
     at = world.num_I[MINE]
     if contest.facts.settings[0]["has_lanes"]:
-        return bool(world.num_I[TAKEN] != NO_ROW)
-    if at == len(world.mine) or world.mine[at]["row"] == world.num_I[TAKEN]:
+        return bool(world.num_I[LAST_ROW] != NO_ROW)
+    if at == len(world.mine) or world.mine[at]["row"] == world.num_I[LAST_ROW]:
         return True
     return world.state.grams_left_M[contest.facts.bids[bid]["member"]] < np.inf
 
@@ -165,10 +161,10 @@ def critical_value(
     look_for_mine(contest, world, bid, contest.facts.settings[0]["nothing_known"])
     if phase != LAST_PHASE:
         least = my_least(contest, world, bid)
-        capped = phase == MARKET_PHASE and is_capped(contest, world.state, bid)
+        capped = phase == MAIN_PHASE and is_capped(contest, world.state, bid)
         for index in range(position, len(contest.order_N)):
             other = contest.order_N[index]
-            if is_entitled(contest, other) != (phase == OWN_PHASE):
+            if contest.facts.bids[other]["goes_first"]:
                 continue
             if other == bid:
                 if choices.notes[bid]["was_put_off"] == 0:
@@ -179,7 +175,7 @@ def critical_value(
             go_on(contest, world, choices, other, phase)
             if capped:
                 continue
-            if phase == MARKET_PHASE and is_capped(contest, world.state, bid):
+            if phase == MAIN_PHASE and is_capped(contest, world.state, bid):
                 # From here on the bid is put off: with less its turn comes in the last phase.
                 capped, highest = True, least_limit_before(contest, bid, other)
                 continue
@@ -205,22 +201,17 @@ def price_winners(
 ) -> None:
     """Fill the payments of the winners whose places in the order are in [first, last).
 
-    state is the one before the first turn, and is changed. Whoever keeps its own machines pays their reserve.
+    state is the one before the first turn, and is changed.
     """
-    for phase in range(LAST_PHASE + 1):
-        if phase == MARKET_PHASE:
-            release_all_own(contest, state, choices)
+    for phase in range(MAIN_PHASE, LAST_PHASE + 1):
         for position in range(len(contest.order_N)):
             bid = contest.order_N[position]
-            is_put_off = phase == MARKET_PHASE and choices.notes[bid]["was_put_off"] == 1
-            if is_put_off or not has_turn(contest, choices, bid, phase):
+            if choices.notes[bid]["kind"] != TAKEN or not has_turn(contest, choices, bid, phase):
                 continue
-            if first <= position < last and choices.notes[bid]["kind"] == MARKET:
-                reset_world(world, state, choices)
-                payment_N[bid] = critical_value(contest, world, choices, bid, position, phase)
-            elif first <= position < last and choices.notes[bid]["kind"] == OWN:
-                payment_N[bid] = reserve_of(contest.facts, contest.own[bid], bid)
-            if choices.notes[bid]["kind"] == MARKET:
+            if choices.notes[bid]["was_put_off"] == (phase == LAST_PHASE):
+                if first <= position < last:
+                    reset_world(world, state, choices)
+                    payment_N[bid] = critical_value(contest, world, choices, bid, position, phase)
                 take(contest, state, bid, choices.places, bid)
 
 
@@ -228,13 +219,8 @@ def price_winners(
 def winning_limit(contest: Contest, state: State, choices: Choices, world: World, bid: int) -> int:
     """The least limit with which a bid wins when all others stay as they are; NO_COST = none.
 
-    Right for every bid, whether it won or lost. state is the one before the first turn, and is changed.
+    Right for every bid that does not go first, whether it won or lost. state is the one before the first
+    turn, and is changed.
     """
-    phase = OWN_PHASE if is_entitled(contest, bid) else MARKET_PHASE
-    if phase == MARKET_PHASE:
-        for other in contest.order_N:
-            if is_entitled(contest, other) and choices.notes[other]["kind"] == MARKET:
-                take(contest, state, other, choices.places, other)
-        release_all_own(contest, state, choices)
     reset_world(world, state, choices)
-    return critical_value(contest, world, choices, bid, 0, phase)
+    return critical_value(contest, world, choices, bid, 0, MAIN_PHASE)

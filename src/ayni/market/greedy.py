@@ -4,19 +4,17 @@ Bids are taken in the order of their keys, and each takes the best place that is
 
     key = weight * (limit - offset) / work ** exponent
 
-There are three phases:
+There are two phases, of bids that have no place yet by right of their own machines (`own_machines_first`):
 
-    0  bids that have their own machines reserved: they keep those or take a better place that nobody holds;
-       what they leave is free from the next phase on
-    1  the others; those of members at their cap are put off
+    1  all of them; those of members at their cap are put off
     2  those that were put off, on what is left
 
-Within a phase machines are only ever taken. So what a bid must pay can only rise with a later turn, and a bid
-that wins with some limit wins with every higher one: that makes payments possible (`critical_values`).
+Machines are only ever taken. So what a bid must pay can only rise with a later turn, and a bid that wins
+with some limit wins with every higher one: that makes payments possible (`critical_values`).
 
 Source: Lehmann, O'Callaghan and Shoham, "Truth revelation in approximately efficient combinatorial auctions",
-JACM 49(5), 2002, for the order by worth over the root of the size. Offsets, reservations and places of equal
-value are ours.
+JACM 49(5), 2002, for the order by worth over the root of the size. Offsets and places of equal value are
+ours.
 
 Shapes: see `round_arrays` and `place_search`; Q resources. Not covered: improving the result afterwards,
 which would break that a higher limit never loses.
@@ -30,12 +28,12 @@ from ayni.market.compiled import kernel
 from ayni.market.free_machines import Machines, move_machines
 from ayni.market.lanes import join_lane
 from ayni.market.place_costs import hours_of, least_cost_of, num_slots_of
-from ayni.market.place_search import OVER_BUDGET, Room, no_places, search_all, set_own
-from ayni.market.round_arrays import NO_COST, NO_ROW, Facts, Floats, Integers, Record, Records
+from ayni.market.place_search import OVER_BUDGET, Room, no_places, search_all, set_none
+from ayni.market.round_arrays import NO_COST, Facts, Floats, Integers, Record, Records
 
-NOT_TAKEN, OWN, MARKET, PUT_OFF = 0, 1, 2, 3
-"""What a bid chose: nothing, its reserved own machines, a place on the market; or it is not decided yet."""
-OWN_PHASE, MARKET_PHASE, LAST_PHASE = 0, 1, 2
+NOT_TAKEN, TAKEN, PUT_OFF = 0, 1, 2
+"""What a bid chose: nothing or a place; or it is not decided yet."""
+MAIN_PHASE, LAST_PHASE = 1, 2
 WANTED, POSSIBLE = 0, 1
 WORD_BITS = 62
 NUM_NEXT = 12
@@ -45,12 +43,11 @@ NUM_NEXT = 12
 class Contest(NamedTuple):
     """What does not change while bids choose.
 
-    own are places on reserved machines. order_N lists bids from the highest key. resources_RQ is the share of
-    each resource of the pool that a machine takes in a slot.
+    order_N lists bids from the highest key. resources_RQ is the share of each resource of the pool that a
+    machine takes in a slot.
     """
 
     facts: Facts
-    own: Records
     order_N: Integers
     resources_RQ: Floats
     cap_M: Floats
@@ -65,11 +62,11 @@ class State(NamedTuple):
 
 
 class Choices(NamedTuple):
-    """What each bid chose (see NOTES), and where, if it chose a place on the market.
+    """What each bid chose (see NOTES), and where.
 
-    next_NK are the best places beside that were free too, from the best on; without place if there are fewer
-    that are better than the bid's own machines. wanted_NKW has a bit for each row: in [n, WANTED] for those
-    where bid n would rather be, could it be there, and in [n, POSSIBLE] for those that it could pay.
+    next_NK are the best places beside that were free too, from the best on; without place where there are
+    fewer. wanted_NKW has a bit for each row: in [n, WANTED] for those where bid n would rather be, and in
+    [n, POSSIBLE] for those that it could pay.
     """
 
     notes: Records
@@ -78,8 +75,17 @@ class Choices(NamedTuple):
     wanted_NKW: Integers
 
 
-NOTES = np.dtype([("kind", np.int64), ("was_put_off", np.int64), ("was_over_budget", np.int64)], align=True)
-"""What a bid chose, whether that was put off, and whether a carbon budget was in its way."""
+NOTES = np.dtype(
+    [
+        ("kind", np.int64),
+        ("was_put_off", np.int64),
+        ("was_over_budget", np.int64),
+        ("least", np.int64),
+    ],
+    align=True,
+)
+"""What a bid chose, whether that was put off, whether a carbon budget was in its way, and, of one that goes
+first, the least limit with which it gets a place (NO_COST = none would do)."""
 
 
 def num_words(num_rows: int) -> int:
@@ -104,12 +110,6 @@ def copy_of(state: State) -> State:
 
 
 @kernel
-def is_entitled(contest: Contest, bid: int) -> bool:
-    """Whether the bid has its own machines reserved."""
-    return contest.own[bid]["row"] != NO_ROW
-
-
-@kernel
 def is_capped(contest: Contest, state: State, bid: int) -> bool:
     """Whether the bid's member has its cap of others' machines already."""
     member = contest.facts.bids[bid]["member"]
@@ -126,26 +126,17 @@ def reserve_of(facts: Facts, place: Record, bid: int) -> int:
 
 
 @kernel
-def without_place(contest: Contest, bid: int) -> int:
-    """What a bid chooses that has no place on the market."""
-    facts, limit = contest.facts, contest.facts.bids[bid]["limit"]
-    is_kept = is_entitled(contest, bid) and reserve_of(facts, contest.own[bid], bid) <= limit
-    return OWN if is_kept else NOT_TAKEN
-
-
-@kernel
 def decide(contest: Contest, state: State, bid: int, room: Room, best: Records) -> int:
-    """What the bid chooses of what is free; a place on the market is in best[0]."""
+    """What the bid chooses of what is free; a place is in best[0]."""
     facts, limit = contest.facts, contest.facts.bids[bid]["limit"]
     if limit < facts.bids[bid]["equal_cost"]:
         return NOT_TAKEN
     grams_left = state.grams_left_M[facts.bids[bid]["member"]]
-    set_own(contest.own, bid, best)
-    if search_all(
+    set_none(best)
+    is_found = search_all(
         facts, state.machines, grams_left, bid, facts.settings[0]["nothing_known"], limit, room, best
-    ):
-        return MARKET
-    return without_place(contest, bid)
+    )
+    return TAKEN if is_found else NOT_TAKEN
 
 
 @kernel
@@ -161,7 +152,7 @@ def take(contest: Contest, state: State, bid: int, places: Records, at: int) -> 
         for piece in range(places[at]["num_pieces"]):
             num_slots += places[at]["ends"][piece] - places[at]["starts"][piece]
     state.grams_left_M[member] -= places[at]["grams"]
-    if facts.rows[row]["member"] != member and not is_entitled(contest, bid):
+    if facts.rows[row]["member"] != member and not facts.bids[bid]["goes_first"]:
         for resource in range(state.share_MQ.shape[1]):
             state.share_MQ[member, resource] += gang * num_slots * contest.resources_RQ[row, resource]
 
@@ -171,14 +162,14 @@ def choose(
     contest: Contest, state: State, bid: int, phase: int, room: Room, best: Records, choices: Choices
 ) -> None:
     """Let a bid choose in its turn, and note it."""
-    if phase == MARKET_PHASE and is_capped(contest, state, bid):
+    if phase == MAIN_PHASE and is_capped(contest, state, bid):
         choices.notes[bid]["kind"], choices.notes[bid]["was_put_off"] = PUT_OFF, 1
         return
     room.notes_I[OVER_BUDGET] = 0
     kind = decide(contest, state, bid, room, best)
     choices.notes[bid]["kind"] = kind
     choices.notes[bid]["was_over_budget"] = room.notes_I[OVER_BUDGET]
-    if kind == MARKET:
+    if kind == TAKEN:
         choices.places[bid] = best[0]
         for index in range(1, len(best)):
             choices.next_NK[bid, index - 1] = best[index]
@@ -186,35 +177,17 @@ def choose(
 
 
 @kernel
-def release_own(contest: Contest, state: State, bid: int) -> None:
-    """Give back what was reserved for a bid that did not keep it."""
-    facts = contest.facts
-    move_machines(state.machines, contest.own, bid, facts.bids[bid]["gang"])
-    state.grams_left_M[facts.bids[bid]["member"]] += contest.own[bid]["grams"]
-
-
-@kernel
-def release_all_own(contest: Contest, state: State, choices: Choices) -> None:
-    """Give back all reservations that were not kept, between the first two phases."""
-    for bid in contest.order_N:
-        if is_entitled(contest, bid) and choices.notes[bid]["kind"] != OWN:
-            release_own(contest, state, bid)
-
-
-@kernel
 def has_turn(contest: Contest, choices: Choices, bid: int, phase: int) -> bool:
     """Whether the bid has its turn in a phase."""
     if phase == LAST_PHASE:
         return choices.notes[bid]["was_put_off"] == 1
-    return is_entitled(contest, bid) == (phase == OWN_PHASE)
+    return contest.facts.bids[bid]["goes_first"] == 0
 
 
 @kernel
 def clear_greedily(contest: Contest, state: State, choices: Choices, room: Room, best: Records) -> None:
-    """All three phases; fills choices and changes the state."""
-    for phase in range(LAST_PHASE + 1):
-        if phase == MARKET_PHASE:
-            release_all_own(contest, state, choices)
+    """Both phases; fills choices and changes the state."""
+    for phase in range(MAIN_PHASE, LAST_PHASE + 1):
         for bid in contest.order_N:
             if has_turn(contest, choices, bid, phase):
                 choose(contest, state, bid, phase, room, best, choices)
@@ -227,7 +200,7 @@ def note_wanted(contest: Contest, choices: Choices, first: int, last: int) -> No
     for bid in range(first, last):
         limit, equal_cost = facts.bids[bid]["limit"], facts.bids[bid]["equal_cost"]
         kind, pattern = choices.notes[bid]["kind"], facts.bids[bid]["pattern"]
-        chosen = choices.places[bid]["cost"] if kind == MARKET else contest.own[bid]["cost"]
+        chosen = choices.places[bid]["cost"] if kind == TAKEN else NO_COST
         for row in range(len(facts.rows)):
             if facts.ratio_SR[pattern, row] == 0 or facts.rows[row]["most_free"] < facts.bids[bid]["gang"]:
                 continue

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ayni.market.compiled import kernel
-from ayni.market.free_machines import MOST_IN_LANE, NUM_IN_LANE, Machines, is_free, may_fit, move_machines
+from ayni.market.free_machines import MOST_IN_LANE, NUM_IN_LANE, Machines, is_free, may_fit
 from ayni.market.lanes import fits_lane, goes_in_lane, leaves_lane
 from ayni.market.place_costs import (
     ask_of,
@@ -38,7 +38,6 @@ from ayni.market.round_arrays import (
     PLACES,
     WHOLE_SLOT_TOLERANCE,
     Facts,
-    Floats,
     Integers,
     Record,
     Records,
@@ -189,8 +188,8 @@ def set_none(best: Records) -> None:
 
 @kernel
 def is_no_place(place: Record) -> bool:
-    """Whether it is none on the market: nothing, or the bid's reserved own machines."""
-    return bool(place["row"] == NO_ROW or place["rank"] < 0)
+    """Whether nothing was found."""
+    return bool(place["row"] == NO_ROW)
 
 
 @kernel
@@ -323,16 +322,6 @@ def search_row(
 
 
 @kernel
-def set_own(own: Records, bid: int, best: Records) -> None:
-    """Begin a search: what must be beaten are the bid's reserved own machines, if there are any."""
-    if own[bid]["row"] == NO_ROW:
-        set_none(best)
-        return
-    for index in range(len(best)):
-        best[index] = own[bid]
-
-
-@kernel
 def first_row_of(facts: Facts, bid: int, known_cost: int) -> int:
     """The place in the order of rows from which on a cost of known_cost is possible, by their asks alone."""
     if known_cost == 0:
@@ -393,48 +382,6 @@ def search_all(
         if search_row(facts, machines, grams_left, bid, row, first, num_slots, most_cost, room, best):
             is_found = True
     return is_found
-
-
-@kernel
-def reserve_own(
-    facts: Facts,
-    machines: Machines,
-    grams_left_M: Floats,
-    order_N: Integers,
-    own: Records,
-    room: Room,
-    best: Records,
-) -> None:
-    """Give each member's bids, in the order given, the best place on its own machines that is free.
-
-    Fills own, and takes machines and carbon out of machines and grams_left_M. What a bid is worth plays no
-    part: else what a bid has by right would depend on what its member says.
-    """
-    num_slots = machines.free_RT.shape[1]
-    for bid in order_N:
-        member, pattern = facts.bids[bid]["member"], facts.bids[bid]["pattern"]
-        first, left = facts.bids[bid]["first"], grams_left_M[member]
-        set_none(best)
-        for index in range(facts.patterns[pattern]["num_rows"]):
-            row = facts.order_SR[pattern, index]
-            if facts.rows[row]["member"] == member:
-                search_row(
-                    facts,
-                    machines,
-                    left,
-                    bid,
-                    row,
-                    first,
-                    num_slots,
-                    facts.settings[0]["any_cost"],
-                    room,
-                    best,
-                )
-        if best[0]["row"] != NO_ROW:
-            own[bid] = best[0]
-            own[bid]["rank"] = -1
-            move_machines(machines, own, bid, -facts.bids[bid]["gang"])
-            grams_left_M[member] -= own[bid]["grams"]
 
 
 @kernel

@@ -44,12 +44,10 @@ def _why(market: MarketRound, auction: "Auction", number: int) -> tuple[RefusalC
 def cheapest_reserve(auction: "Auction", number: int) -> int | None:
     """The least that any place would have cost as the round began; None = there was none."""
     from ayni.market.free_machines import machines_of
-    from ayni.market.place_search import make_room, no_places, search_all, set_own
+    from ayni.market.place_search import make_room, no_places, search_all
     from ayni.market.round_arrays import NO_COST
 
-    facts, own = auction.contest.facts, auction.contest.own
-    best = no_places(1)
-    set_own(own, number, best)
+    facts, best = auction.contest.facts, no_places(1)
     find = fast(search_all, work=auction.work)
     find(facts, machines_of(facts.free_RT), math.inf, number, 0, NO_COST, make_room(facts), best)
     least = int(best[0]["cost"])

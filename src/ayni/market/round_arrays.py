@@ -61,6 +61,7 @@ BIDS = np.dtype(
         ("member", np.int64),
         ("pattern", np.int64),
         ("suspends", np.int64),
+        ("goes_first", np.int64),  # by right of its member's own machines, see `own_machines_first`
         ("can_wait", np.int64),  # its hours may be chosen at last, see `lanes`
         ("equal_cost", np.int64),  # up to which places count as equal to the cheapest; -1 = none do
         ("scale", np.float64),  # these three make its place in the order, see `greedy.key_of`
@@ -94,7 +95,7 @@ SETTINGS = np.dtype(
 PLACES = np.dtype(
     [
         ("row", np.int64),  # NO_ROW = no place
-        ("rank", np.int64),  # of the row for the bid; -1, before all, for reserved own machines
+        ("rank", np.int64),  # of the row for the bid; -1, before all, for own machines that go first
         ("num_pieces", np.int64),  # 0 = hours of the row that are chosen at last, see `lanes`
         ("starts", np.int64, (MAX_PIECES,)),
         ("ends", np.int64, (MAX_PIECES,)),
@@ -292,10 +293,15 @@ def _ratios(bids: Sequence[Bid], offers: Sequence[Offer], records: Records) -> F
 
 def _ratio(bid: Bid, offer: Offer) -> float:
     """The throughput of the offer's machines for the bid; 0 where it may not or cannot run."""
+    return throughput_of(bid, offer) if bid.may_be_in(offer.zone) else 0.0
+
+
+def throughput_of(bid: Bid, offer: Offer) -> float:
+    """The throughput of the offer's machines for the bid, wherever they stand; 0 if it cannot run on them."""
     machine_class = offer.machine_class
     if bid.classes and machine_class.name not in bid.classes:
         return 0.0
-    return (machine_class.throughput(bid.work_kind) or 0.0) if bid.may_be_in(offer.zone) else 0.0
+    return machine_class.throughput(bid.work_kind) or 0.0
 
 
 def _rates(market: MarketRound, zones: Sequence[str | None]) -> Floats:

@@ -16,9 +16,10 @@ from ayni.market.compiled import kernel
 from ayni.market.free_machines import LANE, NUM_IN_LANE, is_free
 from ayni.market.greedy import (
     LAST_PHASE,
-    MARKET,
-    MARKET_PHASE,
+    MAIN_PHASE,
+    NOT_TAKEN,
     POSSIBLE,
+    TAKEN,
     WANTED,
     WORD_BITS,
     Choices,
@@ -29,7 +30,6 @@ from ayni.market.greedy import (
     is_capped,
     num_words,
     take,
-    without_place,
 )
 from ayni.market.place_costs import hours_of, least_cost_of, num_slots_of
 from ayni.market.place_search import (
@@ -40,7 +40,7 @@ from ayni.market.place_search import (
     no_places,
     search_all,
     search_row,
-    set_own,
+    set_none,
 )
 from ayni.market.round_arrays import NO_ROW, Facts, Integers, Record, Records
 
@@ -50,7 +50,7 @@ DIFFERENCES = np.dtype(
 """Of a row: whether it has slots with more or with fewer machines than in the round as it was, and the first
 such gained slot and the one after the last."""
 
-NUM_GAINED, MINE, TAKEN = 0, 1, 2
+NUM_GAINED, MINE, LAST_ROW = 0, 1, 2
 """Indices into the numbers of a world."""
 FEW_GAINED = 16
 """Rows that are looked at one by one to see whether a bid wants any; of more, words of bits are compared."""
@@ -63,7 +63,7 @@ class World(NamedTuple):
 
     more_RT counts machines that are free here and not there, rows sums that up (see DIFFERENCES). gained_R
     lists the rows with more, num_I[NUM_GAINED] of them, and gained_W has a bit for each. mine are the best
-    places of the bid that is priced, of which those before num_I[MINE] are lost. num_I[TAKEN] is the row
+    places of the bid that is priced, of which those before num_I[MINE] are lost. num_I[LAST_ROW] is the row
     where machines were taken last, NO_ROW if none were in this turn. touched_M says of which members budgets
     and shares may differ. put_off_N is as in Choices.
     """
@@ -229,10 +229,10 @@ def search_gained(contest: Contest, world: World, choices: Choices, bid: int, wh
 @kernel
 def set_as_it_was(contest: Contest, world: World, choices: Choices, bid: int) -> None:
     """Put into world.best what the bid had chosen, or what a place must beat for it to choose otherwise."""
-    if choices.notes[bid]["kind"] == MARKET:
+    if choices.notes[bid]["kind"] == TAKEN:
         world.best[0] = choices.places[bid]
     else:
-        set_own(contest.own, bid, world.best)
+        set_none(world.best)
 
 
 @kernel
@@ -241,7 +241,7 @@ def may_be_over_budget(contest: Contest, world: World, choices: Choices, bid: in
     member = contest.facts.bids[bid]["member"]
     if not world.touched_M[member]:
         return False
-    is_placed = choices.notes[bid]["kind"] == MARKET
+    is_placed = choices.notes[bid]["kind"] == TAKEN
     is_over = is_placed and choices.places[bid]["grams"] > world.state.grams_left_M[member]
     return is_over or choices.notes[bid]["was_over_budget"] == 1
 
@@ -249,7 +249,7 @@ def may_be_over_budget(contest: Contest, world: World, choices: Choices, bid: in
 @kernel
 def lost_its_place(contest: Contest, world: World, choices: Choices, bid: int) -> bool:
     """Whether the place that the bid had chosen is not free in this world."""
-    if choices.notes[bid]["kind"] != MARKET or not world.rows[choices.places[bid]["row"]]["lost"]:
+    if choices.notes[bid]["kind"] != TAKEN or not world.rows[choices.places[bid]["row"]]["lost"]:
         return False
     return not place_is_free(contest, world, choices.places, bid, bid)
 
@@ -269,7 +269,7 @@ def look_elsewhere(contest: Contest, world: World, choices: Choices, bid: int) -
     """
     facts, state = contest.facts, world.state
     grams_left, limit = state.grams_left_M[facts.bids[bid]["member"]], facts.bids[bid]["limit"]
-    set_own(contest.own, bid, world.best)
+    set_none(world.best)
     is_found, is_settled = False, False
     for index in range(choices.next_NK.shape[1]):
         place = choices.next_NK[bid, index]
@@ -284,24 +284,24 @@ def look_elsewhere(contest: Contest, world: World, choices: Choices, bid: int) -
     if search_gained(contest, world, choices, bid, POSSIBLE):
         is_found = True
     if is_settled:
-        return MARKET if is_found else without_place(contest, bid)
+        return TAKEN if is_found else NOT_TAKEN
     known_cost = known_from(facts, bid, choices.next_NK[bid, choices.next_NK.shape[1] - 1])
     if search_all(facts, state.machines, grams_left, bid, known_cost, limit, world.room, world.best):
         is_found = True
-    return MARKET if is_found else without_place(contest, bid)
+    return TAKEN if is_found else NOT_TAKEN
 
 
 @kernel
 def take_here(contest: Contest, world: World, bid: int, places: Records, at: int) -> None:
     """As `take`, and note the row."""
     take(contest, world.state, bid, places, at)
-    world.num_I[TAKEN] = places[at]["row"]
+    world.num_I[LAST_ROW] = places[at]["row"]
 
 
 @kernel
 def decide_anew(contest: Contest, world: World, bid: int) -> None:
     """Let a bid choose that had not chosen in this phase of the round as it was."""
-    if decide(contest, world.state, bid, world.room, world.best) == MARKET:
+    if decide(contest, world.state, bid, world.room, world.best) == TAKEN:
         take_here(contest, world, bid, world.best, 0)
         if not contest.facts.settings[0]["has_lanes"]:
             differ(world, world.best, 0, -contest.facts.bids[bid]["gang"])
@@ -311,7 +311,7 @@ def decide_anew(contest: Contest, world: World, bid: int) -> None:
 @kernel
 def leave_out(contest: Contest, world: World, choices: Choices, bid: int) -> None:
     """Note that a bid does not take here what it took in this phase of the round as it was."""
-    if choices.notes[bid]["kind"] == MARKET and not contest.facts.settings[0]["has_lanes"]:
+    if choices.notes[bid]["kind"] == TAKEN and not contest.facts.settings[0]["has_lanes"]:
         differ(world, choices.places, bid, contest.facts.bids[bid]["gang"])
     world.touched_M[contest.facts.bids[bid]["member"]] = 1
 
@@ -329,11 +329,11 @@ def choose_again(contest: Contest, world: World, choices: Choices, bid: int) -> 
             set_as_it_was(contest, world, choices, bid)
             is_changed = search_gained(contest, world, choices, bid, WANTED)
         if not is_changed:
-            if new == MARKET:
+            if new == TAKEN:
                 take_here(contest, world, bid, choices.places, bid)
             return
-        new = MARKET
-    if new == MARKET:
+        new = TAKEN
+    if new == TAKEN:
         take_here(contest, world, bid, world.best, 0)
         differ(world, world.best, 0, -contest.facts.bids[bid]["gang"])
     leave_out(contest, world, choices, bid)
@@ -342,16 +342,16 @@ def choose_again(contest: Contest, world: World, choices: Choices, bid: int) -> 
 @kernel
 def go_on(contest: Contest, world: World, choices: Choices, bid: int, phase: int) -> None:
     """Let another bid have its turn in the world without the one."""
-    world.num_I[TAKEN] = NO_ROW
+    world.num_I[LAST_ROW] = NO_ROW
     was_put_off = choices.notes[bid]["was_put_off"] == 1
     if contest.facts.settings[0]["has_lanes"]:
         # A promise in a lane can rule out any place in its row, which no difference of machines tells.
-        if phase == MARKET_PHASE:
+        if phase == MAIN_PHASE:
             world.put_off_N[bid] = 1 if is_capped(contest, world.state, bid) else 0
         if (phase == LAST_PHASE) == (world.put_off_N[bid] == 1):
             decide_anew(contest, world, bid)
         return
-    if phase == MARKET_PHASE:
+    if phase == MAIN_PHASE:
         is_touched = world.touched_M[contest.facts.bids[bid]["member"]]
         is_put_off = is_capped(contest, world.state, bid) if is_touched else was_put_off
         world.put_off_N[bid] = 1 if is_put_off else 0
