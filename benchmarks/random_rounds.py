@@ -222,14 +222,15 @@ def gain_of(market: MarketRound, result: Clearing, member: str) -> int:
 
 
 def misreports(market: MarketRound, index: int, rng: Random) -> Iterator[MarketRound]:
-    """Rounds in which a bid lies in a way that still gets its job done: worth, hours, or more work."""
+    """Rounds in which a bid lies in a way that still gets its job done: worth, hours, rest, or more work."""
     bid = market.bids[index]
     for factor in (0.3, 0.7, 0.9, 0.99, 1.01, 1.2, 2.0, 10.0):
         yield with_bid(market, index, worth_microcredits=int(bid.worth_microcredits * factor))
     yield with_bid(market, index, worth_microcredits=max(0, bid.worth_microcredits + rng.randint(-9, 9)))
     yield with_bid(market, index, work_reference_hours=bid.work_reference_hours * 1.1)
-    if not bid.can_suspend:
-        yield from _tighter(market, index, bid, rng)
+    yield from _tighter(market, index, bid, rng)
+    if bid.can_suspend:
+        yield with_bid(market, index, can_suspend=False)
 
 
 def _tighter(market: MarketRound, index: int, bid: Bid, rng: Random) -> Iterator[MarketRound]:

@@ -154,9 +154,10 @@ def _price(contest: Contest, start: State, choices: Choices, work: int, num_thre
 
 def work_of(arrays: RoundArrays) -> int:
     """A rough count of elementary steps: starts that are looked at, and pairs of bids in the payments."""
-    num_bids = len(arrays.facts.bids)
+    num_bids, num_suspend = len(arrays.facts.bids), int(arrays.facts.bids["suspends"].sum())
     num_rows, num_slots = arrays.facts.free_RT.shape
-    return int(num_bids * min(num_rows, SEARCHED_ROWS) * num_slots + 4 * num_bids**2)
+    num_starts = (num_bids + num_suspend * num_slots) * min(num_rows, SEARCHED_ROWS) * num_slots
+    return int(num_starts + 4 * num_bids**2)
 
 
 def _set_equal_costs(facts: Facts, own: Records, greenest_within: float, work: int, num_threads: int) -> None:

@@ -173,7 +173,7 @@ def settle_first(facts: Facts, machines: Machines, row: int, places: Records, en
     while start != NO_SLOT:
         place["num_pieces"], place["starts"][0], place["ends"][0] = 1, start, end_of(facts, bid, row, start)
         cost = carbon_charge(facts, grams_of(facts, bid, row, start, slots))
-        cost += slot_charge(facts, bid, row, start, place["ends"][0])
+        cost += slot_charge(facts, bid, row, place)
         if cost < least and leaves_lane(facts, machines, bid, place, ends_S):
             least, best_start = cost, start
         start = earliest_start(facts, machines, bid, row, start + 1)

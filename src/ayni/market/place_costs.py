@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from ayni.market.compiled import kernel
-from ayni.market.round_arrays import MAX_PIECES, UNKNOWN_ZONE, WHOLE_SLOT_TOLERANCE, Facts
+from ayni.market.round_arrays import MAX_PIECES, UNKNOWN_ZONE, WHOLE_SLOT_TOLERANCE, Facts, Record
 
 
 @kernel
@@ -81,11 +81,13 @@ def carbon_charge(facts: Facts, grams: float) -> int:
 
 
 @kernel
-def slot_charge(facts: Facts, bid: int, row: int, start: int, end: int) -> int:
-    """The prices of the slots [start, end) for the gang; nothing for members on their own machines."""
+def slot_charge(facts: Facts, bid: int, row: int, place: Record) -> int:
+    """The prices of the slots of a place for the gang; nothing for members on their own machines."""
     if facts.settings[0]["most_slot_price"] == 0 or facts.rows[row]["member"] == facts.bids[bid]["member"]:
         return 0
-    price = facts.slot_price_T[end] - facts.slot_price_T[start]
+    price = 0.0
+    for piece in range(place["num_pieces"]):
+        price += facts.slot_price_T[place["ends"][piece]] - facts.slot_price_T[place["starts"][piece]]
     ratio = facts.ratio_SR[facts.bids[bid]["pattern"], row]
     return to_whole(facts.bids[bid]["gang"] * ratio * price)
 

@@ -1,13 +1,10 @@
 """The best place and hours that are free for a bid: kernels that look at every row and start.
 
 Rows are tried in the order of their ask for the work, and the search ends where the ask alone is as dear as
-the best found; so most of a thousand sites are never looked at. Work that may be suspended can also take the
-greenest slots of its time, in at most MAX_PIECES runs; each stop costs the hours of a restart. Which slots
-those are depends on what was free when the round began: chosen anew from what is left, a bid could get
-something dearer by coming earlier, which payments must exclude.
+the best found; so most of a thousand sites are never looked at. Work that may be suspended can also be
+divided (`suspended_work`).
 
-What a place costs is in `place_costs`. Shapes: see `round_arrays`; P pieces. Not covered: greener sets of
-slots that need more runs.
+What a place costs is in `place_costs`. Shapes: see `round_arrays`.
 """
 
 import math
@@ -16,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ayni.market.compiled import kernel
-from ayni.market.free_machines import MOST_IN_LANE, NUM_IN_LANE, Machines, is_free, may_fit
+from ayni.market.free_machines import MOST_IN_LANE, NUM_IN_LANE, Machines, may_fit
 from ayni.market.lanes import fits_lane, goes_in_lane, leaves_lane
 from ayni.market.place_costs import (
     ask_of,
@@ -38,10 +35,12 @@ from ayni.market.round_arrays import (
     PLACES,
     WHOLE_SLOT_TOLERANCE,
     Facts,
+    Floats,
     Integers,
     Record,
     Records,
 )
+from ayni.market.suspended_work import divide, find_ways, room_for_ways
 
 OVER_BUDGET = 1 << MOST_IN_LANE
 """Index into the notes of a search: something better was left out for its member's carbon budget."""
@@ -50,14 +49,14 @@ OVER_BUDGET = 1 << MOST_IN_LANE
 class Room(NamedTuple):
     """Room for what is looked at, so that a search allocates nothing; notes_I are its side remarks.
 
-    looked_at holds one place. starts_T and ends_T are of unbroken work in one row, is_free_T its slots.
+    looked_at holds one place. starts_T and ends_T are of unbroken work in one row, ways of divided work.
     notes_I is also where `lanes` keeps the ends of its sets, before the remark.
     """
 
     looked_at: Records
     starts_T: Integers
     ends_T: Integers
-    is_free_T: Integers
+    ways: Floats
     notes_I: Integers
 
 
@@ -71,8 +70,9 @@ def no_places(num: int) -> Records:
 def make_room(facts: Facts) -> Room:
     """Room for one search at a time."""
     num_slots = facts.free_RT.shape[1]
-    starts_T, ends_T, is_free_T = np.zeros((3, num_slots), dtype=np.int64)
-    return Room(no_places(1), starts_T, ends_T, is_free_T, np.zeros(OVER_BUDGET + 1, dtype=np.int64))
+    starts_T, ends_T = np.zeros((2, num_slots), dtype=np.int64)
+    notes_I = np.zeros(OVER_BUDGET + 1, dtype=np.int64)
+    return Room(no_places(1), starts_T, ends_T, room_for_ways(facts), notes_I)
 
 
 @kernel
@@ -115,68 +115,6 @@ def find_starts(
             room.starts_T[num], room.ends_T[num] = start, end
             num += 1
     return num
-
-
-@kernel
-def split_slots(facts: Facts, row: int, first: int, end: int, num_slots: int, room: Room) -> int:
-    """Enter the `num_slots` greenest free slots of [first, end) as runs in room; how many, 0 = it cannot be.
-
-    room.is_free_T says which slots are free; 2 marks a chosen one.
-    """
-    num_chosen, looked_at = 0, room.looked_at[0]
-    for slot in facts.greenest_ZT[facts.rows[row]["zone"]]:
-        if first <= slot < end and room.is_free_T[slot] > 0:
-            room.is_free_T[slot] = 2 if num_chosen < num_slots else 1
-            num_chosen += 1
-    if num_chosen < num_slots:
-        return 0
-    num_pieces = 0
-    for slot in range(first, end):
-        if room.is_free_T[slot] != 2:
-            continue
-        if slot > first and room.is_free_T[slot - 1] == 2:
-            looked_at["ends"][num_pieces - 1] = slot + 1
-            continue
-        if num_pieces == MAX_PIECES:
-            return 0
-        looked_at["starts"][num_pieces], looked_at["ends"][num_pieces] = slot, slot + 1
-        num_pieces += 1
-    return num_pieces
-
-
-@kernel
-def split_work(facts: Facts, bid: int, row: int, hours: float, room: Room) -> bool:
-    """Enter work in the greenest slots of the bid's time in room; False = it cannot be, or is best unbroken.
-
-    Looks at the machines that were free as the round began. hours is the work, to which stops add restarts.
-    """
-    settings, looked_at = facts.settings[0], room.looked_at[0]
-    zone, gang, first = facts.rows[row]["zone"], facts.bids[bid]["gang"], facts.bids[bid]["first"]
-    end = min(settings["num_slots"], math.floor(facts.bids[bid]["last"] + WHOLE_SLOT_TOLERANCE))
-    num_slots, num_pieces, worked = num_slots_of(hours / settings["slot_hours"]), 0, hours
-    if end - first <= num_slots:
-        return False
-    for slot in range(first, end):
-        room.is_free_T[slot] = 1 if facts.free_RT[row, slot] >= gang else 0
-    for _ in range(MAX_PIECES):
-        num_pieces = split_slots(facts, row, first, end, num_slots, room)
-        worked = hours + settings["restart_hours"] * (num_pieces - 1)
-        needed = num_slots_of(worked / settings["slot_hours"])
-        if num_pieces < 2 or needed <= num_slots:
-            break
-        num_slots = needed
-    # Fewer runs may need fewer slots than were chosen, and then a run would end in an idle slot.
-    if num_pieces < 2 or num_slots_of(worked / settings["slot_hours"]) != num_slots:
-        return False
-    left, carbon = worked / settings["slot_hours"], 0.0
-    for piece in range(num_pieces):
-        for slot in range(looked_at["starts"][piece], looked_at["ends"][piece]):
-            rate = facts.cumulative_ZT[zone, slot + 1] - facts.cumulative_ZT[zone, slot]
-            carbon += rate * min(1.0, left)
-            left -= 1.0
-    looked_at["num_pieces"], looked_at["hours"] = num_pieces, worked
-    looked_at["grams"] = gang * facts.rows[row]["kilowatts"] * carbon
-    return True
 
 
 @kernel
@@ -274,6 +212,37 @@ def search_lane(
 
 
 @kernel
+def search_divided(
+    facts: Facts,
+    machines: Machines,
+    grams_left: float,
+    bid: int,
+    row: int,
+    most_cost: int,
+    for_carbon: bool,
+    room: Room,
+    best: Records,
+) -> bool:
+    """As `search_row` for work that rests in between, for the least cost or the least carbon."""
+    hours, is_found, looked_at = hours_of(facts, bid, row), False, room.looked_at[0]
+    least_cost = least_cost_of(facts, bid, row, hours + facts.settings[0]["restart_hours"])
+    if least_cost > most_cost or least_cost > max(best[len(best) - 1]["cost"], facts.bids[bid]["equal_cost"]):
+        return False
+    most_runs = find_ways(facts, machines, bid, row, hours, room.ways, for_carbon)
+    for num_pieces in range(2, most_runs + 1):
+        if not divide(facts, machines, bid, row, hours, num_pieces, room.ways, for_carbon, looked_at):
+            continue
+        cost = cost_without_carbon(facts, bid, row, looked_at["hours"])
+        looked_at["cost"] = cost + carbon_charge(facts, looked_at["grams"])
+        looked_at["cost"] += slot_charge(facts, bid, row, looked_at)
+        if looked_at["cost"] <= most_cost and enter_if_better(
+            facts, machines, grams_left, bid, row, room, best
+        ):
+            is_found = True
+    return is_found
+
+
+@kernel
 def search_row(
     facts: Facts,
     machines: Machines,
@@ -299,25 +268,22 @@ def search_row(
     earliest = max(0, first - num_slots_of(slots) + 1)
     for index in range(find_starts(facts, machines, bid, row, slots, earliest, end, room)):
         grams = grams_of(facts, bid, row, room.starts_T[index], slots)
-        cost = least + carbon_charge(facts, grams)
-        cost += slot_charge(facts, bid, row, room.starts_T[index], room.ends_T[index])
+        looked_at["num_pieces"], looked_at["starts"][0] = 1, room.starts_T[index]
+        looked_at["ends"][0], looked_at["hours"] = room.ends_T[index], hours
+        cost = least + carbon_charge(facts, grams) + slot_charge(facts, bid, row, looked_at)
         most = max(best[worst]["cost"], facts.bids[bid]["equal_cost"])
         if cost > most_cost or cost > most:
             continue
-        looked_at["num_pieces"], looked_at["starts"][0] = 1, room.starts_T[index]
-        looked_at["ends"][0], looked_at["hours"] = room.ends_T[index], hours
         looked_at["grams"], looked_at["cost"] = grams, cost
         if enter_if_better(facts, machines, grams_left, bid, row, room, best):
             is_found = True
-    if facts.bids[bid]["suspends"] and split_work(facts, bid, row, hours, room):
-        worked = looked_at["hours"]
-        cost = cost_without_carbon(facts, bid, row, worked) + carbon_charge(facts, looked_at["grams"])
-        for piece in range(looked_at["num_pieces"]):
-            cost += slot_charge(facts, bid, row, looked_at["starts"][piece], looked_at["ends"][piece])
-        looked_at["cost"] = cost
-        can_be = cost <= most_cost and is_free(machines, row, facts.bids[bid]["gang"], looked_at)
-        if can_be and enter_if_better(facts, machines, grams_left, bid, row, room, best):
-            is_found = True
+    if facts.bids[bid]["suspends"]:
+        is_limited = min(facts.bids[bid]["cap"], grams_left) < np.inf or facts.bids[bid]["equal_cost"] >= 0
+        # Without prices of slots the cheapest ways are the greenest.
+        num_goals = 2 if is_limited and facts.settings[0]["most_slot_price"] > 0 else 1
+        for goal in range(num_goals):
+            if search_divided(facts, machines, grams_left, bid, row, most_cost, goal == 1, room, best):
+                is_found = True
     return is_found
 
 

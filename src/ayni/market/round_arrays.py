@@ -113,9 +113,8 @@ class Facts(NamedTuple):
 
     free_RT counts machines that running leases leave, the tail last. ratio_SR is the throughput of rows for
     the work of a pattern (0 = not allowed), order_SR lists rows by their ask for it, rank_SR is a row's place
-    in that. cumulative_ZT[z, t] is the grams of a kilowatt from slot 0 until slot t begins, greenest_ZT lists
-    the slots of a zone from green to dark, those of one intensity in their order. slot_price_T[t] sums the
-    prices of the slots before t, for a machine of the reference class.
+    in that. cumulative_ZT[z, t] is the grams of a kilowatt from slot 0 until slot t begins. slot_price_T[t]
+    sums the prices of the slots before t, for a machine of the reference class.
     """
 
     rows: Records
@@ -128,7 +127,6 @@ class Facts(NamedTuple):
     order_SR: Integers
     rank_SR: Integers
     cumulative_ZT: Floats
-    greenest_ZT: Integers
     slot_price_T: Floats
 
 
@@ -179,7 +177,6 @@ def make_round_arrays(market: MarketRound) -> RoundArrays:
         order_SR=order_SR,
         rank_SR=np.argsort(order_SR, axis=1, kind="stable").astype(np.int64),
         cumulative_ZT=cumulative_ZT,
-        greenest_ZT=np.argsort(rates_ZT, axis=1, kind="stable").astype(np.int64),
         slot_price_T=_slot_prices(market),
     )
     return RoundArrays(

@@ -322,7 +322,11 @@ def choose_again(contest: Contest, world: World, choices: Choices, bid: int) -> 
     if may_be_over_budget(contest, world, choices, bid):
         new = decide(contest, world.state, bid, world.room, world.best)
     elif lost_its_place(contest, world, choices, bid):
-        new = look_elsewhere(contest, world, choices, bid)
+        # Work that rests in between may be divided otherwise, which is none of the places that were next.
+        if contest.facts.bids[bid]["suspends"]:
+            new = decide(contest, world.state, bid, world.room, world.best)
+        else:
+            new = look_elsewhere(contest, world, choices, bid)
     else:
         new, is_changed = choices.notes[bid]["kind"], False
         if gained_any(contest, world, choices, bid, WANTED):
