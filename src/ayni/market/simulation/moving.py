@@ -1,15 +1,21 @@
 """Running jobs that move on to greener machines which are free.
 
-Once an hour a job looks at what is left of its lease. Where that would emit less by at least `move_saving`
-elsewhere, with the restart and the transfer that a move takes, and the next hours are greener too, it bids
-for just that: the same work, from now on, with a carbon cap that the saving is promised by. It keeps its own
-machines until it has others, so that nobody can lose a place by trying.
+Once an hour a job looks at the coming hours of its lease. Where they would emit less elsewhere by at least
+`move_saving`, with the restart and the transfer that a move takes, it bids for such sites alone, for all that
+is left of its lease. It keeps its own machines until it has others, so that nobody can lose a place by trying.
 
-    grams of a move = (work left + setup) * mean grams of a reference machine-hour there
+    work ahead      = what it computes in the next MOVE_HOURS, or until the lease ends if that is sooner
+    grams here      = work ahead * mean grams of a reference machine-hour here
+    grams of a move = (work ahead + setup) * the same mean there
+
+The coming hours decide, and not the whole lease: the greenest site of the night is not that of the day, over
+a lease of a day both are much the same, and who moved may move again. A move that pays for itself within
+hours has done so whatever comes later.
 
 Shapes: S sites, T slots.
 
-Not covered: jobs whose leases are cut in pieces or end within an hour; and moves for a lower cost.
+Not covered: jobs whose leases are cut in pieces or end within half an hour; moves for a lower cost; and two
+jobs that change places.
 """
 
 import math
@@ -26,7 +32,9 @@ from ayni.market.simulation.market_rules import MarketRules
 from ayni.market.simulation.pacing import NEXT_HOURS
 from ayni.market.simulation.pool import SECONDS_PER_HOUR, Pool
 
-LEAST_SECONDS = 3600.0
+MOVE_HOURS = 4.0
+"""How far ahead a move must have paid for itself."""
+LEAST_SECONDS = 1800.0
 """What is left of a lease that is worth a move."""
 
 
@@ -83,9 +91,11 @@ class Moving:
         speed, deadline = float(self._throughput_S[here]), float(demand.deadline_seconds_J[job])
         work, gang = wall * speed, int(demand.gang_J[job])
         assert rules.move_saving is not None
-        length = min(mean_ST.shape[1], math.ceil(wall / rules.slot_seconds))
-        most = float(mean_ST[here, length - 1]) * (1 - rules.move_saving) * work
-        is_better_S = (mean_ST[:, length - 1] * (work + setup) <= most) & (free_ST[:, length - 1] >= gang)
+        ahead = min(wall, MOVE_HOURS * SECONDS_PER_HOUR)
+        mean_S = mean_ST[:, math.ceil(ahead / rules.slot_seconds) - 1]
+        most = float(mean_S[here]) * (1 - rules.move_saving) * ahead * speed
+        length = min(free_ST.shape[1], math.ceil(wall / rules.slot_seconds))
+        is_better_S = (mean_S * (ahead * speed + setup) <= most) & (free_ST[:, length - 1] >= gang)
         is_better_S[here] = False
         # A slower class may be greener, and who goes there may be late by that: not who is in time here.
         end_S = cluster.now + (work + setup) / self._throughput_S + (to_end - wall) * speed
@@ -108,7 +118,6 @@ class Moving:
             ),
             worth_microcredits=int(self._bidders.worth_of_overdue(np.array([job]), np.array([hours]))[0]),
             gang=gang,
-            carbon_cap_grams=most * gang / SECONDS_PER_HOUR,
             residency=frozenset(self._pool.sites[site].name for site in np.flatnonzero(is_better_S)),
             data_gigabytes=data,
         )
