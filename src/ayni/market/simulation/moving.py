@@ -1,8 +1,8 @@
 """Running jobs that move on to greener machines which are free.
 
 Once an hour a job looks at the coming hours of its lease. Where they would emit less elsewhere by at least
-`move_saving`, with the restart and the transfer that a move takes, it bids for such sites alone, for all that
-is left of its lease. It keeps its own machines until it has others, so that nobody can lose a place by trying.
+`move_saving`, with the restart and the transfer that a move takes, it bids for such sites alone, for all
+that is left of its lease. It keeps its own machines until it has others: nobody can lose a place by trying.
 
     work ahead      = what it computes in the next MOVE_HOURS, or until the lease ends if that is sooner
     grams here      = work ahead * mean grams of a reference machine-hour here
