@@ -20,7 +20,7 @@ class MarketRules:
     Machines that idle now do not come back, so a job that books tomorrow's greener hour wastes today's.
     cap_share: the greenest share of the pool's machine-hours of the coming day that a job accepts at least as
     long as all of its slack is left (see `pacing`). None = any hours are accepted.
-    move_saving: share of the carbon of what is left of a lease that a move must save; None = no moves.
+    move_saving: share of the carbon of the coming hours of a lease that a move must save; None = no moves.
     last_call_hours: with no more slack than this a job takes any place until its deadline.
     overdue_hours: how far ahead an overdue job looks.
     quarter_decay: Karma credits that fade in a quarter.
