@@ -3,16 +3,17 @@
 No member may be worse off than alone, and no member with one bid may gain by what it says of it. So members
 that own machines take turns before all others, those with the cheapest machines first:
 
-    held       for a member that waits for its turn: of each of its rows the machines that its bids could use,
-               in all slots, whatever hours, zones and worth they name
+    held       for a member that waits for its turn: if it has one bid, the machines of each of its rows that
+               the bid could use, in all slots, whatever hours, zones and worth it names; if it has several,
+               the places that they can have there together
     its turn   what is held for it is free; its bids by their deadlines take the best place that is free
                anywhere, their own machines among others, at its cost
     then       what they left is free for those who come later
 
-What a member finds in its turn depends on nothing that it says, and it takes the best of it: there is nothing
-to gain by saying something else. Its own machines are among it, so it is never worse off than alone. Those
-with dearer machines find what those with cheaper ones leave. Nobody bids against them, so they pay the cost
-of what they take.
+What a member with one bid finds in its turn depends on nothing that it says, and it takes the best of it:
+there is nothing to gain by saying something else. Its own machines are among it, so it is never worse off than
+alone. Those with dearer machines find what those with cheaper ones leave. Nobody bids against them, so they
+pay the cost of what they take, and machines of others count for no cap.
 
 Of a member with several bids only those go first that its own machines can hold together; the others come
 after all members (`greedy`). An only bid goes first even if its hours rule out the own machines, if these
