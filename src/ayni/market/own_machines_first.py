@@ -11,9 +11,9 @@ that own machines take turns before all others, those with the cheapest machines
     then       what they left is free for those who come later
 
 What a member with one bid finds in its turn depends on nothing that it says, and it takes the best of it:
-there is nothing to gain by saying something else. Its own machines are among it, so it is never worse off than
-alone. Those with dearer machines find what those with cheaper ones leave. Nobody bids against them, so they
-pay the cost of what they take, and machines of others count for no cap.
+there is nothing to gain by saying something else. Its own machines are among it, so it is never worse off
+than alone. Those with dearer machines find what those with cheaper ones leave. Nobody bids against them, so
+they pay the cost of what they take, and machines of others count for no cap.
 
 Of a member with several bids only those go first that its own machines can hold together; the others come
 after all members (`greedy`). An only bid goes first even if its hours rule out the own machines, if these
