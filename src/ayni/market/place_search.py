@@ -212,6 +212,18 @@ def search_lane(
 
 
 @kernel
+def may_be_divided(facts: Facts, machines: Machines, grams_left: float, bid: int, row: int) -> bool:
+    """Whether the best way to divide work in a row can be found: of limits to ways only free slots are known.
+
+    Beside promises in a lane, or with prices of slots a limit of carbon, the best way may be ruled out and
+    the next best is not known. To look at some others would let a narrower window pay.
+    """
+    is_limited = min(facts.bids[bid]["cap"], grams_left) < np.inf
+    has_prices = facts.settings[0]["most_slot_price"] > 0
+    return bool(machines.mask_RW[row, NUM_IN_LANE] == 0 and not (is_limited and has_prices))
+
+
+@kernel
 def search_divided(
     facts: Facts,
     machines: Machines,
@@ -277,11 +289,10 @@ def search_row(
         looked_at["grams"], looked_at["cost"] = grams, cost
         if enter_if_better(facts, machines, grams_left, bid, row, room, best):
             is_found = True
-    if facts.bids[bid]["suspends"]:
-        is_limited = min(facts.bids[bid]["cap"], grams_left) < np.inf or facts.bids[bid]["equal_cost"] >= 0
+    if facts.bids[bid]["suspends"] and may_be_divided(facts, machines, grams_left, bid, row):
         # Without prices of slots the cheapest ways are the greenest.
-        num_goals = 2 if is_limited and facts.settings[0]["most_slot_price"] > 0 else 1
-        for goal in range(num_goals):
+        has_two_goals = facts.bids[bid]["equal_cost"] >= 0 and facts.settings[0]["most_slot_price"] > 0
+        for goal in range(2 if has_two_goals else 1):
             if search_divided(facts, machines, grams_left, bid, row, most_cost, goal == 1, room, best):
                 is_found = True
     return is_found

@@ -15,8 +15,8 @@ narrower. A rule of thumb that sometimes misses it would break that, and with it
 and that a narrower window never pays.
 
 Shapes: see `round_arrays`; J chosen slots, P runs. Cost: O(T * spare slots * P). Not covered: pieces in the
-tail; and with prices of slots together with a carbon cap, budget or `greenest_within` the least cost and the
-least carbon are looked at and nothing in between.
+tail, rows with promises in a lane, and prices of slots together with a carbon cap or budget; there work runs
+unbroken.
 """
 
 import math
