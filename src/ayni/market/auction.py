@@ -154,9 +154,9 @@ def _price(contest: Contest, start: State, choices: Choices, work: int, num_thre
 
 def work_of(arrays: RoundArrays) -> int:
     """A rough count of elementary steps: starts that are looked at, and pairs of bids in the payments."""
-    num_bids, num_suspend = len(arrays.facts.bids), int(arrays.facts.bids["suspends"].sum())
+    num_bids, num_resting = len(arrays.facts.bids), int(arrays.facts.bids["may_rest"].sum())
     num_rows, num_slots = arrays.facts.free_RT.shape
-    num_starts = (num_bids + num_suspend * num_slots) * min(num_rows, SEARCHED_ROWS) * num_slots
+    num_starts = (num_bids + num_resting * num_slots) * min(num_rows, SEARCHED_ROWS) * num_slots
     return int(num_starts + 4 * num_bids**2)
 
 

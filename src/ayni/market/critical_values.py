@@ -89,7 +89,7 @@ def my_least_anew(contest: Contest, world: World, bid: int) -> int:
 def my_least(contest: Contest, world: World, bid: int) -> int:
     """The reserve of the best place that is free for the bid itself; NO_COST = there is none."""
     facts, mine = contest.facts, world.mine
-    if facts.settings[0]["has_lanes"] or facts.bids[bid]["suspends"]:
+    if facts.settings[0]["has_lanes"] or facts.bids[bid]["may_rest"]:
         return my_least_anew(contest, world, bid)
     is_there = is_mine_free(contest, world, bid)
     while not is_there and world.num_I[MINE] == len(mine):
@@ -104,7 +104,7 @@ def my_least(contest: Contest, world: World, bid: int) -> int:
 def may_mine_be_lost(contest: Contest, world: World, bid: int) -> bool:
     """Whether the last turn may have taken the best place of the bid itself, or its carbon budget."""
     at = world.num_I[MINE]
-    if contest.facts.settings[0]["has_lanes"] or contest.facts.bids[bid]["suspends"]:
+    if contest.facts.settings[0]["has_lanes"] or contest.facts.bids[bid]["may_rest"]:
         return bool(world.num_I[LAST_ROW] != NO_ROW)
     if at == len(world.mine) or world.mine[at]["row"] == world.num_I[LAST_ROW]:
         return True

@@ -289,7 +289,7 @@ def search_row(
         looked_at["grams"], looked_at["cost"] = grams, cost
         if enter_if_better(facts, machines, grams_left, bid, row, room, best):
             is_found = True
-    if facts.bids[bid]["suspends"] and may_be_divided(facts, machines, grams_left, bid, row):
+    if facts.bids[bid]["may_rest"] and may_be_divided(facts, machines, grams_left, bid, row):
         # Without prices of slots the cheapest ways are the greenest.
         has_two_goals = facts.bids[bid]["equal_cost"] >= 0 and facts.settings[0]["most_slot_price"] > 0
         for goal in range(2 if has_two_goals else 1):
@@ -348,7 +348,7 @@ def search_all(
         if ask > most_cost or (ask >= best[worst]["cost"] and ask > equal_cost):
             break
         if not (
-            may_have_place(facts, machines, bid, row, hours, first, num_slots) or facts.bids[bid]["suspends"]
+            may_have_place(facts, machines, bid, row, hours, first, num_slots) or facts.bids[bid]["may_rest"]
         ):
             continue
         least_cost = least_cost_of(facts, bid, row, hours)

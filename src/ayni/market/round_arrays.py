@@ -61,6 +61,7 @@ BIDS = np.dtype(
         ("member", np.int64),
         ("pattern", np.int64),
         ("suspends", np.int64),
+        ("may_rest", np.int64),  # it may be suspended, and its time has slots to rest in
         ("goes_first", np.int64),  # by right of its member's own machines, see `own_machines_first`
         ("can_wait", np.int64),  # its hours may be chosen at last, see `lanes`
         ("equal_cost", np.int64),  # up to which places count as equal to the cheapest; -1 = none do
@@ -160,6 +161,7 @@ def make_round_arrays(market: MarketRound) -> RoundArrays:
     patterns["num_rows"] = (ratio_SR > 0).sum(axis=1)
     patterns["least_ratio"] = np.where(ratio_SR > 0, ratio_SR, np.inf).min(axis=1, initial=np.inf)
     patterns["most_ratio"] = ratio_SR.max(axis=1, initial=0.0)
+    bids["may_rest"] = _may_rest(market, bids, patterns)
     rates_ZT = _rates(market, zones)
     cumulative_ZT = np.zeros((len(zones), market.horizon.num_slots + 1))
     cumulative_ZT[:, 1:] = np.cumsum(rates_ZT, axis=1) * market.horizon.slot_hours
@@ -271,6 +273,17 @@ def _bids(market: MarketRound, member_index: Mapping[str, int]) -> Records:
         records[name] = np.fromiter(values, dtype=BIDS[name])
     records["equal_cost"] = -1
     return records
+
+
+def _may_rest(market: MarketRound, bids: Records, patterns: Records) -> npt.NDArray[np.bool_]:
+    """Whether two runs and a slot between them fit into the bid's time on the fastest row."""
+    ratio_N = patterns["most_ratio"][bids["pattern"]]
+    hours_N = np.full(len(bids), np.inf)
+    np.divide(bids["work"], bids["gang"] * ratio_N, out=hours_N, where=ratio_N > 0)
+    slots_N = (hours_N + market.policy.restart_hours) / market.horizon.slot_hours
+    end_N = np.minimum(market.horizon.num_slots, np.floor(bids["last"] + WHOLE_SLOT_TOLERANCE))
+    fits_N = np.maximum(1.0, np.ceil(slots_N - WHOLE_SLOT_TOLERANCE)) + 1 <= end_N - bids["first"]
+    return (bids["suspends"] == 1) & fits_N
 
 
 def _ratios(bids: Sequence[Bid], offers: Sequence[Offer], records: Records) -> Floats:

@@ -35,7 +35,7 @@ TIE = 1e-9
 
 def room_for_ways(facts: Facts) -> Floats:
     """Room for the least prices of `find_ways`, by RUNS or RESTS, t, j and r; little if no bid may rest."""
-    num_slots = facts.free_RT.shape[1] if facts.bids["suspends"].any() else 0
+    num_slots = facts.free_RT.shape[1] if facts.bids["may_rest"].any() else 0
     return np.zeros((2, num_slots + 1, num_slots + 1, MAX_PIECES + 1))
 
 

@@ -217,7 +217,7 @@ def search_gained(contest: Contest, world: World, choices: Choices, bid: int, wh
         first, end = world.rows[row]["first"], world.rows[row]["end"]
         earliest = max(0, first - num_slots_of(hours / facts.settings[0]["slot_hours"]) + 1)
         is_possible = may_have_place(facts, machines, bid, row, hours, earliest, end)
-        if not (is_possible or facts.bids[bid]["suspends"]):
+        if not (is_possible or facts.bids[bid]["may_rest"]):
             continue
         if not gained_enough(world, row, facts.bids[bid]["gang"]):
             continue
@@ -323,7 +323,7 @@ def choose_again(contest: Contest, world: World, choices: Choices, bid: int) -> 
         new = decide(contest, world.state, bid, world.room, world.best)
     elif lost_its_place(contest, world, choices, bid):
         # Work that rests in between may be divided otherwise, which is none of the places that were next.
-        if contest.facts.bids[bid]["suspends"]:
+        if contest.facts.bids[bid]["may_rest"]:
             new = decide(contest, world.state, bid, world.room, world.best)
         else:
             new = look_elsewhere(contest, world, choices, bid)
