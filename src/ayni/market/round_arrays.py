@@ -283,7 +283,8 @@ def _may_rest(market: MarketRound, bids: Records, patterns: Records) -> npt.NDAr
     slots_N = (hours_N + market.policy.restart_hours) / market.horizon.slot_hours
     end_N = np.minimum(market.horizon.num_slots, np.floor(bids["last"] + WHOLE_SLOT_TOLERANCE))
     fits_N = np.maximum(1.0, np.ceil(slots_N - WHOLE_SLOT_TOLERANCE)) + 1 <= end_N - bids["first"]
-    return (bids["suspends"] == 1) & fits_N
+    may_rest_N: npt.NDArray[np.bool_] = (bids["suspends"] == 1) & fits_N
+    return may_rest_N
 
 
 def _ratios(bids: Sequence[Bid], offers: Sequence[Offer], records: Records) -> Floats:
