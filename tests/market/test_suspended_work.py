@@ -118,12 +118,13 @@ def test_no_way_to_divide_work_is_cheaper(rng: Random) -> None:
 
     # What an earlier search left in the room must not matter.
     ways[:] = -1e9
-    most_runs = find_ways(facts, machines, 0, 0, hours, ways, False)
+    for_carbon = rng.random() < 0.3
+    most_runs = find_ways(facts, machines, 0, 0, hours, ways, for_carbon)
 
     for num_pieces in range(2, MAX_PIECES + 1):
-        expected = _cheapest(market, machines.free_RT[0], hours, num_pieces, facts)
+        expected = _cheapest(market, machines.free_RT[0], hours, num_pieces, facts, for_carbon=for_carbon)
         is_found = num_pieces <= most_runs and divide(
-            facts, machines, 0, 0, hours, num_pieces, ways, False, place[0]
+            facts, machines, 0, 0, hours, num_pieces, ways, for_carbon, place[0]
         )
         assert is_found == (expected < np.inf)
         if is_found:
@@ -131,27 +132,31 @@ def test_no_way_to_divide_work_is_cheaper(rng: Random) -> None:
             chosen = [slot for start, end in zip(starts, ends, strict=True) for slot in range(start, end)]
             assert all(machines.free_RT[0, slot] for slot in chosen)
             assert len(chosen) == slots_needed(facts, hours, num_pieces)
-            assert _price(market, chosen, hours, num_pieces) == pytest.approx(expected)
+            assert _price(market, chosen, hours, num_pieces, for_carbon) == pytest.approx(expected)
 
 
-def _cheapest(market: MarketRound, free_T: Integers, hours: float, num_pieces: int, facts: Facts) -> float:
+def _cheapest(
+    market: MarketRound, free_T: Integers, hours: float, num_pieces: int, facts: Facts, *, for_carbon: bool
+) -> float:
     """By trying all sets of slots."""
     needed = slots_needed(facts, hours, num_pieces)
     first = int((market.bids[0].release - NOON) / HOUR)
     free = [slot for slot in range(first, market.horizon.num_slots) if free_T[slot] > 0]
     prices = [
-        _price(market, list(chosen), hours, num_pieces)
+        _price(market, list(chosen), hours, num_pieces, for_carbon)
         for chosen in combinations(free, needed)
         if 1 + sum(after > before + 1 for before, after in pairwise(chosen)) == num_pieces
     ]
     return min(prices, default=float("inf"))
 
 
-def _price(market: MarketRound, chosen: list[int], hours: float, num_pieces: int) -> float:
-    """Micro-credits of carbon and slots: 1 kW, 1,000 micro-credits a gram."""
+def _price(market: MarketRound, chosen: list[int], hours: float, num_pieces: int, for_carbon: bool) -> float:
+    """Micro-credits of carbon and slots, 1 kW and 1,000 micro-credits a gram; or grams alone."""
     worked = hours + market.policy.restart_hours * (num_pieces - 1)
     parts = [*([1.0] * (len(chosen) - 1)), min(1.0, worked - (len(chosen) - 1))]
     carbon = sum(part * market.carbon["DE"][slot] for slot, part in zip(chosen, parts, strict=True))
+    if for_carbon:
+        return carbon
     return 1000 * carbon + sum(market.slot_prices[slot] for slot in chosen if market.slot_prices)
 
 
